@@ -1,0 +1,1 @@
+"""What every part needs and nothing else: errors, specs, text, models, the architecture table."""

@@ -1,0 +1,19 @@
+"""The one error that people see."""
+
+
+class NdogoError(Exception):
+    """What was wrong, where it was found (file, key, value) and what to do about it."""
+
+    def __init__(self, what: str, *, where: str = "", cure: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.cure = cure
+        super().__init__(what, where, cure)
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  where: {self.where}")
+        if self.cure:
+            lines.append(f"  what to do: {self.cure}")
+        return "\n".join(lines)

@@ -1,0 +1,146 @@
+"""Loading and saving a model directory: strictly, safetensors only, stock classes only."""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+import transformers
+from torch import nn
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from core.errors import NdogoError
+
+transformers.utils.logging.disable_progress_bar()
+
+PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.ckpt")
+
+
+def check_model_directory(path: Path) -> None:
+    """Refuse what is not a model directory with safetensors.
+
+    :raises NdogoError: no directory, no config.json, or pickled weights only.
+    """
+    if not path.is_dir():
+        raise NdogoError(f"There is no model directory at {path}.", where=str(path), cure="Check the path.")
+    if not (path / "config.json").is_file():
+        raise NdogoError(
+            "This is not a model directory: it has no config.json.",
+            where=str(path),
+            cure="Give a directory written by `save_pretrained`.",
+        )
+    if any(path.glob("*.safetensors")):
+        return
+    pickled = [name for name in PICKLED if (path / name).is_file()]
+    if pickled:
+        raise NdogoError(
+            f"Only pickled weights ({pickled[0]}) are here; they can run code when they are read.",
+            where=str(path),
+            cure="If you trust them, convert them once: python -c \"from transformers import AutoModel as A; "
+            f"A.from_pretrained('{path}').save_pretrained('{path}', safe_serialization=True)\"",
+        )
+    raise NdogoError("The directory holds no *.safetensors.", where=str(path))
+
+
+def load_config(path: Path) -> PreTrainedConfig:
+    """The configuration of a model directory, or of a bare config.json file.
+
+    :raises NdogoError: it cannot be read, or needs code of its own.
+    """
+    file = path / "config.json" if path.is_dir() else path
+    try:
+        raw = json.loads(file.read_text())
+        if "auto_map" in raw:
+            raise NdogoError("The model needs code of its own, which is never run.", where=f"{file}: auto_map")
+        return AutoConfig.from_pretrained(str(file), local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise NdogoError(f"The configuration cannot be read: {error}", where=str(file)) from error
+
+
+def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """The stock class that `config.architectures` names.
+
+    :raises NdogoError: none is named, or transformers has no such class.
+    """
+    name = (config.architectures or [""])[0]
+    found = getattr(transformers, name, None) if name else None
+    if found is None:
+        raise NdogoError(
+            f"transformers {transformers.__version__} has no class `{name}`.",
+            where="config.json: architectures",
+            cure="Name a stock class, such as XLMRobertaForMaskedLM.",
+        )
+    return found
+
+
+def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """Load a model directory strictly, in evaluation mode, on the CPU.
+
+    :raises NdogoError: not a model directory, or a missing, unexpected or mismatched tensor.
+    """
+    check_model_directory(path)
+    kind = model_class(load_config(path))
+    try:
+        model, info = kind.from_pretrained(
+            str(path), dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise NdogoError(f"The model cannot be loaded: {error}", where=str(path)) from error
+    faults = {key: sorted(map(str, value)) for key, value in info.items() if value and key.endswith("_keys")}
+    if faults:
+        raise NdogoError(f"The weights do not fit the configuration: {faults}", where=str(path))
+    return model.eval()
+
+
+def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model directory.
+
+    :raises NdogoError: none is there, or it cannot be read.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise NdogoError(f"The tokenizer cannot be loaded: {error}", where=str(path)) from error
+
+
+def save(model: PreTrainedModel, path: Path) -> None:
+    """Write config.json (naming the model's class) and one model.safetensors, tied tensors once."""
+    path.mkdir(parents=True, exist_ok=True)
+    model.config.architectures = [type(model).__name__]
+    model.config.dtype = next(model.parameters()).dtype
+    model.save_pretrained(str(path), max_shard_size="100GB")
+
+
+def parameters(model: nn.Module) -> int:
+    """Distinct stored parameters: tied weights count once."""
+    return sum(p.numel() for p in {id(p): p for p in model.parameters()}.values())
+
+
+def empty_model(config: PreTrainedConfig, kind: type[PreTrainedModel] | None = None) -> PreTrainedModel:
+    """The model of a configuration without any memory for its weights (on the meta device)."""
+    with torch.device("meta"):
+        model = (kind or model_class(config))(config)
+    model.tie_weights()
+    return model
+
+
+def copy_tokenizer(source: Path, out: Path) -> None:
+    """Copy the tokenizer's own files as they are, byte for byte."""
+    for name in TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, out / name)
+
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
