@@ -1,0 +1,48 @@
+# Two verbs are all that a newcomer needs: `make compress LANGUAGE=swahili` and `make test`. Both set up what they need.
+SHELL := /bin/bash
+PYTHON ?= python3
+LANGUAGE ?= swahili
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+export TOKENIZERS_PARALLELISM ?= true
+
+.PHONY: help setup compress test check serve bench docs clean
+.DEFAULT_GOAL := help
+
+help:  ## show the verbs
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# torch goes first: alone, pip takes exactly the pinned build and no other package can drag in a larger one.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dask,export,dev]'
+	touch $@
+
+setup: $(READY)  ## make .venv with the tested versions
+
+compress: $(READY)  ## compress the teacher to LANGUAGE (pocket profile unless NDOGO_PROFILE says otherwise)
+	$(BIN)/ndogo compress $(LANGUAGE)
+
+test: $(READY)  ## run the tests
+	$(BIN)/python -m pytest -m 'not real' $(ARGS)
+
+check: $(READY)  ## lint, format, types and the architecture rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_architecture.py
+
+serve: $(READY)  ## Prefect, MLflow and the process that runs the deployments, on loopback
+	$(BIN)/ndogo serve
+
+bench: $(READY)  ## measure speed and memory, ours beside the obvious alternative
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+docs: $(READY)  ## refresh the generated parts of README.md and docs/
+	$(BIN)/python -m ndogo.docs
+
+clean:  ## remove what the tools left; models and runs in .ndogo stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
