@@ -1,0 +1,28 @@
+"""The memory that a training step will need, from shapes alone."""
+
+from transformers import PreTrainedConfig
+
+from core.architectures import shape_of
+from core.specs import Training
+
+PROCESS = 600 * 2**20
+"""What Python, torch and transformers take before any model is there."""
+
+
+def peak_training_bytes(step: Training, params: int, student: PreTrainedConfig, teacher: PreTrainedConfig | None) -> int:
+    """Predicted peak resident bytes of a training step on the CPU.
+
+    Student: weights, gradients and two moments in fp32. Teacher: weights once. Activations: what the backward pass keeps per
+    token and layer. The vocabulary's share: logits of the scored positions, a chunk at a time.
+    """
+    shape = shape_of(student)
+    tokens = step.batch_size * step.max_length
+    kept = tokens * shape.layers * (12 * shape.hidden + 3 * shape.ffn) * 4
+    scored = max(1, int(tokens * step.mask_probability))
+    logits = min(scored, 512) * shape.vocab * 4 * 3
+    total = PROCESS + 16 * params + kept + logits
+    if teacher is not None:
+        guide = shape_of(teacher)
+        total += 4 * (guide.vocab * guide.hidden + guide.layers * (4 * guide.hidden**2 + 2 * guide.hidden * guide.ffn))
+        total += tokens * (8 * guide.hidden + guide.ffn) * 4
+    return total

@@ -1,0 +1,1 @@
+"""What has a name: languages, teachers, corpora, benchmarks, bundles and registered models."""

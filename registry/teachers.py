@@ -1,0 +1,59 @@
+"""Teachers by name: their shapes for planning, and where their weights come from."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from core.errors import NdogoError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+FILE = Path(__file__).with_name("teachers.yaml")
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher that can be planned for: its configuration and how many special tokens a trim keeps on top."""
+
+    name: str
+    config: "PreTrainedConfig"
+    specials: int
+    hub: str = ""
+
+
+def teacher_names() -> list[str]:
+    """The names in teachers.yaml."""
+    return list(_table())
+
+
+def teacher(name: str) -> Teacher:
+    """A teacher by its name, or by its directory.
+
+    :raises NdogoError: neither a known name (nearest ones suggested) nor a model directory.
+    """
+    entry = _table().get(name)
+    if entry is not None:
+        from transformers import AutoConfig
+
+        fields = dict(entry["config"])
+        return Teacher(name, AutoConfig.for_model(fields.pop("model_type"), **fields), entry["specials"], entry["hub"])
+    path = Path(name)
+    if path.is_dir():
+        from core.models import load_config, load_tokenizer
+
+        config = load_config(path)
+        return Teacher(path.name, config, len(set(load_tokenizer(path).all_special_ids)))
+    close = difflib.get_close_matches(name, teacher_names(), 3)
+    raise NdogoError(
+        f"There is no teacher `{name}`: neither a known name nor a directory.",
+        where="--teacher",
+        cure=f"{'Did you mean ' + ' or '.join(close) + '? ' if close else ''}Known: {', '.join(teacher_names())}.",
+    )
+
+
+def _table() -> dict[str, Any]:
+    return yaml.safe_load(FILE.read_text(encoding="utf-8"))
