@@ -9,7 +9,9 @@ PROCESS = 600 * 2**20
 """What Python, torch and transformers take before any model is there."""
 
 
-def peak_training_bytes(step: Training, params: int, student: PreTrainedConfig, teacher: PreTrainedConfig | None) -> int:
+def peak_training_bytes(
+    step: Training, params: int, student: PreTrainedConfig, teacher: PreTrainedConfig | None
+) -> int:
     """Predicted peak resident bytes of a training step on the CPU.
 
     Student: weights, gradients and two moments in fp32. Teacher: weights once. Activations: what the backward pass keeps per

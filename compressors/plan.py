@@ -6,12 +6,11 @@ Counts come from the stock class itself, built on the meta device, so they canno
 from dataclasses import dataclass, replace
 
 from transformers import PreTrainedConfig
-from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from compressors.memory import peak_training_bytes
 from core.architectures import Shape, architecture_of, shape_of, with_shape
 from core.errors import NdogoError
-from core.models import empty_model, parameters
+from core.models import empty_model, encoder_parameters, parameters
 from core.recipes import ORIGINAL, Recipe
 from core.specs import Distil, Fresh, PruneFfn, PruneHidden, Step, Training, Trim, Truncate, resolve_size
 
@@ -126,7 +125,9 @@ def _narrowed(step: PruneHidden, config: PreTrainedConfig, where: str) -> PreTra
 
 def _at_most(size: int, found: int, what: str, where: str) -> None:
     if not 0 < size <= found:
-        raise NdogoError(f"{size} was asked for {what}, but the step finds {found}.", where=where, cure=f"Allowed: 1 to {found}.")
+        raise NdogoError(
+            f"{size} was asked for {what}, but the step finds {found}.", where=where, cure=f"Allowed: 1 to {found}."
+        )
 
 
 def _multiple(size: int, of: int, key: str, where: str, name: str) -> None:
@@ -154,5 +155,7 @@ def _row(name: str, kind: str, config: PreTrainedConfig, vocabulary: str, teache
     total = parameters(model)
     words = model.base_model.get_submodule(architecture_of(config).words)
     embedding = sum(p.numel() for p in words.parameters())
-    encoder = parameters(empty_model(config, MODEL_MAPPING[type(config)]))
-    return Planned(name, kind, config, shape_of(config), total, encoder, embedding, (teacher_params or total) / total, vocabulary)
+    encoder = encoder_parameters(config)
+    return Planned(
+        name, kind, config, shape_of(config), total, encoder, embedding, (teacher_params or total) / total, vocabulary
+    )

@@ -4,10 +4,11 @@ Module paths are relative to the bare encoder (`model.base_model`), those in `he
 Adding an architecture is adding an entry: everything that cuts, maps or counts reads this table.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from core.errors import NdogoError
@@ -41,9 +42,13 @@ class Architecture:
     pooler: str | None = None
     """The encoder's pooler, where the model has one."""
     head: tuple[str, ...] = ()
-    """Modules of the masked-LM head, below the whole model, that have the hidden width."""
+    """Modules of the heads, below the whole model, that keep the hidden width: of the masked-LM head and of task heads."""
+    readouts: tuple[str, ...] = ()
+    """Matrices of task heads, below the whole model, that read the hidden width and answer in labels."""
     decoder: str = ""
     """The masked-LM head's projection to the vocabulary, below the whole model."""
+    lm_calls: tuple[str, ...] = ()
+    """Modules, below the whole model, that one after the other turn hidden states into the vocabulary's logits."""
     decoder_bias: str = ""
     """The parameter that biases the vocabulary, below the whole model."""
     fused_qkv: bool = False
@@ -85,7 +90,12 @@ _BERT = {
     "names": BERT_NAMES,
 }
 _ROBERTA = Architecture(
-    **_BERT, head=("lm_head.dense", "lm_head.layer_norm"), decoder="lm_head.decoder", decoder_bias="lm_head.bias"
+    **_BERT,
+    head=("lm_head.dense", "lm_head.layer_norm", "classifier.dense"),
+    readouts=("classifier", "classifier.out_proj", "qa_outputs"),
+    decoder="lm_head.decoder",
+    lm_calls=("lm_head",),
+    decoder_bias="lm_head.bias",
 )
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -94,7 +104,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "bert": Architecture(
         **_BERT,
         head=("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"),
+        readouts=("classifier", "qa_outputs", "cls.seq_relationship"),
         decoder="cls.predictions.decoder",
+        lm_calls=("cls.predictions",),
         decoder_bias="cls.predictions.bias",
     ),
     "distilbert": Architecture(
@@ -109,8 +121,10 @@ ARCHITECTURES: dict[str, Architecture] = {
         ffn_in="ffn.lin1",
         ffn_out="ffn.lin2",
         norms=("sa_layer_norm", "output_layer_norm"),
-        head=("vocab_transform", "vocab_layer_norm"),
+        head=("vocab_transform", "vocab_layer_norm", "pre_classifier"),
+        readouts=("classifier", "qa_outputs"),
         decoder="vocab_projector",
+        lm_calls=("vocab_transform", "activation", "vocab_layer_norm", "vocab_projector"),
         decoder_bias="vocab_projector.bias",
         names={"layers": "n_layers", "hidden": "dim", "ffn": "hidden_dim", "heads": "n_heads"},
     ),
@@ -128,7 +142,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         norms=("attn_norm", "mlp_norm"),
         final_parts=("final_norm",),
         head=("head.dense", "head.norm"),
+        readouts=("classifier",),
         decoder="decoder",
+        lm_calls=("head", "decoder"),
         decoder_bias="decoder.bias",
         fused_qkv=True,
         gated=True,
@@ -188,16 +204,41 @@ def with_shape(config: PreTrainedConfig, **sizes: Any) -> PreTrainedConfig:
     return type(config).from_dict(changed)
 
 
+def with_layers(config: PreTrainedConfig, kept: Sequence[int]) -> PreTrainedConfig:
+    """A copy of the configuration for the layers `kept`, in that order; lists per layer follow. The input is untouched."""
+    entry = architecture_of(config)
+    changed = config.to_dict()
+    changed[entry.names["layers"]] = len(kept)
+    for name in entry.per_layer:
+        if changed.get(name):
+            changed[name] = [changed[name][layer] for layer in kept]
+    return type(config).from_dict(changed)
+
+
 def has_lm_head(model: PreTrainedModel) -> bool:
     """Whether the model carries the masked-LM head of its architecture."""
-    name = architecture_of(model.config).decoder
+    return isinstance(find(model, architecture_of(model.config).decoder), nn.Linear)
+
+
+def lm_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """The masked-LM head's logits (..., V) of encoder states (..., H): of any choice of positions, so that a loss at a
+    few of them never makes the logits of all.
+    """
+    for name in architecture_of(model.config).lm_calls:
+        hidden = model.get_submodule(name)(hidden)
+    return hidden
+
+
+def find(model: nn.Module, name: str) -> nn.Module | None:
+    """The submodule of that name, or None."""
     try:
-        model.get_submodule(name)
+        return model.get_submodule(name)
     except AttributeError:
-        return False
-    return True
+        return None
 
 
 def layers_of(model: PreTrainedModel) -> nn.ModuleList:
     """The layers of a model, bare or with a head."""
-    return model.base_model.get_submodule(architecture_of(model.config).layers)
+    found = model.base_model.get_submodule(architecture_of(model.config).layers)
+    assert isinstance(found, nn.ModuleList)
+    return found

@@ -42,7 +42,9 @@ def masking_of(tokenizer: PreTrainedTokenizerBase, probability: float = 0.15) ->
     return Masking(tokenizer.mask_token_id, tuple(sorted(tokenizer.all_special_ids)), len(tokenizer), probability)
 
 
-def mask(ids_BL: np.ndarray, real_BL: np.ndarray, masking: Masking, key: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def mask(
+    ids_BL: np.ndarray, real_BL: np.ndarray, masking: Masking, key: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
     """BERT's rule: of the chosen pieces 80% become the mask, 10% another ordinary piece, 10% stay.
 
     `real_BL` is false at padding. At least one piece is chosen where the batch has an ordinary piece and the probability

@@ -8,6 +8,7 @@ import torch
 import transformers
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from core.errors import NdogoError
 
@@ -36,7 +37,7 @@ def check_model_directory(path: Path) -> None:
         raise NdogoError(
             f"Only pickled weights ({pickled[0]}) are here; they can run code when they are read.",
             where=str(path),
-            cure="If you trust them, convert them once: python -c \"from transformers import AutoModel as A; "
+            cure='If you trust them, convert them once: python -c "from transformers import AutoModel as A; '
             f"A.from_pretrained('{path}').save_pretrained('{path}', safe_serialization=True)\"",
         )
     raise NdogoError("The directory holds no *.safetensors.", where=str(path))
@@ -122,6 +123,11 @@ def empty_model(config: PreTrainedConfig, kind: type[PreTrainedModel] | None = N
         model = (kind or model_class(config))(config)
     model.tie_weights()
     return model
+
+
+def encoder_parameters(config: PreTrainedConfig) -> int:
+    """Parameters of the bare encoder with its pooler, as papers count them, whatever head the model has."""
+    return parameters(empty_model(config, MODEL_MAPPING[type(config)]))
 
 
 def copy_tokenizer(source: Path, out: Path) -> None:

@@ -23,7 +23,9 @@ class Objective(Frozen):
 
 Positions = Literal["masked", "all"]
 Pair = tuple[int, int]
-LayerMap = Literal["last", "last-pair", "uniform", "uniform-first", "uniform-last", "consecutive", "all"] | tuple[Pair, ...]
+LayerMap = (
+    Literal["last", "last-pair", "uniform", "uniform-first", "uniform-last", "consecutive", "all"] | tuple[Pair, ...]
+)
 """Which teacher layers each student layer learns from; 1-based, 0 = the embeddings.
 
 last: the teacher's last layers, one each; last-pair: only last to last; uniform: the last layer of each block of the teacher's,
@@ -130,7 +132,9 @@ VOCABULARY_WIDE = ("logits_kl", "logits_mse", "logits_ce")
 
 def _read_objectives(value: Any) -> Any:
     if not isinstance(value, dict) or not value:
-        raise ValueError(f"a table of objectives with weights is needed, such as {{mlm: 0.5, logits_mse: 0.5}}; got {value!r}")
+        raise ValueError(
+            f"a table of objectives with weights is needed, such as {{mlm: 0.5, logits_mse: 0.5}}; got {value!r}"
+        )
     read = {}
     for name, given in value.items():
         if name not in KINDS:

@@ -64,7 +64,9 @@ def read_recipe(file: Path) -> Recipe:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise NdogoError(f"The recipe cannot be read: {error}", where=str(file), cure="`ndogo recipes` lists them.") from error
+        raise NdogoError(
+            f"The recipe cannot be read: {error}", where=str(file), cure="`ndogo recipes` lists them."
+        ) from error
     return parse_recipe(text, where=str(file))
 
 
@@ -80,7 +82,9 @@ def parse_recipe(text: str, *, where: str = "recipe") -> Recipe:
         place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark else where
         raise NdogoError(f"This is not YAML: {getattr(error, 'problem', error)}.", where=place) from error
     if not isinstance(raw, dict) or not isinstance(raw.get("steps"), list) or not raw["steps"]:
-        raise NdogoError("A recipe is a table with a name and a list of steps.", where=where, cure="See recipes/*.yaml.")
+        raise NdogoError(
+            "A recipe is a table with a name and a list of steps.", where=where, cure="See recipes/*.yaml."
+        )
     steps: list[Step] = []
     for number, entry in enumerate(raw["steps"]):
         before = steps[-1].id if steps else ORIGINAL
@@ -94,7 +98,9 @@ def parse_recipe(text: str, *, where: str = "recipe") -> Recipe:
 def _read_step(entry: Any, before: str, where: str) -> Step:
     if not isinstance(entry, dict) or len(entry) != 1:
         raise NdogoError(
-            f"A step is one kind with its numbers; got {entry!r}.", where=where, cure="Write, for example, `- trim: {size: 40000}`."
+            f"A step is one kind with its numbers; got {entry!r}.",
+            where=where,
+            cure="Write, for example, `- trim: {size: 40000}`.",
         )
     kind, given = next(iter(entry.items()))
     if kind not in KINDS:
@@ -132,10 +138,14 @@ def _check_references(recipe: Recipe, where: str) -> None:
     for number, step in enumerate(recipe.steps):
         at = f"{where}: steps[{number}].{step.kind}"
         if step.id == ORIGINAL or names.index(step.id) != number:
-            raise NdogoError(f"The id `{step.id}` is taken.", where=f"{at}.id", cure="Give the step an `id:` of its own.")
+            raise NdogoError(
+                f"The id `{step.id}` is taken.", where=f"{at}.id", cure="Give the step an `id:` of its own."
+            )
         for role, name in recipe.parents(step).items():
             if name not in known:
-                raise NdogoError(f"There is no step `{name}`.", where=f"{at}.{role}", cure=f"Allowed: {', '.join(known)}.")
+                raise NdogoError(
+                    f"There is no step `{name}`.", where=f"{at}.{role}", cure=f"Allowed: {', '.join(known)}."
+                )
     try:
         recipe.order()
     except CycleError as error:

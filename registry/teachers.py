@@ -1,13 +1,12 @@
 """Teachers by name: their shapes for planning, and where their weights come from."""
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from core.errors import NdogoError
+from core.errors import unknown
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -47,12 +46,7 @@ def teacher(name: str) -> Teacher:
 
         config = load_config(path)
         return Teacher(path.name, config, len(set(load_tokenizer(path).all_special_ids)))
-    close = difflib.get_close_matches(name, teacher_names(), 3)
-    raise NdogoError(
-        f"There is no teacher `{name}`: neither a known name nor a directory.",
-        where="--teacher",
-        cure=f"{'Did you mean ' + ' or '.join(close) + '? ' if close else ''}Known: {', '.join(teacher_names())}.",
-    )
+    raise unknown("teacher", name, teacher_names(), where="--teacher", otherwise="Or give a model directory.")
 
 
 def _table() -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from tests import pico  # noqa: E402  the hub must be off before transformers is imported
+from tests import pico
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost", "0.0.0.0")
 

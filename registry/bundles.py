@@ -1,0 +1,309 @@
+"""The store: immutable bundles, found by their key or made once, published whole or not at all.
+
+A bundle is a Hugging Face directory plus step.json, which is written last and holds the sha256 of every other file.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from core.errors import NdogoError
+
+log = logging.getLogger("ndogo.store")
+
+MARK = "step.json"
+ORIGINAL_FILES = ("*.safetensors", "config.json", "generation_config.json")
+LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "torch-pruning")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A published bundle, by the kind of its step and its key. Where it lies is the store's business."""
+
+    step: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that a bundle's content depends on; its hash is the key. Devices, paths and numbers of workers are not here."""
+
+    step: str
+    spec: Mapping[str, Any]
+    version: int
+    parents: Mapping[str, str] = field(default_factory=dict)
+    corpus: str = ""
+    seed: int | None = None
+    tokens: int | None = None
+    """A cap on training tokens (`scale: pocket`)."""
+
+    @property
+    def key(self) -> str:
+        """20 hexadecimal digits over the canonical JSON of all fields."""
+        return hashlib.sha256(canonical(self.__dict__).encode()).hexdigest()[:20]
+
+
+def canonical(value: Any) -> str:
+    """JSON with one spelling for one value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=dict)
+
+
+def home() -> Path:
+    """The folder of store and tracking: $NDOGO_HOME, else `.ndogo` beside the nearest prefect.toml or `.ndogo` upwards."""
+    if given := os.environ.get("NDOGO_HOME"):
+        return Path(given).absolute()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "prefect.toml").is_file() or (folder / ".ndogo").is_dir():
+            return folder / ".ndogo"
+    return here / ".ndogo"
+
+
+class Store:
+    """Bundles and records below one folder on a POSIX file system, which several machines may share."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or home()
+
+    def path(self, bundle: Bundle | str) -> Path:
+        """Where a bundle's files are."""
+        return self.folder / "bundles" / (bundle if isinstance(bundle, str) else bundle.key)
+
+    def work(self, key: str) -> Path:
+        """A folder for what a step keeps while it runs (checkpoints); it outlives a kill and goes at publication."""
+        return self.folder / "work" / key
+
+    def details(self, bundle: Bundle | str) -> dict[str, Any]:
+        """The content of a bundle's step.json."""
+        return json.loads((self.path(bundle) / MARK).read_text(encoding="utf-8"))
+
+    def find(self, key: str) -> Bundle | None:
+        """The bundle with this key, every file's hash compared; a damaged one is set aside, reported, and not returned."""
+        folder = self.path(key)
+        if not folder.is_dir():
+            return None
+        if fault := damage(folder):
+            aside = self.folder / "damaged" / f"{key}-{time.time_ns()}"
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another process noticed at the same moment
+                folder.rename(aside)
+            log.warning("bundle %s is damaged (%s); it was set aside in %s and will be made again", key, fault, aside)
+            return None
+        return Bundle(self.details(key)["step"], key)
+
+    def find_or_make(self, request: Request, build: Callable[[Path], Mapping[str, Any]]) -> tuple[Bundle, bool]:
+        """The bundle of a request, and whether it was found.
+
+        `build` fills an empty draft folder and returns the numbers it measured. One process makes, the others wait and find.
+        :raises NdogoError: the disk is full, or the draft does not load strictly.
+        """
+        with self.lock(request.key):
+            if found := self.find(request.key):
+                return found, True
+            self._discard_drafts(request.key)
+            draft = self.folder / "drafts" / f"{request.key}-{os.getpid()}"
+            started = time.monotonic()
+            with _clear_disk_errors(draft):
+                draft.mkdir(parents=True)
+                numbers = dict(build(draft))
+                numbers |= check_model(draft) | {"seconds": round(time.monotonic() - started, 3)}
+                self._publish(draft, request, numbers)
+            shutil.rmtree(self.work(request.key), ignore_errors=True)
+        return Bundle(request.step, request.key), False
+
+    def adopt(self, source: Path) -> Bundle:
+        """Copy a teacher's directory into the store as the bundle `original`; its key is the hash of its files.
+
+        :raises NdogoError: not a model directory, pickled weights, a tokenizer that cannot be read.
+        """
+        from core.models import TOKENIZER_FILES, check_model_directory
+
+        check_model_directory(source)
+        files = sorted({f for pattern in (*ORIGINAL_FILES, *TOKENIZER_FILES) for f in source.glob(pattern)})
+        hashes = {f.name: file_hash(f) for f in files}
+        request = Request(step="original", spec={"files": hashes}, version=1)
+
+        def copy(draft: Path) -> dict[str, Any]:
+            for file in files:
+                shutil.copyfile(file, draft / file.name)
+            return {}
+
+        return self.find_or_make(request, copy)[0]
+
+    def record(self, kind: str, key: str, make: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], bool]:
+        """The JSON record of a kind and key (an evaluation, a run), found or made once, and whether it was found."""
+        with self.lock(f"{kind}-{key}"):
+            if (found := self.read_record(kind, key)) is not None:
+                return found, True
+            content = make()
+            self.write_record(kind, key, content)
+        return content, False
+
+    def read_record(self, kind: str, key: str) -> dict[str, Any] | None:
+        """A stored record, or None; one that cannot be read counts as absent and is reported."""
+        file = self.folder / kind / f"{key}.json"
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            log.warning("record %s cannot be read (%s); it will be made again", file, error)
+            return None
+
+    def write_record(self, kind: str, key: str, content: Mapping[str, Any]) -> Path:
+        """Write a record whole or not at all."""
+        file = self.folder / kind / f"{key}.json"
+        draft = file.with_suffix(f".draft-{os.getpid()}")
+        with _clear_disk_errors(draft):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_text(json.dumps(content, indent=1, ensure_ascii=False, default=dict), encoding="utf-8")
+            _sync(draft)
+            draft.rename(file)
+        return file
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """One holder per name, over processes; whoever waits is told once why."""
+        file = self.folder / "locks" / f"{name}.lock"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file)
+        try:
+            lock.acquire(timeout=0.5)
+        except TimeoutError:
+            log.info("another process is making %s; waiting for it", name)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _discard_drafts(self, key: str) -> None:
+        """Drafts of this key were left by a crash: whoever makes one holds the lock."""
+        for draft in (self.folder / "drafts").glob(f"{key}-*"):
+            shutil.rmtree(draft)
+
+    def _publish(self, draft: Path, request: Request, numbers: Mapping[str, Any]) -> None:
+        files = sorted(f for f in draft.rglob("*") if f.is_file())
+        details = {
+            "step": request.step,
+            "key": request.key,
+            "version": request.version,
+            "spec": request.spec,
+            "parents": request.parents,
+            "corpus": request.corpus,
+            "seed": request.seed,
+            "tokens": request.tokens,
+            "numbers": numbers,
+            "files": {str(f.relative_to(draft)): file_hash(f) for f in files},
+            "libraries": {name: version(name) for name in LIBRARIES},
+            "commit": git_commit(),
+        }
+        mark = draft / MARK
+        mark.write_text(json.dumps(details, indent=1, ensure_ascii=False, default=dict), encoding="utf-8")
+        for file in (*files, mark):
+            _sync(file)
+        _sync(draft)
+        target = self.path(request.key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft.rename(target)
+        _sync(target.parent)
+
+
+def damage(folder: Path) -> str:
+    """What is wrong with a bundle's folder, in a few words; empty when it is intact."""
+    try:
+        files = json.loads((folder / MARK).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError):
+        return f"no readable {MARK}"
+    for name, expected in files.items():
+        file = folder / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if file_hash(file) != expected:
+            return f"the hash of {name} differs"
+    return ""
+
+
+def check_model(folder: Path) -> dict[str, Any]:
+    """Load a directory strictly and measure it: parameters by part and bytes.
+
+    :raises NdogoError: it does not load, or has fewer rows than its tokenizer has pieces.
+    """
+    from core.architectures import architecture_of
+    from core.models import encoder_parameters, load_model, load_tokenizer, parameters
+
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    if model.config.vocab_size < len(tokenizer):
+        raise NdogoError(
+            f"The tokenizer has {len(tokenizer)} pieces but the model only {model.config.vocab_size} rows.",
+            where=str(folder),
+        )
+    words = parameters(model.base_model.get_submodule(architecture_of(model.config).words))
+    return {
+        "params": parameters(model),
+        "params_encoder": encoder_parameters(model.config),
+        "params_embedding": words,
+        "size_mb": round(sum(f.stat().st_size for f in folder.glob("*.safetensors")) / 1e6, 4),
+    }
+
+
+def file_hash(file: Path) -> str:
+    """sha256 of a file's bytes."""
+    with file.open("rb") as raw:
+        return hashlib.file_digest(raw, "sha256").hexdigest()
+
+
+def git_commit() -> str:
+    """The commit of the code that runs, or nothing where it is not a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _clear_disk_errors(draft: Path) -> Iterator[None]:
+    """Failed work leaves no draft; a full disk is said in words."""
+    try:
+        yield
+    except OSError as error:
+        _remove(draft)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NdogoError(
+                "There is no space left on the disk; nothing was published.",
+                where=str(draft.parent.parent),
+                cure="Free some space, or point NDOGO_HOME elsewhere; `ndogo clean` removes what no champion needs.",
+            ) from error
+        raise
+    except BaseException:
+        _remove(draft)
+        raise
+
+
+def _remove(draft: Path) -> None:
+    if draft.is_dir():
+        shutil.rmtree(draft, ignore_errors=True)
+    else:
+        draft.unlink(missing_ok=True)

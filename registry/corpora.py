@@ -1,0 +1,133 @@
+"""The raw text of a language, pinned by a fingerprint, with held-out lines that never occur in training text."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from core.errors import NdogoError
+from core.text import Lines, lines_of
+from registry.languages import Language, language
+
+Profile = Literal["pocket", "local", "hub"]
+PROFILES: tuple[Profile, ...] = ("pocket", "local", "hub")
+HELD_OUT_SHARE = 100
+"""One line in so many is held out, chosen by its own hash: a repeated line falls on one side only."""
+HUB_CORPUS = "cis-lmu/GlotCC-v1"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Text of one language or group. `lines` for training and counting, `held_out` for judging."""
+
+    language: str
+    profile: Profile
+    lines: Lines
+    held_out: Lines
+    fingerprint: str
+
+
+def default_profile(entry: Language) -> Profile:
+    """$NDOGO_PROFILE, else local for a language that a user added, else pocket."""
+    given = os.environ.get("NDOGO_PROFILE", "")
+    if given and given not in PROFILES:
+        raise NdogoError(
+            f"There is no profile `{given}`.", where="NDOGO_PROFILE", cure=f"Allowed: {', '.join(PROFILES)}."
+        )
+    return given or ("local" if entry.added else "pocket")  # type: ignore[return-value]  # narrowed by the check above
+
+
+def corpus(name: str, profile: Profile) -> Corpus:
+    """The corpus of a language, read once to be fingerprinted.
+
+    :raises NdogoError: the language has no text in this profile.
+    """
+    entry = language(name)
+    if entry.members:
+        return _mixed(entry, {member: corpus(member, profile) for member in entry.members})
+    source = _source(entry, profile)
+    digest = hashlib.sha256()
+    for line in source():
+        digest.update(line.encode() + b"\n")
+    return Corpus(
+        language=name,
+        profile=profile,
+        lines=lambda: (line for line in source() if not is_held_out(line)),
+        held_out=lambda: (line for line in source() if is_held_out(line)),
+        fingerprint=digest.hexdigest()[:20],
+    )
+
+
+def is_held_out(line: str) -> bool:
+    """Whether a line is kept away from every training text."""
+    return int.from_bytes(hashlib.blake2b(line.encode(), digest_size=4).digest(), "big") % HELD_OUT_SHARE == 0
+
+
+def local_folder() -> Path:
+    """The folder of the local profile, $NDOGO_DATA.
+
+    :raises NdogoError: not set.
+    """
+    if not (given := os.environ.get("NDOGO_DATA")):
+        raise NdogoError(
+            "The local profile needs a folder.",
+            where="NDOGO_DATA",
+            cure="Set it to a folder with text/<code>.txt.gz and tasks/<benchmark>/<code>/{train,dev,test}.jsonl.gz.",
+        )
+    return Path(given)
+
+
+def _source(entry: Language, profile: Profile) -> Lines:
+    if profile == "pocket":
+        import pocket
+
+        if entry.name not in pocket.LANGUAGES:
+            raise NdogoError(
+                f"`{entry.name}` has no pocket corpus.", where="profile: pocket", cure="Use `--profile local` or `hub`."
+            )
+        return lambda: pocket.corpus(entry.name)
+    if profile == "local":
+        if entry.added:
+            return lines_of(Path(entry.corpus))
+        folder = local_folder() / "text"
+        found = sorted(folder.glob(f"{entry.code}.*"))
+        if not found:
+            raise NdogoError(f"There is no text of {entry.name}.", where=f"{folder}/{entry.code}.txt.gz")
+        return lines_of(found[0])
+    return lambda: _hub_lines(entry)
+
+
+def _hub_lines(entry: Language) -> Iterator[str]:
+    """Not tried here: no hub was in reach."""
+    from datasets import load_dataset
+
+    rows = load_dataset(HUB_CORPUS, entry.hub["corpus"], split="train", streaming=True)
+    for row in rows:
+        yield from (line.strip() for line in row["content"].splitlines() if line.strip())
+
+
+def _mixed(entry: Language, members: Mapping[str, Corpus]) -> Corpus:
+    """Members' lines in turn by weight: as many lines as all have together, small members read again from the start."""
+    digest = hashlib.sha256(repr([(n, members[n].fingerprint, w) for n, w in entry.members.items()]).encode())
+    first = next(iter(members.values()))
+
+    def lines() -> Iterator[str]:
+        total = sum(1 for member in members.values() for _ in member.lines())
+        given = dict.fromkeys(members, 0)
+        readers = {name: member.lines() for name, member in members.items()}
+        for _ in range(total):
+            name = min(members, key=lambda n: (given[n] + 1) / entry.members[n])
+            given[name] += 1
+            line = next(readers[name], None)
+            if line is None:
+                readers[name] = members[name].lines()
+                line = next(readers[name])
+            yield line
+
+    def held_out() -> Iterator[str]:
+        for member in members.values():
+            yield from member.held_out()
+
+    return Corpus(entry.name, first.profile, lines, held_out, digest.hexdigest()[:20])

@@ -1,0 +1,184 @@
+"""The store under kills, damage, races and a full disk."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from core.errors import NdogoError
+from registry.bundles import MARK, Request, Store, damage
+
+ROOT = Path(__file__).parents[2]
+
+
+def request(number: int = 0) -> Request:
+    return Request(step="truncate", spec={"layers": number}, version=1, parents={"student": "abc"})
+
+
+def copy_of(source: Path):
+    def build(draft: Path) -> dict[str, float]:
+        for file in source.iterdir():
+            (draft / file.name).write_bytes(file.read_bytes())
+        return {"layers": 2}
+
+    return build
+
+
+def test_key_is_stable_and_depends_on_every_field():
+    assert Request("trim", {"size": 5, "keep": []}, 1).key == Request("trim", {"keep": [], "size": 5}, 1).key
+    others = [
+        Request("trim", {"size": 6}, 1),
+        Request("trim", {"size": 5}, 2),
+        Request("trim", {"size": 5}, 1, parents={"student": "a"}),
+        Request("trim", {"size": 5}, 1, parents={"teacher": "a"}),
+        Request("trim", {"size": 5}, 1, corpus="c"),
+        Request("trim", {"size": 5}, 1, seed=0),
+        Request("trim", {"size": 5}, 1, tokens=3),
+        Request("adapt", {"size": 5}, 1),
+    ]
+    assert len({r.key for r in [*others, Request("trim", {"size": 5}, 1)]}) == len(others) + 1
+
+
+def test_made_once_then_found(tmp_path: Path, pico_model):
+    store, built = Store(tmp_path), []
+
+    def build(draft: Path) -> dict[str, float]:
+        built.append(draft)
+        return copy_of(pico_model("xlmr"))(draft)
+
+    made, found_first = store.find_or_make(request(), build)
+    again, found_second = store.find_or_make(request(), build)
+    assert (made, found_first, found_second) == (again, False, True)
+    assert len(built) == 1
+    details = store.details(made)
+    assert details["numbers"]["layers"] == 2
+    assert details["numbers"]["params"] == 24672
+    assert set(details["files"]) == {f.name for f in store.path(made).iterdir()} - {MARK}
+    assert not list((tmp_path / "drafts").iterdir())
+
+
+def test_a_failing_step_publishes_nothing_and_the_next_run_succeeds(tmp_path: Path, pico_model):
+    store = Store(tmp_path)
+
+    def fails(draft: Path) -> dict[str, float]:
+        copy_of(pico_model("xlmr"))(draft)
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        store.find_or_make(request(), fails)
+    assert store.find(request().key) is None
+    assert not list((tmp_path / "drafts").iterdir())
+    assert store.find_or_make(request(), copy_of(pico_model("xlmr")))[1] is False
+
+
+def test_what_does_not_load_strictly_is_not_published(tmp_path: Path, pico_model):
+    def wrong(draft: Path) -> dict[str, float]:
+        copy_of(pico_model("xlmr"))(draft)
+        config = json.loads((draft / "config.json").read_text())
+        (draft / "config.json").write_text(json.dumps(config | {"intermediate_size": 48}))
+        return {}
+
+    store = Store(tmp_path)
+    with pytest.raises(NdogoError, match="cannot be loaded|do not fit"):
+        store.find_or_make(request(), wrong)
+    assert store.find(request().key) is None
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", MARK])
+def test_one_flipped_byte_is_noticed_reported_and_repaired(tmp_path: Path, pico_model, caplog, name: str):
+    store = Store(tmp_path)
+    bundle, _ = store.find_or_make(request(), copy_of(pico_model("xlmr")))
+    file = store.path(bundle) / name
+    content = bytearray(file.read_bytes())
+    content[0 if name == MARK else len(content) // 2] ^= 1
+    file.write_bytes(content)
+    again, found = store.find_or_make(request(), copy_of(pico_model("xlmr")))
+    assert not found and again == bundle
+    assert "damaged" in caplog.text
+    assert damage(store.path(bundle)) == ""
+    assert len(list((tmp_path / "damaged").iterdir())) == 1
+
+
+def test_a_full_disk_is_said_in_words(tmp_path: Path):
+    def fills(draft: Path) -> dict[str, float]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(NdogoError, match="no space left on the disk"):
+        Store(tmp_path).find_or_make(request(), fills)
+    assert not list((tmp_path / "drafts").iterdir())
+
+
+def test_records_are_found_again_and_broken_ones_made_again(tmp_path: Path):
+    store = Store(tmp_path)
+    assert store.record("evaluations", "k", lambda: {"score": 1.5}) == ({"score": 1.5}, False)
+    assert store.record("evaluations", "k", lambda: {"score": 2.5}) == ({"score": 1.5}, True)
+    (tmp_path / "evaluations" / "k.json").write_text("{")
+    assert store.record("evaluations", "k", lambda: {"score": 2.5}) == ({"score": 2.5}, False)
+
+
+WORKER = """
+    import sys, time
+    from pathlib import Path
+    sys.path.insert(0, {root!r})
+    from registry.bundles import Request, Store, _sync
+    import registry.bundles as bundles
+
+    store, source, log = Store(Path({store!r})), Path({source!r}), Path({log!r})
+
+    def slow_sync(path, real=_sync):
+        time.sleep({pause})
+        real(path)
+
+    bundles._sync = slow_sync
+
+    def build(draft):
+        with log.open("a") as made:
+            made.write("made\\n")
+        for file in source.iterdir():
+            (draft / file.name).write_bytes(file.read_bytes())
+            time.sleep({pause})
+        return {{}}
+
+    bundle, found = store.find_or_make(Request(step="trim", spec={{}}, version=1), build)
+    print("found" if found else "made", flush=True)
+"""
+
+
+def start(tmp_path: Path, source: Path, pause: float) -> subprocess.Popen:
+    code = textwrap.dedent(WORKER).format(
+        root=str(ROOT), store=str(tmp_path / "store"), source=str(source), log=str(tmp_path / "log"), pause=pause
+    )
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_ask_for_one_key_one_makes_the_other_finds(tmp_path: Path, pico_model):
+    workers = [start(tmp_path, pico_model("xlmr"), 0.05) for _ in range(2)]
+    said = sorted(worker.communicate(timeout=120)[0].strip() for worker in workers)
+    assert said == ["found", "made"]
+    assert (tmp_path / "log").read_text().count("made") == 1
+
+
+def test_killed_at_any_point_of_publishing_nothing_half_made_loads(tmp_path: Path, pico_model):
+    """SIGKILL while files are written, hashed, synced and renamed; what is then found is whole or absent."""
+    key = Request(step="trim", spec={}, version=1).key
+    store = Store(tmp_path / "store")
+    for delay in (0.0, 0.1, 0.25, 0.45):
+        worker = start(tmp_path, pico_model("xlmr"), 0.06)
+        while not list((tmp_path / "store" / "drafts").glob("*")) and worker.poll() is None:
+            time.sleep(0.005)
+        time.sleep(delay)
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.wait()
+        if store.path(key).exists():
+            assert damage(store.path(key)) == ""
+    last = start(tmp_path, pico_model("xlmr"), 0.0)
+    assert last.communicate(timeout=120)[0].strip() in ("made", "found")
+    assert store.find(key) is not None
+    assert not list((tmp_path / "store" / "drafts").iterdir())
