@@ -70,7 +70,7 @@ BERT_NAMES = {
     "heads": "num_attention_heads",
 }
 
-_BERT = {
+_BERT: dict[str, Any] = {
     "words": "embeddings.word_embeddings",
     "embedding_parts": (
         "embeddings.position_embeddings",

@@ -1,0 +1,174 @@
+"""Depth: keep some of the layers, chosen by a rule or by what each layer does to real text."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from compressors.calibration import Batch, masked_loss, read_batches
+from compressors.plan import planned_config
+from compressors.rebuild import rebuild
+from core.architectures import architecture_of, has_lm_head, layers_of, with_layers
+from core.errors import NdogoError
+from core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
+from core.progress import Report
+from core.specs import Keep, Truncate
+from core.text import Lines
+
+SENTENCES = 1000
+"""Lines of calibration text on which layers are judged."""
+
+
+def truncate(source: Path, out: Path, spec: Truncate, calibration: Lines | None, report: Report) -> dict[str, float]:
+    """Write the model of `source` with some of its layers into `out`; `layers.json` says which and why.
+
+    `calibration` is needed for `keep: importance` only. `source` is left untouched.
+
+    :returns: parameters before and after, layers before and after.
+    :raises NdogoError: not a model directory, an impossible choice of layers, or no text where it is needed.
+    """
+    report("loading", 0, None)
+    model = load_model(source)
+    count = planned_config(spec, model.config, 0, "truncate").num_hidden_layers
+    scores: Tensor | None = None
+    if spec.keep == "importance":
+        if calibration is None:
+            raise NdogoError("Layers are judged on text, and there is none.", where="truncate.keep: importance")
+        needs_loss = spec.importance == "loss"
+        batches = read_batches(calibration, load_tokenizer(source), SENTENCES, masked=needs_loss)
+        scores = (losses_without if needs_loss else changes)(model, batches, report)
+    kept = kept_layers(len(layers_of(model)), count, spec.keep, scores, fixed=_fixed(model))
+    report("cutting layers", 0, None)
+    student = keep_layers(model, kept)
+    save(student, out)
+    copy_tokenizer(source, out)
+    note = {"kept": kept, "of": len(layers_of(model)), "scores": None if scores is None else scores.tolist()}
+    (out / "layers.json").write_text(json.dumps(note, indent=1) + "\n")
+    return {
+        "layers_before": len(layers_of(model)),
+        "layers": len(kept),
+        "params_before": parameters(model),
+        "params": parameters(student),
+    }
+
+
+def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
+    """A new model with the layers `kept` (0-based, ascending) of `model`, which is left untouched.
+
+    :raises NdogoError: layers that are not there, out of order, or without layer 0 where it must stay.
+    """
+    found = len(layers_of(model))
+    if list(kept) != sorted(set(kept)) or not kept or kept[0] < 0 or kept[-1] >= found:
+        raise NdogoError(
+            f"Layers {list(kept)} cannot be kept.",
+            where="truncate.keep",
+            cure=f"Ascending numbers from 0 to {found - 1}.",
+        )
+    if _fixed(model) and kept[0] != 0:
+        raise NdogoError(
+            "Layer 0 of this architecture has no attention norm and cannot be replaced by another.",
+            where=f"truncate.keep: {list(kept)}",
+            cure="Keep layer 0.",
+        )
+    entry = architecture_of(model.config)
+    prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
+    return rebuild(
+        model, with_layers(model.config, kept), _renumbered(model.state_dict(), f"{prefix}{entry.layers}.", kept)
+    )
+
+
+def kept_layers(found: int, count: int, keep: Keep, scores: Tensor | None = None, *, fixed: bool = False) -> list[int]:
+    """The 0-based layers that a rule keeps: `count` of `found`.
+
+    `scores` (found,): what is lost without a layer, for `importance`. `fixed`: layer 0 takes the place of the first kept.
+    `stride` is block starts, `stride-last` block ends; `first-last` gives an odd one to the first half.
+    """
+    if isinstance(keep, tuple):
+        return list(keep)
+    rules = {
+        "first": list(range(count)),
+        "last": list(range(found - count, found)),
+        "stride": [number * found // count for number in range(count)],
+        "stride-last": [(number + 1) * found // count - 1 for number in range(count)],
+        "first-last": [*range(count - count // 2), *range(found - count // 2, found)],
+    }
+    if keep != "importance":
+        kept = rules[keep]
+        return [0, *kept[1:]] if fixed else kept
+    assert scores is not None
+    order = torch.argsort(scores, descending=True, stable=True).tolist()
+    if fixed:
+        order = [0, *(layer for layer in order if layer != 0)]
+    return sorted(order[:count])
+
+
+@torch.no_grad()
+def changes(model: PreTrainedModel, batches: Sequence[Batch], report: Report) -> Tensor:
+    """How much each layer changes what goes through it: mean of 1 - cosine of its input and output over all pieces, (L,)."""
+    total = torch.zeros(len(layers_of(model)), dtype=torch.float64)
+    pieces = 0
+    for number, batch in enumerate(batches):
+        states: list[tuple[Tensor, Tensor]] = []
+        hooks = [layer.register_forward_hook(_note_states(states)) for layer in layers_of(model)]
+        try:
+            model.base_model(input_ids=batch.ids, attention_mask=batch.real.long())
+        finally:
+            for hook in hooks:
+                hook.remove()
+        for layer, (before, after) in enumerate(states):
+            cosine = torch.cosine_similarity(before[batch.real], after[batch.real], dim=-1)
+            total[layer] += (1 - cosine).sum().double()
+        pieces += int(batch.real.sum())
+        report("judging layers", number + 1, len(batches))
+    return (total / pieces).float()
+
+
+def losses_without(model: PreTrainedModel, batches: Sequence[Batch], report: Report) -> Tensor:
+    """The masked-LM loss (nats per masked piece) when each layer alone is dropped, (L,).
+
+    :raises NdogoError: the model has no masked-LM head.
+    """
+    if not has_lm_head(model):
+        raise NdogoError(
+            "The model has no masked-LM head, so it has no loss.", where="truncate.importance: loss", cure="change"
+        )
+    found = len(layers_of(model))
+    losses = torch.zeros(found)
+    for layer in range(found):
+        hook = layers_of(model)[layer].register_forward_hook(_skip)
+        try:
+            losses[layer] = masked_loss(model, batches)
+        finally:
+            hook.remove()
+        report("dropping each layer", layer + 1, found)
+    return losses
+
+
+def _note_states(states: list[tuple[Tensor, Tensor]]) -> Callable[..., None]:
+    return lambda _module, inputs, output: states.append(
+        (inputs[0], output[0] if isinstance(output, tuple) else output)
+    )
+
+
+def _skip(_module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor | tuple[Tensor, ...]) -> object:
+    return (inputs[0], *output[1:]) if isinstance(output, tuple) else inputs[0]
+
+
+def _fixed(model: PreTrainedModel) -> bool:
+    return architecture_of(model.config).first_layer_fixed
+
+
+def _renumbered(weights: Mapping[str, Tensor], stem: str, kept: Sequence[int]) -> dict[str, Tensor]:
+    place = {str(layer): str(number) for number, layer in enumerate(kept)}
+    found = {}
+    for name, tensor in weights.items():
+        if not name.startswith(stem):
+            found[name] = tensor
+            continue
+        layer, _, rest = name.removeprefix(stem).partition(".")
+        if layer in place:
+            found[f"{stem}{place[layer]}.{rest}"] = tensor
+    return found

@@ -1,0 +1,1 @@
+"""Cutting the FFN and the hidden width: importance, selection, cutting."""
