@@ -1,0 +1,78 @@
+"""Distillation and language adaptation: fast, resumable to the bit, on any model directory."""
+
+import math
+from pathlib import Path
+
+from compressors.distillation.batches import Schedule
+from compressors.distillation.corpus import Tokenized, tokenize, tokenizer_digest
+from compressors.distillation.devices import World
+from compressors.distillation.engine import Training
+from compressors.distillation.request import Request
+from compressors.distillation.run import TrainingRun
+from core.models import load_tokenizer
+from core.specs import Adapt, Distil
+
+__all__ = ["TrainingRun", "distil", "planned_steps"]
+
+
+def distil(student: Path, teacher: Path | None, out: Path, spec: Distil | Adapt, run: TrainingRun) -> dict[str, float]:
+    """Train the model at `student`, taught by the one at `teacher`, and write the result to `out`.
+
+    Killed at any moment and called again with the same `run.work`, it goes on from the last checkpoint to the same weights.
+    `student` and `teacher` are left untouched.
+
+    :returns: steps, tokens, seconds, the last values of the loss and of each objective, held-out losses.
+    :raises NdogoError: a model, the text or the settings do not fit; the loss is not finite; the disk is full.
+    """
+    request = prepare(student, teacher, out, spec, run)
+    return train_here(request, run)
+
+
+def train_here(request: Request, run: TrainingRun) -> dict[str, float]:
+    """Train in this process."""
+    import torch
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with torch.random.fork_rng():
+        return Training(request, World(0, 1, device), run.report).train()
+
+
+def prepare(student: Path, teacher: Path | None, out: Path, spec: Distil | Adapt, run: TrainingRun) -> Request:
+    """Tokenise the text and settle the number of steps."""
+    run.work.mkdir(parents=True, exist_ok=True)
+    tokenizer = load_tokenizer(student)
+    name = f"{tokenizer_digest(tokenizer)}-{spec.max_length}.arrow"
+    corpus = run.work / f"corpus-{run.fingerprint[:16]}-{name}"
+    text = tokenize(run.lines, tokenizer, spec.max_length, corpus, run.report)
+    held_out = run.work / f"held-out-{name}" if run.held_out else None
+    if run.held_out and held_out:
+        tokenize(run.held_out, tokenizer, spec.max_length, held_out, run.report)
+    return Request(
+        student=str(student),
+        teacher=str(teacher) if teacher else None,
+        out=str(out),
+        work=str(run.work),
+        corpus=str(corpus),
+        held_out=str(held_out) if held_out else None,
+        fingerprint=run.fingerprint,
+        kind=spec.kind,
+        spec=spec.model_dump(mode="json"),
+        seed=run.seed,
+        steps=planned_steps(spec, text, run.token_cap),
+        precision=run.precision,
+    )
+
+
+def planned_steps(spec: Distil | Adapt, text: Tokenized, token_cap: int | None = None) -> int:
+    """Optimiser steps of a training on `text`: epochs and tokens are turned into them by the corpus's own size."""
+    schedule = Schedule(text.lengths, spec.batch_size, 0)
+    if spec.steps is not None:
+        steps = spec.steps
+    elif spec.epochs is not None:
+        steps = math.ceil(spec.epochs * schedule.steps_per_epoch)
+    else:
+        assert spec.tokens is not None
+        steps = math.ceil(spec.tokens / schedule.tokens_per_step)
+    if token_cap is not None:
+        steps = min(steps, math.ceil(token_cap / schedule.tokens_per_step))
+    return max(1, steps)

@@ -1,0 +1,78 @@
+"""Checkpoints: one safetensors file with weights, optimiser and position, replaced by rename, so it is whole at any moment."""
+
+import errno
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from core.errors import NdogoError
+
+SECONDS_BETWEEN = 120.0
+
+
+def write(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, object]) -> None:
+    """Write `tensors` and `facts` to `path` by rename; what stood there before stays until the new file is on the disk.
+
+    :raises NdogoError: the disk is full or refuses; the former file is kept.
+    """
+    partial = path.with_name(path.name + ".partial")
+    plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    try:
+        save_file(plain, partial, metadata={"facts": json.dumps(facts)})
+        with partial.open("rb+") as written:
+            os.fsync(written.fileno())
+        partial.rename(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+        raise NdogoError(
+            "The disk is full." if full else f"The checkpoint cannot be written: {error}.",
+            where=str(path),
+            cure="Free some space and start again: training goes on from the last checkpoint, which is kept.",
+        ) from error
+
+
+def read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """The tensors and facts of a checkpoint.
+
+    :raises NdogoError: it cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as opened:
+            facts = json.loads(opened.metadata()["facts"])
+            return {name: opened.get_tensor(name) for name in opened.keys()}, facts  # noqa: SIM118  not a dict
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise NdogoError(
+            f"The checkpoint is damaged: {error}.", where=str(path), cure="Delete it; training then starts anew."
+        ) from error
+
+
+class State:
+    """Everything that a step changes, by name: trained parameters and AdamW's moments. Restoring it is exact."""
+
+    def __init__(self, parameters: Mapping[str, torch.nn.Parameter], optimiser: torch.optim.AdamW) -> None:
+        self.parameters = parameters
+        self.optimiser = optimiser
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """A flat view: `weight/NAME`, `exp_avg/NAME`, `exp_avg_sq/NAME`, `step/NAME`."""
+        flat: dict[str, torch.Tensor] = {f"weight/{name}": parameter for name, parameter in self.parameters.items()}
+        for name, parameter in self.parameters.items():
+            for part, value in self.optimiser.state.get(parameter, {}).items():
+                flat[f"{part}/{name}"] = value
+        return flat
+
+    def restore(self, flat: Mapping[str, torch.Tensor]) -> None:
+        """Put a checkpoint's tensors back. Parameters that had no gradient so far have no moments."""
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(flat[f"weight/{name}"])
+                found = {part: flat.get(f"{part}/{name}") for part in ("step", "exp_avg", "exp_avg_sq")}
+                kept = {part: value for part, value in found.items() if value is not None}
+                if kept:
+                    self.optimiser.state[parameter] = {part: value.to(parameter.device) for part, value in kept.items()}

@@ -1,0 +1,82 @@
+"""Where and in which precision a process computes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from accelerate import PartialState
+
+from compressors.distillation.run import Precision
+
+BUCKET = 2**24
+"""Gradient entries that travel together: 64 MiB in fp32."""
+
+
+def autocast_type(precision: Precision, device: torch.device) -> torch.dtype | None:
+    """bf16 where asked, or where `auto` finds hardware that multiplies in it; None: plain fp32."""
+    if precision == "fp32":
+        return None
+    if precision == "bf16" or multiplies_bf16(device):
+        return torch.bfloat16
+    return None
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether the device has bf16 products of its own: emulated ones are slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+@dataclass(frozen=True)
+class World:
+    """One process among those that train together."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    def sum_numbers(self, numbers: list[float]) -> list[float]:
+        """The sums over all processes, the same on each."""
+        if self.size == 1:
+            return numbers
+        total = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        torch.distributed.all_reduce(total)
+        return [float(value) for value in total]
+
+    def sum_gradients(self, parameters: list[torch.nn.Parameter]) -> None:
+        """Replace every `.grad` by its sum over all processes.
+
+        Not DistributedDataParallel: that averages per process, where our losses are divided by the global count already,
+        and it wants every parameter to have a gradient, where many objectives leave the top of a student untouched.
+        """
+        if self.size == 1:
+            return
+        present = torch.tensor([float(p.grad is not None) for p in parameters], device=self.device)
+        torch.distributed.all_reduce(present, op=torch.distributed.ReduceOp.MAX)
+        wanted = [p for p, some in zip(parameters, present.tolist(), strict=True) if some]
+        for bucket in _buckets(wanted):
+            flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in bucket])
+            torch.distributed.all_reduce(flat)
+            for p, part in zip(bucket, flat.split([p.numel() for p in bucket]), strict=True):
+                p.grad = part.view_as(p)
+
+
+def this_world() -> World:
+    """What the launcher's environment says; a process alone where there is none. Joins the process group."""
+    state = PartialState()
+    return World(state.process_index, state.num_processes, state.device)
+
+
+def _buckets(parameters: list[torch.nn.Parameter]) -> Iterator[list[torch.nn.Parameter]]:
+    """Runs of parameters of at most BUCKET elements together (at least one)."""
+    bucket: list[torch.nn.Parameter] = []
+    size = 0
+    for p in parameters:
+        if bucket and size + p.numel() > BUCKET:
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(p)
+        size += p.numel()
+    if bucket:
+        yield bucket

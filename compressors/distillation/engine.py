@@ -1,0 +1,238 @@
+"""The training loop of one process: batches by step number, checkpoints by rename, the same result however often it is killed."""
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from compressors.distillation import checkpoints
+from compressors.distillation.batches import Counts, Lot, Schedule, gather
+from compressors.distillation.corpus import Tokenized, open_tokenized
+from compressors.distillation.devices import World
+from compressors.distillation.objectives import lesson_of
+from compressors.distillation.request import Request
+from core.errors import NdogoError
+from core.masking import Masking, masking_of
+from core.models import copy_tokenizer, load_tokenizer, save
+from core.progress import Report
+
+MICRO_TOKENS = 8192
+"""Padded positions that go through the models at once; a larger batch is done in parts, with the same gradient."""
+HELD_OUT_SEQUENCES = 512
+EVALUATIONS = 20
+"""Held-out evaluations per training."""
+MASKS, DROPOUT = 1, 2
+
+
+@dataclass
+class Progress:
+    """Where a training stands; all of it is in every checkpoint."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    first_held_out: float | None = None
+    held_out: float | None = None
+    best: float = math.inf
+    best_step: int = 0
+    bad: int = 0
+    numbers: dict[str, float] = field(default_factory=dict)
+
+
+class Training:
+    """One training in one process (of `world.size`): all ranks hold the same weights after every step."""
+
+    def __init__(self, request: Request, world: World, report: Report) -> None:
+        self.request, self.world, self.report = request, world, report
+        self.step_spec, self.work = request.step, Path(request.work)
+        self.tokenizer = load_tokenizer(Path(request.student))
+        self.corpus = open_tokenized(Path(request.corpus))
+        self.schedule = Schedule(self.corpus.lengths, self.step_spec.batch_size, self.seed)
+        self.masking = masking_for(self.tokenizer, self.step_spec.mask_probability)
+        self.lesson = lesson_of(request, world)
+        self.parameters = self.lesson.parameters()
+        self.optimiser = torch.optim.AdamW(groups(self.parameters, self.step_spec.weight_decay), fused=True)
+        self.state = checkpoints.State(self.parameters, self.optimiser)
+        self.progress = Progress()
+        self.held_out = self._held_out_lots()
+
+    @property
+    def seed(self) -> int:
+        """The run's seed and the step's own offset."""
+        return self.request.seed + self.step_spec.seed_offset
+
+    def train(self) -> dict[str, float]:
+        """Train from the last checkpoint, or from the start, to the end; write the student to the request's `out`."""
+        self.resume()
+        saved = time.monotonic()
+        while self.progress.step < self.request.steps and not self._patience_is_out():
+            started = time.monotonic()
+            self.learn()
+            self.progress.seconds += time.monotonic() - started
+            self._judge()
+            self._tell()
+            if time.monotonic() - saved > checkpoints.SECONDS_BETWEEN:
+                self.save()
+                saved = time.monotonic()
+        return self._finish()
+
+    def learn(self) -> None:
+        """One optimiser step.
+
+        :raises NdogoError: the loss or its gradient is not finite; the weights are as they were before the step.
+        """
+        step = self.progress.step
+        lot = self.lot(step)
+        values = self._accumulate(lot, lot.counts, learning=True)
+        norm = self._gradient_norm()
+        loss = sum(self.lesson.weights[name] * value for name, value in values.items())
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise NdogoError(
+                f"The loss is {loss} and the gradient's norm {norm} at step {step + 1}.",
+                where=f"the batch of corpus rows {sorted(map(int, lot.rows))[:8]}... (seed {self.seed}, step {step})",
+                cure="Lower learning_rate, or set clip or warmup. The last checkpoint is kept in " + str(self.work),
+            )
+        rate = self.step_spec.learning_rate * rate_at(step, self.request.steps, self.step_spec.warmup)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.progress.step += 1
+        self.progress.tokens += lot.counts.tokens
+        terms = {f"loss_{name}": value for name, value in values.items()}
+        self.progress.numbers = {"loss": loss, **terms, "learning_rate": rate, "gradient_norm": norm}
+
+    def lot(self, step: int) -> Lot:
+        """The global batch of a step."""
+        rows = self.schedule.rows(step)
+        return gather(self.corpus, rows, self.masking, self.tokenizer.pad_token_id, (self.seed, MASKS, step))
+
+    def resume(self) -> None:
+        """Go to the last checkpoint, where there is one.
+
+        :raises NdogoError: it belongs to another training.
+        """
+        path = self.work / "checkpoint.safetensors"
+        if not path.is_file():
+            return
+        tensors, facts = checkpoints.read(path)
+        if facts["identity"] != self.request.identity:
+            raise NdogoError(
+                "The checkpoint belongs to another training (other text, settings or seed).",
+                where=str(path),
+                cure="Delete it to start anew.",
+            )
+        self.state.restore(tensors)
+        self.progress = Progress(**facts["progress"])
+
+    def save(self) -> None:
+        """Write a checkpoint (the first process only: all hold the same)."""
+        if self.world.rank == 0:
+            facts = {"identity": self.request.identity, "progress": self.progress.__dict__}
+            checkpoints.write(self.work / "checkpoint.safetensors", self.state.tensors(), facts)
+
+    def _accumulate(self, lot: Lot, counts: Counts, *, learning: bool) -> dict[str, float]:
+        """The global value of each objective on a lot, and with `learning` the global gradients in `.grad`."""
+        values = dict.fromkeys(self.lesson.weights, 0.0)
+        for part, batch in enumerate(lot.share(self.world.rank, self.world.size, MICRO_TOKENS)):
+            seed = derived(self.seed, DROPOUT, self.progress.step, part, self.world.rank) if learning else None
+            for name, value in self.lesson.run(batch.to(self.world.device), counts, seed).items():
+                values[name] += value
+        if learning:
+            self.world.sum_gradients(list(self.parameters.values()))
+        return dict(zip(values, self.world.sum_numbers(list(values.values())), strict=True))
+
+    def _gradient_norm(self) -> float:
+        limit = self.step_spec.clip or math.inf
+        return float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), limit))
+
+    def _held_out_lots(self) -> list[Lot]:
+        if self.request.held_out is None:
+            return []
+        text = open_tokenized(Path(self.request.held_out))
+        return lots_of(text, self.masking, self.tokenizer.pad_token_id, self.step_spec.batch_size)
+
+    def _judge(self) -> None:
+        """At intervals: the held-out loss, and with patience the best weights so far."""
+        progress = self.progress
+        due = progress.step % max(1, self.request.steps // EVALUATIONS) == 0 or progress.step == self.request.steps
+        if not self.held_out or not due:
+            return
+        parts = [lot.counts for lot in self.held_out]
+        whole = Counts(sum(c.tokens for c in parts), sum(c.masked for c in parts), sum(c.pairs for c in parts))
+        values = [self._accumulate(lot, whole, learning=False) for lot in self.held_out]
+        loss = sum(self.lesson.weights[name] * value for part in values for name, value in part.items())
+        progress.held_out = loss
+        progress.first_held_out = loss if progress.first_held_out is None else progress.first_held_out
+        if loss < progress.best:
+            progress.best, progress.best_step, progress.bad = loss, progress.step, 0
+            if self.step_spec.patience is not None and self.world.rank == 0:
+                weights = {name: tensor for name, tensor in self.state.tensors().items() if name.startswith("weight/")}
+                checkpoints.write(self.work / "best.safetensors", weights, {"step": progress.step})
+        else:
+            progress.bad += 1
+
+    def _patience_is_out(self) -> bool:
+        return self.step_spec.patience is not None and self.progress.bad >= self.step_spec.patience
+
+    def _tell(self) -> None:
+        every = max(1, self.request.steps // 500)
+        if self.world.rank == 0 and (self.progress.step % every == 0 or self.progress.step == self.request.steps):
+            self.report(self.request.kind, self.progress.step, self.request.steps, self.numbers())
+
+    def numbers(self) -> dict[str, float]:
+        """What a person wants to see of the training so far."""
+        progress = self.progress
+        told = progress.numbers | {"tokens_per_second": progress.tokens / max(progress.seconds, 1e-9)}
+        if progress.held_out is not None:
+            told["held_out_loss"] = progress.held_out
+        return told
+
+    def _finish(self) -> dict[str, float]:
+        progress = self.progress
+        numbers = self.numbers() | {"steps": progress.step, "tokens": progress.tokens, "seconds": progress.seconds}
+        if self.step_spec.patience is not None and progress.best_step:
+            best, _ = checkpoints.read(self.work / "best.safetensors")
+            self.state.restore(best)
+            numbers |= {"held_out_loss": progress.best, "best_step": progress.best_step}
+        if progress.first_held_out is not None:
+            numbers["first_held_out_loss"] = progress.first_held_out
+        if self.world.rank == 0:
+            out = Path(self.request.out)
+            save(self.lesson.student.eval().cpu(), out)
+            copy_tokenizer(Path(self.request.student), out)
+        return numbers
+
+
+def masking_for(tokenizer: PreTrainedTokenizerBase, probability: float) -> Masking:
+    """The masking of a training; a tokenizer without a mask piece will do where nothing is masked."""
+    return Masking(0, (), len(tokenizer), 0.0) if probability == 0 else masking_of(tokenizer, probability)
+
+
+def lots_of(text: Tokenized, masking: Masking, pad: int, size: int) -> list[Lot]:
+    """The first held-out sequences in batches of like length, masked once and for all."""
+    count = min(len(text), HELD_OUT_SEQUENCES)
+    rows = np.argsort(text.lengths[:count], kind="stable")
+    return [gather(text, rows[at : at + size], masking, pad, (0, MASKS, at)) for at in range(0, count, size)]
+
+
+def rate_at(step: int, steps: int, warmup: float) -> float:
+    """The share of the full learning rate at a step (0-based): linear up to 1, then linear down to almost 0."""
+    rise = int(warmup * steps)
+    return (step + 1) / (rise + 1) if step < rise else (steps - step) / max(1, steps - rise)
+
+
+def groups(parameters: dict[str, torch.nn.Parameter], decay: float) -> list[dict]:
+    """Matrices decay; biases and norms do not."""
+    matrices = [p for p in parameters.values() if p.dim() > 1]
+    others = [p for p in parameters.values() if p.dim() <= 1]
+    return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def derived(*key: int) -> int:
+    """A seed of 63 bits from whole numbers."""
+    return int(np.random.SeedSequence([abs(part) for part in key]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,29 @@
+"""What a training is given besides the models and the step's specification."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from core.progress import Report, silent
+from core.text import Lines
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """Text, seed, place and means of one training. `work` holds checkpoints and tokenised text; the caller deletes it."""
+
+    lines: Lines
+    fingerprint: str
+    """Names the text: a checkpoint made on another one is refused."""
+    work: Path
+    held_out: Lines | None = None
+    seed: int = 0
+    token_cap: int | None = None
+    """Train on at most so many pieces (`scale: pocket`)."""
+    devices: int | Literal["auto"] = "auto"
+    """Processes, one device each; auto: every GPU, else one process on the CPU."""
+    precision: Precision = "auto"
+    """Of the matrix products; auto: bf16 where the processor or GPU computes in it, else fp32."""
+    report: Report = silent

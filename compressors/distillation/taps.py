@@ -1,0 +1,106 @@
+"""Reading what a model computes on the way: only what an objective asks for is kept.
+
+Layers count from 1; state 0 is the output of the embeddings, state l that of layer l. Shapes: B rows, L positions, H hidden.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from core.architectures import architecture_of, layers_of
+
+Rotary = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which states, projections and positions-by-rotation an objective reads."""
+
+    states: frozenset[int] = frozenset()
+    projections: frozenset[int] = frozenset()
+    """Layers whose queries, keys and values are read."""
+    last: bool = False
+    """The encoder's final output."""
+
+    def __or__(self, other: "Wanted") -> "Wanted":
+        return Wanted(self.states | other.states, self.projections | other.projections, self.last or other.last)
+
+    def highest(self, layers: int) -> int:
+        """The highest layer that must run."""
+        return layers if self.last else max((0, *self.states, *self.projections))
+
+
+@dataclass
+class Seen:
+    """What was read in one pass."""
+
+    last_BLH: torch.Tensor | None = None
+    states: dict[int, torch.Tensor] = field(default_factory=dict)
+    queries: dict[int, torch.Tensor] = field(default_factory=dict)
+    """(B, L, H) by layer, before any rotation; likewise keys and values."""
+    keys: dict[int, torch.Tensor] = field(default_factory=dict)
+    values: dict[int, torch.Tensor] = field(default_factory=dict)
+    rotary: dict[int, Rotary] = field(default_factory=dict)
+
+
+def drop_unread_layers(model: PreTrainedModel, wanted: Wanted) -> None:
+    """Take the layers above the highest one that is read out of `model` (changed in place; for teachers only)."""
+    layers = layers_of(model)
+    del layers[max(1, wanted.highest(len(layers))) :]
+
+
+def look(model: PreTrainedModel, wanted: Wanted, ids_BL: torch.Tensor, real_BL: torch.Tensor) -> Seen:
+    """Run the bare encoder once and keep what is wanted."""
+    with _tapped(model, wanted) as seen:
+        out = model.base_model(input_ids=ids_BL, attention_mask=real_BL.long())
+        seen.last_BLH = out.last_hidden_state
+    return seen
+
+
+@contextmanager
+def _tapped(model: PreTrainedModel, wanted: Wanted) -> Iterator[Seen]:
+    entry, layers, seen = architecture_of(model.config), layers_of(model), Seen()
+    with ExitStack() as hooks:
+        if 0 in wanted.states:
+            embeddings = model.base_model.get_submodule(entry.words.rpartition(".")[0])
+            hooks.callback(embeddings.register_forward_hook(_keep(seen.states, 0)).remove)
+        for number in wanted.states - {0}:
+            hooks.callback(layers[number - 1].register_forward_hook(_keep(seen.states, number)).remove)
+        for number in wanted.projections:
+            layer = layers[number - 1]
+            if entry.fused_qkv:
+                hooks.callback(layer.get_submodule(entry.query).register_forward_hook(_split(seen, number)).remove)
+            else:
+                for name, store in ((entry.query, seen.queries), (entry.key, seen.keys), (entry.value, seen.values)):
+                    hooks.callback(layer.get_submodule(name).register_forward_hook(_keep(store, number)).remove)
+            if entry.rotary:
+                attention = layer.get_submodule(entry.attention)
+                hook = attention.register_forward_pre_hook(_rotary(seen, number), with_kwargs=True)
+                hooks.callback(hook.remove)
+        yield seen
+
+
+def _keep(store: dict[int, torch.Tensor], number: int) -> Any:
+    def hook(_module: nn.Module, _given: Any, out: Any) -> None:
+        store[number] = out[0] if isinstance(out, tuple) else out
+
+    return hook
+
+
+def _split(seen: Seen, number: int) -> Any:
+    def hook(_module: nn.Module, _given: Any, out: torch.Tensor) -> None:
+        seen.queries[number], seen.keys[number], seen.values[number] = out.chunk(3, dim=-1)
+
+    return hook
+
+
+def _rotary(seen: Seen, number: int) -> Any:
+    def hook(_module: nn.Module, given: tuple, named: dict) -> None:
+        seen.rotary[number] = named["position_embeddings"] if "position_embeddings" in named else given[1]
+
+    return hook

@@ -1,0 +1,57 @@
+"""The part of the loss that is as wide as the vocabulary: only at the rows that need it, and in chunks.
+
+Shapes: N rows, H hidden, V columns. The logits of at most `ELEMENTS` entries exist at any moment, on either side.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+ELEMENTS = 2**25
+"""Logits in memory at once: 128 MiB in fp32."""
+
+OnLogits = Callable[[torch.Tensor, torch.Tensor | None, torch.Tensor], torch.Tensor]
+"""(student logits, teacher logits, labels) of some rows -> the sum of a loss over them."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One model's encoder states at the rows in question, and its head."""
+
+    rows_NH: torch.Tensor
+    logits: Callable[[torch.Tensor], torch.Tensor]
+    columns: int
+
+
+def vocabulary_loss(
+    losses: Mapping[str, tuple[float, OnLogits]], student: Side, teacher: Side | None, labels_N: torch.Tensor
+) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+    """Each loss's sum over the rows, and the gradient of their weighted total with regard to the student's rows.
+
+    `losses`: name -> (factor in the total, function). Where gradients are on, those of the head are added to its
+    parameters chunk by chunk, and the caller carries the returned one further back; else it is None.
+    """
+    learning = torch.is_grad_enabled()
+    leaf = student.rows_NH.detach().requires_grad_(learning)
+    sums = {name: torch.zeros((), device=leaf.device, dtype=torch.float64) for name in losses}
+    size = max(1, ELEMENTS // student.columns)
+    for at in range(0, len(leaf), size):
+        chunk = slice(at, at + size)
+        logits_NV = _wide(student.logits(leaf[chunk]))
+        taught_NV = None
+        if teacher is not None:
+            with torch.no_grad():
+                taught_NV = _wide(teacher.logits(teacher.rows_NH[chunk]))
+        values = {name: loss(logits_NV, taught_NV, labels_N[chunk]) for name, (_, loss) in losses.items()}
+        if learning:
+            with torch.autocast(leaf.device.type, enabled=False):
+                torch.stack([losses[name][0] * value for name, value in values.items()]).sum().backward()
+        for name, value in values.items():
+            sums[name] += value.detach()
+    return sums, leaf.grad
+
+
+def _wide(logits: torch.Tensor) -> torch.Tensor:
+    """At least fp32: a softmax over 250,002 columns loses too much in bf16."""
+    return logits if logits.dtype == torch.float64 else logits.float()
