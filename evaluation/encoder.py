@@ -1,0 +1,205 @@
+"""Any encoder directory, ours or not, made ready for judging: bare weights, rows as pieces, batches without waste."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from core.errors import NdogoError
+from core.models import check_model_directory, load_config, load_tokenizer
+from evaluation.rows import Benchmark, Row, Sentence
+
+POOLER = "pooler."
+"""A pooler is absent from masked-LM checkpoints and present in bare ones; a head brings its own."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A bare encoder and its tokenizer; never changed by judging it."""
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+def load_encoder(path: Path) -> Encoder:
+    """The bare encoder of a model directory in fp32, whatever head it was saved with.
+
+    :raises NdogoError: not a model directory, no fast tokenizer, or an encoder weight that is missing, unexpected or of
+        another shape (heads and poolers aside).
+    """
+    check_model_directory(path)
+    load_config(path)
+    spoken = logging.get_verbosity()
+    logging.set_verbosity_error()  # transformers reports keys that are checked here
+    try:
+        model, info = AutoModel.from_pretrained(
+            str(path), dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise NdogoError(f"The encoder cannot be loaded: {error}", where=str(path)) from error
+    finally:
+        logging.set_verbosity(spoken)
+    own = tuple(f"{name}." for name, _ in model.named_children() if not name.startswith("pooler"))
+    missing = [key for key in info["missing_keys"] if not key.startswith(POOLER)]
+    prefix = f"{model.base_model_prefix}."
+    unexpected = [key for key in info["unexpected_keys"] if key.removeprefix(prefix).startswith(own)]
+    faults = sorted(map(str, [*missing, *unexpected, *info["mismatched_keys"]]))
+    if faults:
+        raise NdogoError(
+            f"The weights do not fit the configuration: {', '.join(faults[:5])} ({len(faults)} in all).",
+            where=str(path),
+        )
+    return Encoder(path.name, model.eval(), _fast(load_tokenizer(path), path))
+
+
+def _fast(tokenizer: PreTrainedTokenizerBase, path: Path) -> PreTrainedTokenizerBase:
+    if not tokenizer.is_fast or tokenizer.pad_token_id is None:
+        raise NdogoError(
+            "The tokenizer has no fast form with a padding token.",
+            where=str(path),
+            cure="Save it with a tokenizer.json and a pad_token.",
+        )
+    return tokenizer
+
+
+def with_head(encoder: Encoder, benchmark: Benchmark, kept: np.ndarray, seed: int) -> PreTrainedModel:
+    """A new model: the encoder's weights under a head of the benchmark's size, drawn from the seed.
+
+    Its vocabulary is the rows `kept` of the encoder's. Training is exactly that of the whole table as long as nothing decays
+    the embedding: rows that never occur have no gradient. It saves most of the optimiser's work and memory.
+
+    :raises NdogoError: the architecture has no such head in transformers.
+    """
+    auto = AutoModelForSequenceClassification if benchmark.kind == "classes" else AutoModelForTokenClassification
+    config = type(encoder.model.config).from_dict(encoder.model.config.to_dict())
+    config.num_labels = len(benchmark.labels)
+    config.vocab_size = len(kept)
+    config.pad_token_id = int(np.searchsorted(kept, encoder.tokenizer.pad_token_id))
+    torch.manual_seed(seed)
+    try:
+        model = auto.from_config(config, dtype=torch.float32)
+    except ValueError as error:
+        raise NdogoError(f"There is no head for `{config.model_type}`: {error}", where=encoder.name) from error
+    body = model.base_model
+    weights = {key: value for key, value in encoder.model.state_dict().items() if not key.startswith(POOLER)}
+    words = encoder.model.get_input_embeddings()
+    (name,) = (f"{n}.weight" for n, module in encoder.model.named_modules() if module is words)
+    weights[name] = weights[name][torch.from_numpy(kept)]
+    weights |= {key: value for key, value in body.state_dict().items() if key.startswith(POOLER)}
+    body.load_state_dict(weights)
+    return model
+
+
+def used_rows(encoder: Encoder, ids: Iterable[Sequence[int]]) -> np.ndarray:
+    """The vocabulary rows that occur in `ids`, sorted, with all rows up to the padding's (RoBERTa counts positions from it)."""
+    padding = encoder.tokenizer.pad_token_id
+    below = range(padding + 1) if padding < len(encoder.tokenizer) // 2 else (padding,)
+    return np.array(sorted({*below}.union(*ids)), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows as pieces: ids per row and, for token benchmarks, where each word's first piece stands (-1: nowhere)."""
+
+    ids: list[list[int]]
+    firsts: list[list[int]]
+    labels: list[Any]
+    """The label's number, or one per word."""
+
+
+def encode(encoder: Encoder, benchmark: Benchmark, rows: Sequence[Row], max_length: int) -> Encoded:
+    """Rows as the model reads them, cut at `max_length` pieces or where the model's positions end.
+
+    The words of a token benchmark are joined by spaces; a word's first piece is the first that overlaps its characters.
+    """
+    number = {label: i for i, label in enumerate(benchmark.labels)}
+    texts = [row.text if isinstance(row, Sentence) else " ".join(row.tokens) for row in rows]
+    pieces = encoder.tokenizer(
+        texts, truncation=True, max_length=min(max_length, position_limit(encoder)), return_offsets_mapping=True
+    )
+    firsts: list[list[int]] = []
+    labels: list[Any] = []
+    for row, offsets in zip(rows, pieces["offset_mapping"], strict=True):
+        if isinstance(row, Sentence):
+            firsts.append([])
+            labels.append(number[row.label])
+        else:
+            firsts.append(first_pieces(row.tokens, offsets))
+            labels.append([number[tag] for tag in row.tags])
+    return Encoded(pieces["input_ids"], firsts, labels)
+
+
+def position_limit(encoder: Encoder) -> int:
+    """The longest input: the tokenizer's limit and the position table, less the rows that RoBERTa's offset skips."""
+    positions = getattr(encoder.model.config, "max_position_embeddings", None) or 10**6
+    table = encoder.model.get_submodule("embeddings") if hasattr(encoder.model, "embeddings") else None
+    padding = getattr(getattr(table, "position_embeddings", None), "padding_idx", None)
+    return min(encoder.tokenizer.model_max_length, positions - (0 if padding is None else padding + 1))
+
+
+def first_pieces(tokens: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[int]:
+    """For each of space-joined `tokens` the index of its first piece, or -1; no piece serves two words."""
+    found, piece, start = [], 0, 0
+    for token in tokens:
+        end = start + len(token)
+        while piece < len(offsets) and offsets[piece][1] <= start:
+            piece += 1
+        if piece < len(offsets) and offsets[piece][0] < end:
+            found.append(piece)
+            piece += 1
+        else:
+            found.append(-1)
+        start = end + 1
+    return found
+
+
+def batches(
+    lengths: Sequence[int],
+    size: int,
+    order: Literal["shuffled", "sorted"],
+    generator: np.random.Generator | None = None,
+) -> Iterator[np.ndarray]:
+    """Row numbers, batch by batch, rows of like length together.
+
+    sorted: longest first, for judging. shuffled: rows are drawn at random, sorted within pools of 16 batches, and the
+    batches are shuffled again, so that an epoch stays random and little is padded.
+    """
+    long = np.asarray(lengths)
+    if order == "sorted":
+        arranged = np.argsort(-long, kind="stable")
+        yield from np.split(arranged, range(size, len(arranged), size))
+        return
+    assert generator is not None
+    drawn = generator.permutation(len(long))
+    made = []
+    for pool in np.split(drawn, range(16 * size, len(drawn), 16 * size)):
+        arranged = pool[np.argsort(long[pool], kind="stable")]
+        made += np.split(arranged, range(size, len(arranged), size))
+    for i in generator.permutation(len(made)):
+        yield made[i]
+
+
+def padded(ids: Sequence[Sequence[int]], padding: int, device: str = "cpu") -> dict[str, torch.Tensor]:
+    """`input_ids` (B, L) and, where a row is shorter than the longest, its `attention_mask`."""
+    longest = max(map(len, ids))
+    input_ids_BL = torch.full((len(ids), longest), padding, dtype=torch.long)
+    mask_BL = torch.zeros_like(input_ids_BL)
+    for i, row in enumerate(ids):
+        input_ids_BL[i, : len(row)] = torch.as_tensor(row)
+        mask_BL[i, : len(row)] = 1
+    inputs = {"input_ids": input_ids_BL.to(device)}
+    if not bool(mask_BL.all()):
+        inputs["attention_mask"] = mask_BL.to(device)
+    return inputs

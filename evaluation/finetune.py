@@ -1,0 +1,162 @@
+"""Fine-tuning all weights under a fresh head: the learning rate found on dev, early stop on dev, the same for every model."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from core.progress import Report
+from evaluation.encoder import Encoded, Encoder, batches, encode, padded, used_rows, with_head
+from evaluation.rows import SPLITS, Benchmark
+from evaluation.scores import METRICS, NOTHING, Prediction, score
+from evaluation.settings import EvaluationSettings
+
+WARMUP = 0.1
+WEIGHT_DECAY = 0.01
+CLIP = 1.0
+PIECES_PER_BATCH = 8192
+"""Padded pieces of one judging batch: a bound on memory."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What one mode found: the choice made on dev, and per seed the test predictions and the drawn test rows."""
+
+    chosen: dict[str, float]
+    dev: list[float]
+    predictions: list[list[Prediction]]
+    drawn: list[np.ndarray] | None = None
+    """probe: the test rows on which each seed's score is computed, drawn with replacement."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    encoder: Encoder
+    benchmark: Benchmark
+    data: dict[str, Encoded]
+    kept: np.ndarray
+    settings: EvaluationSettings
+    report: Report
+    device: str
+
+    @property
+    def trials(self) -> int:
+        return len(self.settings.learning_rates) + len(self.settings.seeds) - 1
+
+
+def finetune(
+    encoder: Encoder, benchmark: Benchmark, settings: EvaluationSettings, report: Report, device: str = "cpu"
+) -> Judged:
+    """Fine-tune once per learning rate with the first seed, then with the best rate once per other seed.
+
+    The encoder is left untouched. Digits repeat for equal seeds, threads and versions; torch's generator is reseeded.
+    """
+    data = {split: encode(encoder, benchmark, benchmark.splits[split], settings.max_length) for split in SPLITS}
+    kept = used_rows(encoder, (ids for encoded in data.values() for ids in encoded.ids))
+    new_id = {int(old): new for new, old in enumerate(kept)}
+    for encoded in data.values():
+        encoded.ids[:] = [[new_id[i] for i in ids] for ids in encoded.ids]
+    work = _Work(encoder, benchmark, data, kept, settings, report, device)
+    first, *others = settings.seeds
+    tried = [_train(work, rate, first, number) for number, rate in enumerate(settings.learning_rates)]
+    best = int(np.argmax([dev for dev, _ in tried]))
+    rate = settings.learning_rates[best]
+    trials = [tried[best]]
+    trials += [_train(work, rate, seed, len(tried) + number) for number, seed in enumerate(others)]
+    return Judged({"learning_rate": rate}, [dev for dev, _ in trials], [found for _, found in trials])
+
+
+def _train(work: _Work, rate: float, seed: int, trial: int) -> tuple[float, list[Prediction]]:
+    """The best dev score of one training, and the test predictions of the weights that had it."""
+    settings, train = work.settings, work.data["train"]
+    model = with_head(work.encoder, work.benchmark, work.kept, seed)
+    nn.Module.to(model, work.device)
+    generator = np.random.default_rng(seed)
+    per_epoch = -(-len(train.ids) // settings.batch_size)
+    planned = per_epoch * settings.epochs
+    optimiser = torch.optim.AdamW(_groups(model), lr=rate, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _slope(step, planned))
+    best, waited, kept = -1.0, 0, copy.deepcopy(model.state_dict())
+    for epoch in range(settings.epochs):
+        model.train()
+        order = batches([len(ids) for ids in train.ids], settings.batch_size, "shuffled", generator)
+        for number, chosen in enumerate(order):
+            loss = _loss(work, model, chosen)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+            optimiser.step()
+            schedule.step()
+            optimiser.zero_grad()
+            work.report(
+                f"fine-tuning {work.benchmark.name}, seed {seed}, rate {rate:g}",
+                trial * planned + epoch * per_epoch + number + 1,
+                work.trials * planned,
+            )
+        found = dev_score(work.benchmark, _predict(work, model, "dev"))
+        if found > best:
+            best, waited, kept = found, 0, copy.deepcopy(model.state_dict())
+        elif (waited := waited + 1) == settings.patience:
+            break
+    model.load_state_dict(kept)
+    return best, _predict(work, model, "test")
+
+
+def dev_score(benchmark: Benchmark, predictions: Sequence[Prediction]) -> float:
+    """The compared metric on dev."""
+    return score(benchmark, benchmark.splits["dev"], predictions)[METRICS[benchmark.kind][0]]
+
+
+def _groups(model: PreTrainedModel) -> list[dict[str, Any]]:
+    words = model.get_input_embeddings().weight
+    decayed = [p for p in model.parameters() if p.dim() > 1 and p is not words]
+    others = [p for p in model.parameters() if p.dim() <= 1 or p is words]
+    return [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
+
+
+def _slope(step: int, planned: int) -> float:
+    rise = max(1, round(WARMUP * planned))
+    return (step + 1) / rise if step < rise else max(0.0, (planned - step) / max(1, planned - rise))
+
+
+def _loss(work: _Work, model: PreTrainedModel, chosen: np.ndarray) -> torch.Tensor:
+    train = work.data["train"]
+    inputs = padded([train.ids[i] for i in chosen], model.config.pad_token_id, work.device)
+    logits = _logits(work, model, inputs)
+    if work.benchmark.kind == "classes":
+        return F.cross_entropy(logits, torch.tensor([train.labels[i] for i in chosen], device=work.device))
+    labels_BL = torch.full(inputs["input_ids"].shape, -100)
+    for row, i in enumerate(chosen):
+        for first, label in zip(train.firsts[i], train.labels[i], strict=True):
+            if first >= 0:
+                labels_BL[row, first] = label
+    return F.cross_entropy(logits.flatten(0, 1), labels_BL.flatten().to(work.device), ignore_index=-100)
+
+
+def _logits(work: _Work, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    with torch.autocast(work.device.split(":")[0], torch.bfloat16, enabled=work.settings.precision == "bf16"):
+        return model(**inputs).logits.float()
+
+
+@torch.inference_mode()
+def _predict(work: _Work, model: PreTrainedModel, split: str) -> list[Prediction]:
+    """The model's labels for every row of a split, in the rows' order."""
+    data, names = work.data[split], work.benchmark.labels
+    model.eval()
+    found: list[Prediction] = [""] * len(data.ids)
+    lengths = [len(ids) for ids in data.ids]
+    size = max(1, PIECES_PER_BATCH // max(lengths))
+    for chosen in batches(lengths, size, "sorted"):
+        inputs = padded([data.ids[i] for i in chosen], model.config.pad_token_id, work.device)
+        best = _logits(work, model, inputs).argmax(-1).tolist()
+        for row, i in zip(best, chosen, strict=True):
+            if work.benchmark.kind == "classes":
+                found[i] = names[row]
+            else:
+                found[i] = [names[row[first]] if first >= 0 else NOTHING for first in data.firsts[i]]
+    return found

@@ -1,0 +1,134 @@
+"""One record per model: every benchmark's scores over the seeds, and what is needed to compare them with another model's."""
+
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import NdogoError
+from core.progress import Report, silent
+from evaluation.rows import SPLITS, Benchmark, Broken
+from evaluation.settings import EvaluationSettings
+
+if TYPE_CHECKING:  # torch is imported when a model is judged, not when the command's help is shown
+    from evaluation.encoder import Encoder
+    from evaluation.finetune import Judged
+
+RECORD_VERSION = 1
+"""Bumped by hand when the code changes a score or the record's form."""
+
+
+def evaluate(
+    source: "Path | Encoder",
+    benchmarks: Sequence[Benchmark | Broken],
+    settings: EvaluationSettings,
+    report: Report = silent,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Judge a model directory (or an encoder in memory, left untouched) on every benchmark; JSON-able.
+
+    `benchmarks` of the record: per name metric, scores (one per seed), mean, sample standard deviation, number of seeds, the
+    choice made on dev, other metrics, and `items` (counts per seed and test row) for `retention`. A benchmark that
+    fails stands in `problems` with its message and the others are judged all the same.
+
+    :raises NdogoError: the model cannot be loaded, or no benchmark could be judged.
+    """
+    from evaluation.encoder import load_encoder
+
+    started = time.monotonic()
+    judged: dict[str, Any] = {}
+    problems = {b.name: b.problem for b in benchmarks if isinstance(b, Broken)}
+    with fixed(settings.threads):
+        encoder = load_encoder(source) if isinstance(source, Path) else source
+        for benchmark in benchmarks:
+            if isinstance(benchmark, Broken):
+                continue
+            try:
+                judged[benchmark.name] = _judge(encoder, benchmark, settings, report, device)
+            except NdogoError as error:
+                problems[benchmark.name] = str(error)
+    if not judged:
+        listed = "; ".join(f"{name}: {problem}" for name, problem in problems.items()) or "none was given"
+        raise NdogoError("No benchmark could be judged.", where=encoder.name, cure=listed)
+    return {
+        "version": RECORD_VERSION,
+        "model": encoder.name,
+        "settings": settings.model_dump(mode="json"),
+        "versions": versions(),
+        "benchmarks": judged,
+        "problems": problems,
+        "seconds": round(time.monotonic() - started, 2),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The libraries that can move a score."""
+    import sklearn
+    import tokenizers
+    import torch
+    import transformers
+
+    return {module.__name__: module.__version__ for module in (torch, transformers, tokenizers, sklearn)}
+
+
+@contextmanager
+def fixed(threads: int) -> Iterator[None]:
+    """A fixed number of threads and a generator of our own; both are given back."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng(), threadpool_limits(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _judge(
+    encoder: "Encoder", benchmark: Benchmark, settings: EvaluationSettings, report: Report, device: str
+) -> dict[str, Any]:
+    if settings.mode == "finetune":
+        from evaluation.finetune import finetune
+
+        return entry(benchmark, settings, finetune(encoder, benchmark, settings, report, device))
+    from evaluation.probe import probe
+
+    return entry(benchmark, settings, probe(encoder, benchmark, settings, report, device))
+
+
+def entry(benchmark: Benchmark, settings: EvaluationSettings, found: "Judged") -> dict[str, Any]:
+    """The record of one benchmark."""
+    from evaluation.scores import METRICS, counts, score
+
+    test = benchmark.splits["test"]
+    scores = []
+    for seed, predictions in enumerate(found.predictions):
+        drawn = range(len(test)) if found.drawn is None else found.drawn[seed]
+        scores.append(score(benchmark, [test[i] for i in drawn], [predictions[i] for i in drawn]))
+    first, *others = METRICS[benchmark.kind]
+    return {
+        "kind": benchmark.kind,
+        "metric": first,
+        **_summary([s[first] for s in scores]),
+        "others": {name: _summary([s[name] for s in scores]) for name in others},
+        "chosen": found.chosen,
+        "dev": found.dev,
+        "seeds": list(settings.seeds),
+        "rows": {split: len(benchmark.splits[split]) for split in SPLITS},
+        "fingerprint": benchmark.fingerprint(),
+        "notes": list(benchmark.notes),
+        "items": [counts(benchmark, test, predictions) for predictions in found.predictions],
+    }
+
+
+def _summary(scores: list[float]) -> dict[str, Any]:
+    return {
+        "scores": scores,
+        "mean": statistics.fmean(scores),
+        "std": statistics.stdev(scores) if len(scores) > 1 else None,
+        "n_seeds": len(scores),
+    }

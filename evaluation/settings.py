@@ -1,0 +1,38 @@
+"""How models are judged: one frozen specification, the same for teacher and student."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from core.objectives import Frozen
+
+
+class EvaluationSettings(Frozen):
+    """What decides a score; every field is part of an evaluation's key."""
+
+    mode: Literal["finetune", "probe"] = "probe"
+    """finetune: all weights, with a fresh head; probe: the encoder is frozen and a linear head is fitted on its states."""
+    seeds: tuple[int, ...] = (1, 2, 3)
+    max_length: int = Field(ge=8, default=256)
+    """Pieces per row; words beyond it count as wrong."""
+    threads: int = Field(ge=1, default=2)
+    """Equal digits need an equal number of threads."""
+    learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
+    """finetune: each is tried with the first seed, and dev chooses."""
+    epochs: int = Field(ge=1, default=10)
+    patience: int = Field(ge=1, default=3)
+    """finetune: stop after so many epochs without a better dev score, and keep the best."""
+    batch_size: int = Field(ge=1, default=16)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """finetune: bf16 runs the matrix products in bfloat16 (on recent CPUs about twice as fast); weights stay fp32."""
+    strengths: tuple[float, ...] = (0.01, 0.1, 1.0)
+    """probe: inverse regularisation of the linear head; each is tried with the first seed, and dev chooses."""
+
+    @field_validator("seeds", "learning_rates", "strengths")
+    @classmethod
+    def _some(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if not values or len(set(values)) != len(values):
+            raise ValueError(f"give at least one value, and each once; got {list(values)}")
+        if min(values) < 0:
+            raise ValueError(f"values are not negative; got {min(values)}")
+        return values
