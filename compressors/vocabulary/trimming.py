@@ -1,0 +1,66 @@
+"""Trimming a model directory from end to end: count, select, write, certify."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from compressors.vocabulary.certificate import Certificate, certify
+from compressors.vocabulary.counting import count_pieces
+from compressors.vocabulary.files import write_json, write_tokenizer
+from compressors.vocabulary.model import trim_model
+from compressors.vocabulary.selection import select
+from compressors.vocabulary.source import Vocabulary, read_vocabulary
+from compressors.vocabulary.table import certificate_table
+from core.models import check_model_directory, load_config, load_model, parameters, save
+from core.progress import Report
+from core.specs import Trim
+from core.text import WeightedLines
+
+
+def trim(source: Path, out: Path, spec: Trim, corpora: Sequence[WeightedLines], report: Report) -> dict[str, Any]:
+    """Write the trimmed model directory into `out` (an existing, empty folder), with certificate.json, certificate.md and
+    old_to_new.json; return the certificate's numbers, flat.
+
+    :raises NdogoError: a directory, text or size that cannot be used, or a certificate that does not hold.
+    """
+    check_model_directory(source)
+    config = load_config(source)
+    vocabulary = read_vocabulary(source, config)
+    counts = count_pieces(vocabulary.backend, len(vocabulary.pieces), corpora, report)
+    selection = select(vocabulary, counts.weighted, spec)
+    report("write the trimmed model", 0, 2)
+    write_tokenizer(source, out, vocabulary, selection.kept)
+    before, after = _write_model(source, out, selection.kept, config.dtype or torch.float32)
+    report("certify", 1, 2)
+    certificate = certify(source, out, vocabulary, selection, counts)
+    _write_map(out, vocabulary, selection.kept)
+    write_json(out / "certificate.json", certificate.as_dict(), indent=2)
+    (out / "certificate.md").write_text(certificate_table(certificate), encoding="utf-8")
+    report("certify", 2, 2)
+    return flat_numbers(certificate) | {"params_before": before, "params": after}
+
+
+def _write_model(source: Path, out: Path, kept: Sequence[int], dtype: torch.dtype) -> tuple[int, int]:
+    model = load_model(source, dtype=dtype)
+    trimmed = trim_model(model, kept)
+    save(trimmed, out)
+    return parameters(model), parameters(trimmed)
+
+
+def _write_map(out: Path, vocabulary: Vocabulary, kept: Sequence[int]) -> None:
+    both = {"old_to_new": {str(old): new for new, old in enumerate(kept)}, "new_to_old": list(kept)}
+    (out / "old_to_new.json").write_text(json.dumps(both), encoding="utf-8")
+
+
+def flat_numbers(certificate: Certificate) -> dict[str, Any]:
+    """The certificate's numbers with dotted names, for tracking; lists and tables left out."""
+    found: dict[str, Any] = {}
+    for name, value in certificate.as_dict().items():
+        if name == "scripts":
+            continue
+        parts = {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
+        found |= {key: v for key, v in parts.items() if isinstance(v, int | float)}
+    return found
