@@ -90,7 +90,7 @@ def parse_recipe(text: str, *, where: str = "recipe") -> Recipe:
         before = steps[-1].id if steps else ORIGINAL
         steps.append(_read_step(entry, before, f"{where}: steps[{number}]"))
     fields = {str(key): value for key, value in raw.items() if key not in ("steps", "text")}
-    recipe = _validated(Recipe, {**fields, "steps": tuple(steps), "text": text}, where)
+    recipe = validated(Recipe, {**fields, "steps": tuple(steps), "text": text}, where)
     _check_references(recipe, where)
     return recipe
 
@@ -109,10 +109,14 @@ def _read_step(entry: Any, before: str, where: str) -> Step:
     if given is not None and not isinstance(given, dict):
         raise NdogoError(f"The numbers of a step are a table; got {given!r}.", where=f"{where}.{kind}")
     fields = {"id": kind, "student": before} | fields
-    return _validated(KINDS[kind], fields, f"{where}.{kind}")
+    return validated(KINDS[kind], fields, f"{where}.{kind}")
 
 
-def _validated(model: type[Any], fields: dict[str, Any], where: str) -> Any:
+def validated(model: type[Any], fields: dict[str, Any], where: str) -> Any:
+    """Build a specification, or say in one message which key is wrong and what is allowed.
+
+    :raises NdogoError: an unknown key or an impossible value.
+    """
     try:
         return model(**fields)
     except ValidationError as error:

@@ -53,6 +53,20 @@ class Step(Frozen):
     student: str = ""
     """The step whose result this one changes; default: the step before it."""
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether the result depends on the corpus."""
+        return self.trains
+
+    @property
+    def draws(self) -> bool:
+        """Whether the result depends on the run's seed."""
+        return self.trains
+
+    def content(self) -> dict[str, Any]:
+        """What the result depends on: the numbers, not the names within a recipe."""
+        return self.model_dump(mode="json", exclude={"id", "student", "teacher"})
+
 
 class Training(Step):
     """Steps that train say for how long in exactly one unit, and how."""
@@ -105,6 +119,11 @@ class Trim(Step):
     reestimate: bool = False
     """Estimate the Unigram scores anew on the corpus: better splits, but no longer the teacher's."""
 
+    @property
+    def reads_text(self) -> bool:
+        """Counting does."""
+        return True
+
     @model_validator(mode="after")
     def _one_target(self) -> "Trim":
         if (self.size is None) == (self.coverage is None):
@@ -124,6 +143,11 @@ class Truncate(Step):
     """stride: the first of each block (0, 2, 4 ...), stride-last: the last of each (1, 3, 5 ...); or explicit 0-based layers."""
     importance: Literal["change", "loss"] = "change"
     """With keep: importance. change: 1 - cosine of a layer's input and output; loss: the loss when it is dropped."""
+
+    @property
+    def reads_text(self) -> bool:
+        """Only a choice by importance does."""
+        return self.keep == "importance"
 
     @model_validator(mode="after")
     def _as_many(self) -> "Truncate":
@@ -147,6 +171,11 @@ class PruneFfn(Step):
     sentences: int = Field(gt=0, default=1000)
     """Lines of calibration text."""
 
+    @property
+    def reads_text(self) -> bool:
+        """Every importance but the weights' own does."""
+        return self.importance != "magnitude"
+
 
 class PruneHidden(Step):
     """Cut the hidden width."""
@@ -158,6 +187,11 @@ class PruneHidden(Step):
     """drop: whole heads go, the head dimension stays; shrink: every head stays and loses dimensions."""
     sentences: int = Field(gt=0, default=1000)
 
+    @property
+    def reads_text(self) -> bool:
+        """Every selection but the first columns and the weights' own does."""
+        return self.select not in ("first", "magnitude")
+
 
 class Fresh(Step):
     """A random model of a stated shape, with the input's tokenizer."""
@@ -167,6 +201,11 @@ class Fresh(Step):
     hidden: Size
     ffn: Size
     heads: int = Field(gt=0)
+
+    @property
+    def draws(self) -> bool:
+        """Its weights are random."""
+        return True
 
 
 class Distil(Training):

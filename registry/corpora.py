@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,7 +26,8 @@ class Corpus:
     profile: Profile
     lines: Lines
     held_out: Lines
-    fingerprint: str
+    fingerprint: Callable[[], str]
+    """Reads all text, so that a nightly run notices new lines; ask once per run."""
 
 
 def default_profile(entry: Language) -> Profile:
@@ -40,7 +41,7 @@ def default_profile(entry: Language) -> Profile:
 
 
 def corpus(name: str, profile: Profile) -> Corpus:
-    """The corpus of a language, read once to be fingerprinted.
+    """The corpus of a language.
 
     :raises NdogoError: the language has no text in this profile.
     """
@@ -48,15 +49,19 @@ def corpus(name: str, profile: Profile) -> Corpus:
     if entry.members:
         return _mixed(entry, {member: corpus(member, profile) for member in entry.members})
     source = _source(entry, profile)
-    digest = hashlib.sha256()
-    for line in source():
-        digest.update(line.encode() + b"\n")
+
+    def fingerprint() -> str:
+        digest = hashlib.sha256()
+        for line in source():
+            digest.update(line.encode() + b"\n")
+        return digest.hexdigest()[:20]
+
     return Corpus(
         language=name,
         profile=profile,
         lines=lambda: (line for line in source() if not is_held_out(line)),
         held_out=lambda: (line for line in source() if is_held_out(line)),
-        fingerprint=digest.hexdigest()[:20],
+        fingerprint=fingerprint,
     )
 
 
@@ -110,7 +115,6 @@ def _hub_lines(entry: Language) -> Iterator[str]:
 
 def _mixed(entry: Language, members: Mapping[str, Corpus]) -> Corpus:
     """Members' lines in turn by weight: as many lines as all have together, small members read again from the start."""
-    digest = hashlib.sha256(repr([(n, members[n].fingerprint, w) for n, w in entry.members.items()]).encode())
     first = next(iter(members.values()))
 
     def lines() -> Iterator[str]:
@@ -130,4 +134,8 @@ def _mixed(entry: Language, members: Mapping[str, Corpus]) -> Corpus:
         for member in members.values():
             yield from member.held_out()
 
-    return Corpus(entry.name, first.profile, lines, held_out, digest.hexdigest()[:20])
+    def fingerprint() -> str:
+        content = repr([(name, members[name].fingerprint(), weight) for name, weight in entry.members.items()])
+        return hashlib.sha256(content.encode()).hexdigest()[:20]
+
+    return Corpus(entry.name, first.profile, lines, held_out, fingerprint)

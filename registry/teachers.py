@@ -1,17 +1,21 @@
 """Teachers by name: their shapes for planning, and where their weights come from."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from core.errors import unknown
+from core.errors import NdogoError, unknown
+from registry.corpora import Profile
+from registry.languages import Language
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 FILE = Path(__file__).with_name("teachers.yaml")
+DEFAULT_HUB_TEACHER = "afro-xlmr-base"
 
 
 @dataclass(frozen=True)
@@ -51,3 +55,35 @@ def teacher(name: str) -> Teacher:
 
 def _table() -> dict[str, Any]:
     return yaml.safe_load(FILE.read_text(encoding="utf-8"))
+
+
+def weights(name: str, entry: Language, profile: Profile) -> Path:
+    """The directory of the teacher that a run starts from: the one named, else the profile's own.
+
+    :raises NdogoError: the profile has none, or the name is no directory.
+    """
+    if not name and profile == "pocket":
+        import pocket
+
+        return pocket.teacher()
+    if profile == "hub":
+        return _download(_table().get(name or DEFAULT_HUB_TEACHER, {}).get("hub", name))
+    chosen = name or entry.teacher or os.environ.get("NDOGO_TEACHER", "")
+    if not chosen:
+        raise NdogoError(
+            "No teacher is named.",
+            where=f"profile: {profile}",
+            cure="Give --teacher DIR, or set NDOGO_TEACHER to a directory.",
+        )
+    if not Path(chosen).is_dir():
+        raise NdogoError(
+            "There is no such model directory.", where=f"teacher: {chosen}", cure="With the hub profile, names work."
+        )
+    return Path(chosen)
+
+
+def _download(repository: str) -> Path:
+    """Not tried here: no hub was in reach."""
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(repository, allow_patterns=["*.safetensors", "*.json", "*.model", "*.txt"]))

@@ -1,0 +1,55 @@
+"""The deployments: `compress/<language>` for every language, nightly in its own time zone, and the sweep."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from prefect import serve
+from prefect.client.orchestration import get_client
+from prefect.events.schemas.automations import AutomationCore
+from prefect.schedules import Cron
+
+from flows.compress import compress
+from registry.languages import languages
+
+if TYPE_CHECKING:
+    from prefect.deployments.runner import RunnerDeployment
+
+NIGHTLY = "0 2 * * *"
+ZOMBIES = Path(__file__).with_name("zombies.yaml")
+
+
+def deployments() -> "list[RunnerDeployment]":
+    """One deployment per language of the registry, those that a user added included."""
+    return [
+        compress.to_deployment(
+            name=name,
+            description=f"A small model of {entry.title or name}. `prefect deployment run compress/{name} --watch`",
+            parameters={"language": name},
+            schedules=[Cron(NIGHTLY, timezone=entry.timezone, slug="nightly")],
+            tags=["ndogo"],
+        )
+        for name, entry in languages().items()
+    ]
+
+
+def ensure_automation() -> None:
+    """A run whose machine died is marked Crashed when its heartbeat stays away."""
+    wanted = yaml.safe_load(ZOMBIES.read_text(encoding="utf-8"))
+    with get_client(sync_client=True) as client:
+        if not client._client.post(
+            "/automations/filter", json={"automations": {"name": {"any_": [wanted["name"]]}}}
+        ).json():
+            core = AutomationCore.model_validate(wanted)
+            client._client.post("/automations/", json=core.model_dump(mode="json")).raise_for_status()
+
+
+def main() -> None:
+    """Serve all deployments from this process, one run at a time; schedules go on after a restart."""
+    ensure_automation()
+    serve(*deployments(), limit=1, pause_on_shutdown=False, print_starting_message=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

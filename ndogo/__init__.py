@@ -1,0 +1,1 @@
+"""Ndogo: small models of one language from multilingual encoders."""

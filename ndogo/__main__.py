@@ -1,0 +1,5 @@
+"""`python -m ndogo` is the `ndogo` command."""
+
+from ndogo.cli import main
+
+main()

@@ -1,0 +1,98 @@
+"""The `ndogo` command. Each command imports what it needs when it runs, so that `--help` answers at once."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ndogo import runs, steps
+
+app = typer.Typer(
+    name="ndogo",
+    help="Make a small model of one language from a multilingual encoder, with proof of what was kept.\n\n"
+    "Start with `ndogo compress swahili`: it needs no network and takes minutes. "
+    "`ndogo plan` shows what a recipe makes of a model before anything is loaded.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+languages_app = typer.Typer(
+    help="List the languages, or add yours.", invoke_without_command=True, no_args_is_help=False
+)
+app.add_typer(languages_app, name="languages", rich_help_panel="Look")
+steps.register(app)
+runs.register(app)
+
+
+@app.command(rich_help_panel="Look")
+def plan(
+    recipe: Annotated[str, typer.Option(help="A recipe's name, or a .yaml file.")] = "two-step",
+    teacher: Annotated[str, typer.Option(help="A known teacher's name, or a model directory.")] = "xlm-roberta-base",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show shape, exact parameters, bytes and memory after every step, before any weight is loaded."""
+    from compressors.plan import plan as make_plan
+    from ndogo import show
+    from registry.recipes import recipe as find_recipe
+    from registry.teachers import teacher as find_teacher
+
+    chosen, guide = find_recipe(recipe), find_teacher(teacher)
+    rows = make_plan(chosen, guide.config, guide.specials)
+    show.plan_json(rows) if as_json else show.plan_table(chosen, guide.name, rows)
+
+
+@app.command(rich_help_panel="Look")
+def recipes() -> None:
+    """List the recipes."""
+    from ndogo import show
+
+    show.recipes_table()
+
+
+@languages_app.callback()
+def languages(context: typer.Context) -> None:
+    """List the languages, or add yours with `ndogo languages add`."""
+    if context.invoked_subcommand is None:
+        from ndogo import show
+
+        show.languages_table()
+
+
+@languages_app.command("add")
+def add(
+    name: Annotated[str, typer.Option(help="Small letters, digits and dashes; it names deployment and models.")],
+    corpus: Annotated[Path, typer.Option(help="Raw text: .txt, .txt.gz, .jsonl(.gz), .parquet, or a folder of those.")],
+    teacher: Annotated[Path, typer.Option(help="A Hugging Face model directory.")],
+    benchmarks: Annotated[Path | None, typer.Option(help="A folder <benchmark>/{train,dev,test}.jsonl.gz.")] = None,
+    timezone: Annotated[str, typer.Option(help="Of the nightly run.")] = "UTC",
+) -> None:
+    """Make any language a citizen, and a deployment, without editing this repository."""
+    from registry.languages import Language, add_language
+
+    entry = Language(
+        name=name,
+        title=name,
+        code=name,
+        timezone=timezone,
+        corpus=str(corpus.absolute()),
+        teacher=str(teacher.absolute()),
+        benchmarks=str(benchmarks.absolute()) if benchmarks else "",
+    )
+    typer.echo(f"Added {name} ({add_language(entry)}). Now: ndogo compress {name}")
+
+
+def main() -> None:
+    """Run the command; a NdogoError is printed without a traceback and exits with 1."""
+    from core.errors import NdogoError
+
+    try:
+        app()
+    except NdogoError as error:
+        typer.echo(f"ndogo: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

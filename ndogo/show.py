@@ -1,0 +1,98 @@
+"""Tables and progress on the terminal."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from core.progress import Report
+
+if TYPE_CHECKING:
+    from compressors.plan import Planned
+    from core.recipes import Recipe
+
+console = Console()
+
+
+def plan_table(recipe: "Recipe", teacher: str, rows: "list[Planned]") -> None:
+    """A plan as a table."""
+    table = Table(title=f"{recipe.name} on {teacher}", caption=recipe.about, caption_justify="left", box=SIMPLE_HEAD)
+    for column in ("step", "layers x hidden", "FFN", "heads", "rows", "parameters", "smaller", "MB 32/16/8 bit", "trains in"):
+        table.add_column(column, justify="left" if column == "step" else "right", no_wrap=True)
+    for row in rows:
+        shape = row.shape
+        table.add_row(
+            row.id if row.kind in ("teacher", row.id) else f"{row.id} ({row.kind})",
+            f"{shape.layers} x {shape.hidden:,}",
+            *(f"{n:,}" for n in (shape.ffn, shape.heads, shape.vocab, row.params)),
+            f"{row.ratio:.2f}x",
+            "/".join(f"{row.size_bytes(bits) / 1e6:.0f}" for bits in (32, 16, 8)),
+            f"{row.peak_bytes / 1e9:.1f} GB" if row.peak_bytes else "",
+        )
+    console.print(table)
+
+
+def plan_json(rows: "list[Planned]") -> None:
+    """A plan as JSON on standard output."""
+    fields = ("id", "kind", "params", "params_encoder", "params_embedding", "ratio", "vocabulary", "peak_bytes")
+    shown = [
+        {name: getattr(row, name) for name in fields}
+        | row.shape.__dict__
+        | {f"bytes_{name}": row.size_bytes(bits) for name, bits in (("fp32", 32), ("fp16", 16), ("int8", 8))}
+        for row in rows
+    ]
+    console.file.write(json.dumps(shown, indent=1) + "\n")
+
+
+def recipes_table() -> None:
+    """The recipes, a line each."""
+    from registry.recipes import recipe, recipe_names
+
+    table = Table()
+    for column in ("recipe", "steps", "about"):
+        table.add_column(column)
+    for name in recipe_names():
+        found = recipe(name)
+        table.add_row(name, " > ".join(s.kind for s in found.steps), found.about)
+    console.print(table)
+
+
+def languages_table() -> None:
+    """The languages, a line each."""
+    from registry.corpora import default_profile
+    from registry.languages import languages
+
+    table = Table()
+    for column in ("language", "name", "nightly in", "profile", "members"):
+        table.add_column(column)
+    for name, entry in languages().items():
+        table.add_row(name, entry.title, entry.timezone, default_profile(entry), ", ".join(entry.members))
+    console.print(table)
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Report]:
+    """A progress bar per kind of work, with rate, time left and the newest numbers."""
+    from rich import progress as bars
+
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(bar_width=24),
+        bars.MofNCompleteColumn(),
+        bars.TimeRemainingColumn(),
+        bars.TextColumn("{task.fields[numbers]}"),
+    )
+    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        known: dict[str, bars.TaskID] = {}
+
+        def report(doing: str, done: int, total: int | None, numbers: Mapping[str, float] | None = None) -> None:
+            if doing not in known:
+                known[doing] = shown.add_task(doing, total=total, numbers="")
+            newest = "  ".join(f"{name} {value:.4g}" for name, value in (numbers or {}).items())
+            shown.update(known[doing], completed=done, total=total, numbers=newest)
+
+        yield report

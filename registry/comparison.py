@@ -1,0 +1,100 @@
+"""The comparison page of an experiment: which recipe keeps most at which size.
+
+It is a shared view of MLflow's own UI (a tag on the experiment), not a documented API: a test guards it.
+"""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+KEY = "ndogo"
+TAG = f"mlflow.sharedViewState.{KEY}"
+NOTE = "mlflow.note.content"
+COLUMNS = (
+    "params.`recipe`",
+    "params.`seed`",
+    "tags.`profile`",
+    "metrics.`params`",
+    "metrics.`size_mb`",
+    "metrics.`compression_ratio`",
+    "metrics.`reduction_percent`",
+    "metrics.`retention`",
+    "metrics.`sentiment`",
+    "metrics.`topic`",
+    "metrics.`ner`",
+    "metrics.`pos`",
+    "metrics.`latency_ms`",
+)
+
+
+def view_path(experiment_id: str, charts: bool = True) -> str:
+    """The address of the view below the server's own."""
+    mode = "&compareRunsMode=CHART" if charts else ""
+    return f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={KEY}{mode}"
+
+
+def describe(mlflow: "MlflowClient", experiment_id: str) -> None:
+    """Give an experiment its view and a note that links to it; nothing happens where they are there already."""
+    tags = mlflow.get_experiment(experiment_id).tags
+    state = json.dumps(_state(), sort_keys=True)
+    note = (
+        "Which recipe keeps most at which size: "
+        f"**[charts]({view_path(experiment_id)})**, **[table]({view_path(experiment_id, charts=False)})**. "
+        "One row per run; its steps are its child runs."
+    )
+    for key, value in ((TAG, state), (NOTE, note)):
+        if tags.get(key) != value:
+            mlflow.set_experiment_tag(experiment_id, key, value)
+
+
+def _state() -> dict[str, Any]:
+    section = "ndogo"
+    metric = {"type": "METRIC"}
+    scatter = {
+        "uuid": "size-retention",
+        "type": "SCATTER",
+        "metricSectionId": section,
+        "runsCountToCompare": 100,
+        "xaxis": {"key": "compression_ratio", **metric},
+        "yaxis": {"key": "retention", **metric},
+    }
+    parallel = {
+        "uuid": "parallel",
+        "type": "PARALLEL",
+        "metricSectionId": section,
+        "runsCountToCompare": 100,
+        "selectedParams": ["recipe"],
+        "selectedMetrics": ["size_mb", "retention", "sentiment", "topic", "ner", "pos"],
+        "showAllRuns": True,
+    }
+    bars = [
+        {"uuid": key, "type": "BAR", "metricSectionId": section, "runsCountToCompare": 100, "metricKey": key}
+        for key in ("retention", "size_mb")
+    ]
+    return {
+        "searchFilter": "tags.level = 'pipeline'",
+        "orderByKey": "metrics.`size_mb`",
+        "orderByAsc": True,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": list(COLUMNS),
+        "runsHiddenMode": "SHOW_ALL",
+        "runsPinned": [],
+        "runsHidden": [],
+        "runsExpanded": {},
+        "compareRunSections": [
+            {
+                "uuid": section,
+                "name": "Size and quality",
+                "display": True,
+                "columns": 2,
+                "cardHeight": 420,
+                "isReordered": False,
+            }
+        ],
+        "compareRunCharts": [{**chart, "deleted": False, "isGenerated": False} for chart in (scatter, *bars, parallel)],
+    }

@@ -1,0 +1,101 @@
+"""The MLflow Model Registry: final models, their versions and the two aliases, challenger and champion."""
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.bundles import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+CHALLENGER = "challenger"
+CHAMPION = "champion"
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+
+
+def tracking_uri() -> str:
+    """$MLFLOW_TRACKING_URI, else the SQLite file beside the store."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Store().folder / 'mlflow.db'}"
+
+
+def client() -> "MlflowClient":
+    """A client of tracking and registry, quick to give up on a server that is down."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for noisy in ("alembic", "mlflow.store", "mlflow.tracking"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=tracking_uri(), registry_uri=tracking_uri())
+
+
+def register(
+    name: str, run_id: str, folder: Path, metrics: Mapping[str, float], tags: Mapping[str, str]
+) -> "ModelVersion":
+    """Log a bundle as a model without pickles, its metrics linked, and register it as the challenger of `name`.
+
+    A bundle that is a version of `name` already becomes the challenger again, without a copy.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    mlflow.set_tracking_uri(tracking_uri())
+    mlflow.set_registry_uri(tracking_uri())
+    registry = client()
+    found = [v for v in versions(name) if v.tags.get("bundle") == tags["bundle"]]
+    if found:
+        version = found[0]
+    else:
+        with mlflow.start_run(run_id=run_id):
+            logged = mlflow.pyfunc.log_model(
+                name=name,
+                python_model=str(Path(__file__).with_name("served_model.py")),
+                artifacts={"model": str(folder)},
+                pip_requirements=["mlflow", "torch", "transformers", "sentencepiece"],
+            )
+        for key, value in metrics.items():
+            registry.log_metric(run_id, key, value, model_id=logged.model_id)
+        try:
+            registry.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        version = registry.create_model_version(
+            name, f"models:/{logged.model_id}", run_id=run_id, tags=dict(tags), model_id=logged.model_id
+        )
+    registry.set_registered_model_alias(name, CHALLENGER, version.version)
+    return version
+
+
+def versions(name: str) -> "list[ModelVersion]":
+    """All versions of a registered model, newest first; none where it is not registered."""
+    found = client().search_model_versions(f"name = '{name}'")
+    return sorted(found, key=lambda v: int(v.version), reverse=True)
+
+
+def by_alias(name: str, alias: str) -> "ModelVersion | None":
+    """The version that carries an alias, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client().get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def promote(name: str, version: str, note: Mapping[str, Any]) -> None:
+    """Make a version the champion and tag it with what decided."""
+    registry = client()
+    for key, value in note.items():
+        registry.set_model_version_tag(name, version, key, str(value))
+    registry.set_registered_model_alias(name, CHAMPION, version)

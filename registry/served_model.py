@@ -1,0 +1,32 @@
+"""A small model behind `mlflow models serve`: it fills masks, or tags words where it carries a token-classification head.
+
+MLflow stores this file with the model (models from code), so it stands alone.
+"""
+
+from typing import Any
+
+import mlflow
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+
+class SmallModel(PythonModel):
+    """`predict(["Mtoto anasoma <mask>."])` gives the best pieces of each mask."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the directory that was logged as `model`."""
+        from transformers import AutoConfig, AutoTokenizer, pipeline
+
+        folder = context.artifacts["model"]
+        kind = AutoConfig.from_pretrained(folder).architectures[0]
+        task = "token-classification" if kind.endswith("ForTokenClassification") else "fill-mask"
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.mask = tokenizer.mask_token
+        self.pipeline = pipeline(task, model=folder, tokenizer=tokenizer, device="cpu")
+
+    def predict(self, model_input: list[str], params: dict[str, Any] | None = None) -> list[Any]:
+        """One answer per text; `<mask>` stands for the model's own mask whatever it is called."""
+        texts = [text.replace("<mask>", self.mask) for text in model_input]
+        return [self.pipeline(text) for text in texts]
+
+
+mlflow.models.set_model(SmallModel())

@@ -1,0 +1,137 @@
+"""The record of a run: one JSON in the store that says what happened, from which MLflow is brought up to date.
+
+Every note goes to the record first and is then delivered. A server that does not answer costs nothing: what is missing
+there is delivered by the next note, or by `ndogo sync`.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from core.specs import Step
+from registry.bundles import Bundle, Store
+from tasks import tracking
+from tasks.run import Run, opening
+
+RUNS = "runs"
+CURVE_POINTS = 400
+"""Most points of one training curve that a record keeps."""
+
+
+@contextlib.contextmanager
+def opened(run: Run, **tags: str) -> Iterator[None]:
+    """Open (or reopen) the record of a run. The lock is held while it lives; runs that a kill left open are closed first."""
+    store = Store()
+    close_left_open(store)
+    file = store.folder / "locks" / f"alive-{run.id}.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file):
+        _change(
+            run.id,
+            lambda record: record.update(
+                {**opening(run), "tags": tags, "started": time.time(), **record, "state": "RUNNING"}
+            ),
+        )
+        note_original(run)
+        yield
+
+
+def close(run_id: str, state: str) -> None:
+    """Close the record of a run that ended badly; one that was never opened stays absent."""
+    if Store().read_record(RUNS, run_id):
+        _change(run_id, lambda record: record.update(state=state, finished=time.time()))
+
+
+def note_step(
+    run: Run, step: Step, bundle: Bundle, parents: Mapping[str, Bundle], *, found: bool, seconds: float
+) -> None:
+    """Note a step's result: its numbers as they stand in its step.json, and whether this run made it."""
+    numbers = Store().details(bundle)["numbers"]
+    note = {
+        "kind": step.kind,
+        "spec": step.model_dump(mode="json"),
+        "key": bundle.key,
+        "parents": {role: parent.key for role, parent in parents.items()},
+        "found": found,
+        "numbers": numbers | {"seconds_here": round(seconds, 3)},
+    }
+    _change(run.id, lambda record: _entry(record, step.id).update(note))
+
+
+def note_original(run: Run) -> None:
+    """Note the teacher as the first step."""
+    store = Store()
+    bundle = Bundle("original", run.original)
+    note = {"kind": "original", "spec": {}, "key": bundle.key, "parents": {}, "found": False}
+    note["numbers"] = store.details(bundle)["numbers"]
+    _change(run.id, lambda record: _entry(record, "original").update(note))
+
+
+def note_curve(run: Run, name: str, at: int, numbers: Mapping[str, float]) -> None:
+    """Add a point to a step's training curve."""
+
+    def add(record: dict[str, Any]) -> None:
+        curve = _entry(record, name).setdefault("curve", [])
+        curve[:] = [*(point for point in curve if point[0] < at), [at, dict(numbers)]][-CURVE_POINTS:]
+
+    _change(run.id, add)
+
+
+def note_evaluation(run: Run, name: str, key: str, result: Mapping[str, Any]) -> None:
+    """Note how a step's model was judged."""
+    _change(run.id, lambda record: record["evaluations"].update({name: {"key": key, **result}}))
+
+
+def finish(run: Run, state: str, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Close a run's record with its summary; the record is returned."""
+    return _change(run.id, lambda record: record.update(state=state, summary=dict(summary), finished=time.time()))
+
+
+def close_left_open(store: Store) -> None:
+    """Close the records of runs whose process is gone."""
+    for file in (store.folder / RUNS).glob("*.json"):
+        record = store.read_record(RUNS, file.stem)
+        if not record or record["state"] != "RUNNING":
+            continue
+        try:
+            with FileLock(store.folder / "locks" / f"alive-{file.stem}.lock", timeout=0):
+                _change(file.stem, lambda left: left.update(state="KILLED", finished=time.time()))
+        except Timeout:
+            continue  # it lives
+
+
+def _change(run_id: str, change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Change a run's record and deliver it; one at a time per run, over processes."""
+    store = Store()
+    with store.lock(f"{RUNS}-{run_id}"):
+        record = store.read_record(RUNS, run_id) or {}
+        change(record)
+        store.write_record(RUNS, run_id, record)
+        if tracking.deliver(record, store):
+            store.write_record(RUNS, run_id, record)
+    return record
+
+
+def _entry(record: dict[str, Any], name: str) -> dict[str, Any]:
+    return record["steps"].setdefault(name, {})
+
+
+def sync() -> tuple[int, int]:
+    """Deliver every record that MLflow does not have whole; how many were delivered, and how many could not be."""
+    store = Store()
+    close_left_open(store)
+    done = failed = 0
+    for file in sorted((store.folder / RUNS).glob("*.json")):
+        with store.lock(f"{RUNS}-{file.stem}"):
+            record = store.read_record(RUNS, file.stem)
+            if record is None or tracking.delivered(record):
+                continue
+            if tracking.deliver(record, store):
+                done += 1
+                store.write_record(RUNS, file.stem, record)
+            else:
+                failed += 1
+    return done, failed

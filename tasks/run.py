@@ -1,0 +1,123 @@
+"""What one run of a recipe is: resolved, planned and keyed before any work, then passed to every task."""
+
+from typing import Any
+
+from compressors.plan import Planned, plan
+from core.objectives import Frozen
+from core.recipes import ORIGINAL, Recipe
+from core.specs import Step
+from evaluation import EvaluationSettings
+from registry.bundles import Request, Store, git_commit
+from registry.corpora import Profile, corpus, default_profile
+from registry.languages import language as find_language
+from registry.recipes import recipe as find_recipe
+from registry.teachers import teacher, weights
+
+POCKET_TOKENS = 300_000
+"""On the pocket profile each training reads at most so many tokens, and the result is marked as scaled."""
+
+
+class Run(Frozen):
+    """One recipe, one language, one seed. `id` is the flow run's, or derived from it in a sweep."""
+
+    id: str
+    language: str
+    profile: Profile
+    recipe: Recipe
+    seed: int
+    original: str
+    """Key of the teacher's bundle."""
+    corpus: str
+    """Fingerprint of the text."""
+    settings: EvaluationSettings
+    token_cap: int | None
+
+    @property
+    def name(self) -> str:
+        """For people: `swahili-two-step-0`."""
+        return f"{self.language}-{self.recipe.name}-{self.seed}"
+
+    @property
+    def model_name(self) -> str:
+        """The registered model's name."""
+        return f"ndogo-{self.language}-{self.recipe.name}{'-pocket' if self.profile == 'pocket' else ''}"
+
+    def evaluated(self) -> list[str]:
+        """The ids of the models to judge: the ends and the adapted teacher, or every step."""
+        order = self.recipe.order()
+        if self.recipe.evaluate == "every-step":
+            return [ORIGINAL, *(s.id for s in order)]
+        return [ORIGINAL, *(s.id for s in order if s.kind == "adapt" or s.id == self.recipe.last)]
+
+    def requests(self) -> dict[str, Request]:
+        """The store's request of every step. A key needs its parents' keys, not their files: all are known beforehand."""
+        keys = {ORIGINAL: self.original}
+        found: dict[str, Request] = {}
+        for step in self.recipe.order():
+            parents = {role: keys[name] for role, name in self.recipe.parents(step).items()}
+            found[step.id] = self._request(step, parents)
+            keys[step.id] = found[step.id].key
+        return found
+
+    def _request(self, step: Step, parents: dict[str, str]) -> Request:
+        return Request(
+            step=step.kind,
+            spec=step.content(),
+            version=step.version,
+            parents=parents,
+            corpus=self.corpus if step.reads_text else "",
+            seed=self.seed if step.draws else None,
+            tokens=self.token_cap if step.trains else None,
+        )
+
+
+def resolve(run_id: str, language: str, recipe: str, profile: Profile | None, seed: int, **given: Any) -> Run:
+    """A run with everything that it needs found, and its plan made, before any work.
+
+    `given`: teacher (name or directory) and mode (of evaluation); empty ones take their defaults.
+    :raises NdogoError: whatever cannot be found or cannot be done.
+    """
+    entry, chosen = find_language(language), find_recipe(recipe)
+    profile = profile or default_profile(entry)
+    store = Store()
+    original = store.adopt(weights(given.get("teacher") or "", entry, profile))
+    run = Run(
+        id=run_id,
+        language=language,
+        profile=profile,
+        recipe=chosen,
+        seed=seed,
+        original=original.key,
+        corpus=corpus(language, profile).fingerprint(),
+        settings=EvaluationSettings(mode=given.get("mode") or "probe"),
+        token_cap=POCKET_TOKENS if profile == "pocket" else None,
+    )
+    planned(run)
+    return run
+
+
+def planned(run: Run) -> list[Planned]:
+    """The plan of a run, from its teacher's own configuration."""
+    guide = teacher(str(Store().path(run.original)))
+    return plan(run.recipe, guide.config, guide.specials, where=f"{run.recipe.name}.yaml")
+
+
+def opening(run: Run) -> dict[str, Any]:
+    """The first content of a run's record."""
+    return {
+        "id": run.id,
+        "name": run.name,
+        "language": run.language,
+        "profile": run.profile,
+        "recipe": run.recipe.name,
+        "recipe_text": run.recipe.text,
+        "seed": run.seed,
+        "scaled": run.token_cap is not None,
+        "model_name": run.model_name,
+        "commit": git_commit(),
+        "last": run.recipe.last,
+        "state": "RUNNING",
+        "steps": {},
+        "evaluations": {},
+        "summary": {},
+    }

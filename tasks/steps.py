@@ -1,0 +1,91 @@
+"""One task per step of a recipe: find its bundle, or make it."""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed, State
+
+from core.progress import Report
+from core.specs import Adapt, Distil, Fresh, PruneFfn, PruneHidden, Step, Trim, Truncate
+from core.text import WeightedLines
+from registry.bundles import Bundle, Request, Store
+from registry.corpora import corpus
+from tasks import notes
+from tasks.progress import reporter
+from tasks.run import Run
+
+TITLES = {
+    "adapt": "Adapt the teacher",
+    "trim": "Trim the vocabulary",
+    "truncate": "Drop layers",
+    "prune_ffn": "Prune the FFN",
+    "prune_hidden": "Prune the hidden width",
+    "fresh": "Start a fresh student",
+    "distil": "Distil",
+}
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def make(run: Run, name: str, parents: Mapping[str, Bundle]) -> "Bundle | State[Bundle]":
+    """Find or make the bundle of a step; a found one ends in the state Cached.
+
+    `parents` are the bundles it needs, by role: they are there when this starts.
+    """
+    step, request = run.recipe.step(name), run.requests()[name]
+    report = reporter(run, name)
+    started = time.monotonic()
+    bundle, found = Store().find_or_make(request, lambda draft: build(run, step, request, draft, report))
+    notes.note_step(run, step, bundle, parents, found=found, seconds=time.monotonic() - started)
+    return Completed(name="Cached", message=f"found {bundle.key} in the store", data=bundle) if found else bundle
+
+
+def build(run: Run, step: Step, request: Request, draft: Path, report: Report) -> Mapping[str, Any]:
+    """Call the compressor of a step on its parents' directories, with a fixed number of threads."""
+    import torch
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    store = Store()
+    source = store.path(request.parents["student"])
+    text = corpus(run.language, run.profile)
+    lines = text.lines
+    match step:
+        case Trim():
+            from compressors import vocabulary
+
+            return vocabulary.trim(source, draft, step, [WeightedLines(lines, 1.0, run.language)], report)
+        case Truncate():
+            from compressors import depth
+
+            return depth.truncate(source, draft, step, lines, report)
+        case PruneFfn():
+            from compressors import width
+
+            return width.prune_ffn(source, draft, step, lines, report)
+        case PruneHidden():
+            from compressors import width
+
+            return width.prune_hidden(source, draft, step, lines, report)
+        case Fresh():
+            from compressors.fresh import fresh
+
+            return fresh(source, draft, step, run.seed, report)
+        case Adapt() | Distil():
+            from compressors.distillation import TrainingRun, distil
+
+            training = TrainingRun(
+                lines=text.lines,
+                fingerprint=run.corpus,
+                work=store.work(request.key),
+                held_out=text.held_out,
+                seed=run.seed,
+                token_cap=run.token_cap,
+                report=report,
+            )
+            guide = store.path(request.parents["teacher"]) if "teacher" in request.parents else None
+            return distil(source, guide, draft, step, training)
+    raise AssertionError(step)
