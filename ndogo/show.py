@@ -20,20 +20,21 @@ console = Console()
 
 def plan_table(recipe: "Recipe", teacher: str, rows: "list[Planned]") -> None:
     """A plan as a table."""
-    table = Table(title=f"{recipe.name} on {teacher}", caption=recipe.about, caption_justify="left", box=SIMPLE_HEAD)
-    for column in ("step", "layers x hidden", "FFN", "heads", "rows", "parameters", "smaller", "MB 32/16/8 bit", "trains in"):
+    table = Table(title=f"{recipe.name} on {teacher}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for column in ("step", "shape", "FFN", "rows", "parameters", "smaller", "MB 32/16/8", "peak"):
         table.add_column(column, justify="left" if column == "step" else "right", no_wrap=True)
     for row in rows:
         shape = row.shape
         table.add_row(
-            row.id if row.kind in ("teacher", row.id) else f"{row.id} ({row.kind})",
-            f"{shape.layers} x {shape.hidden:,}",
-            *(f"{n:,}" for n in (shape.ffn, shape.heads, shape.vocab, row.params)),
+            row.id,
+            f"{shape.layers}x{shape.hidden}",
+            *(f"{n:,}" for n in (shape.ffn, shape.vocab, row.params)),
             f"{row.ratio:.2f}x",
             "/".join(f"{row.size_bytes(bits) / 1e6:.0f}" for bits in (32, 16, 8)),
             f"{row.peak_bytes / 1e9:.1f} GB" if row.peak_bytes else "",
         )
     console.print(table)
+    console.print(recipe.about, highlight=False)
 
 
 def plan_json(rows: "list[Planned]") -> None:

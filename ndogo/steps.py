@@ -262,7 +262,7 @@ def _weighted(given: str) -> Any:
 def _into(out: Path, build: Callable[[Path, Any], Mapping[str, Any]]) -> None:
     """Build in a draft beside `out`, load it back strictly, rename: `out` is whole or absent."""
     from ndogo.show import console, progress
-    from registry.bundles import check_model
+    from registry.integrity import check_model
 
     if out.exists():
         raise NdogoError("The output is there already.", where=str(out), cure="Choose another --out, or remove it.")

@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,10 +20,10 @@ from typing import Any
 from filelock import FileLock
 
 from core.errors import NdogoError
+from registry.integrity import MARK, check_model, damage, file_hash, git_commit
 
 log = logging.getLogger("ndogo.store")
 
-MARK = "step.json"
 ORIGINAL_FILES = ("*.safetensors", "config.json", "generation_config.json")
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "torch-pruning")
 
@@ -220,59 +219,6 @@ class Store:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft.rename(target)
         _sync(target.parent)
-
-
-def damage(folder: Path) -> str:
-    """What is wrong with a bundle's folder, in a few words; empty when it is intact."""
-    try:
-        files = json.loads((folder / MARK).read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError):
-        return f"no readable {MARK}"
-    for name, expected in files.items():
-        file = folder / name
-        if not file.is_file():
-            return f"{name} is missing"
-        if file_hash(file) != expected:
-            return f"the hash of {name} differs"
-    return ""
-
-
-def check_model(folder: Path) -> dict[str, Any]:
-    """Load a directory strictly and measure it: parameters by part and bytes.
-
-    :raises NdogoError: it does not load, or has fewer rows than its tokenizer has pieces.
-    """
-    from core.architectures import architecture_of
-    from core.models import encoder_parameters, load_model, load_tokenizer, parameters
-
-    model, tokenizer = load_model(folder), load_tokenizer(folder)
-    if model.config.vocab_size < len(tokenizer):
-        raise NdogoError(
-            f"The tokenizer has {len(tokenizer)} pieces but the model only {model.config.vocab_size} rows.",
-            where=str(folder),
-        )
-    words = parameters(model.base_model.get_submodule(architecture_of(model.config).words))
-    return {
-        "params": parameters(model),
-        "params_encoder": encoder_parameters(model.config),
-        "params_embedding": words,
-        "size_mb": round(sum(f.stat().st_size for f in folder.glob("*.safetensors")) / 1e6, 4),
-    }
-
-
-def file_hash(file: Path) -> str:
-    """sha256 of a file's bytes."""
-    with file.open("rb") as raw:
-        return hashlib.file_digest(raw, "sha256").hexdigest()
-
-
-def git_commit() -> str:
-    """The commit of the code that runs, or nothing where it is not a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 def _sync(path: Path) -> None:

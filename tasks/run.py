@@ -7,8 +7,9 @@ from core.objectives import Frozen
 from core.recipes import ORIGINAL, Recipe
 from core.specs import Step
 from evaluation import EvaluationSettings
-from registry.bundles import Request, Store, git_commit
+from registry.bundles import Request, Store
 from registry.corpora import Profile, corpus, default_profile
+from registry.integrity import git_commit
 from registry.languages import language as find_language
 from registry.recipes import recipe as find_recipe
 from registry.teachers import teacher, weights

@@ -10,7 +10,8 @@ import urllib.request
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from registry.bundles import MARK, Store, canonical
+from registry.bundles import Store, canonical
+from registry.integrity import MARK
 from registry.model_registry import client, tracking_uri
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import NdogoError
-from registry.bundles import MARK, Request, Store, damage
+from registry.bundles import Request, Store
+from registry.integrity import MARK, damage
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,0 +1,65 @@
+"""Whether a bundle's folder is whole, and whether a model directory loads strictly."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from core.errors import NdogoError
+
+MARK = "step.json"
+"""Written last: it holds the hash of every other file, and its presence says that the bundle is complete."""
+
+
+def damage(folder: Path) -> str:
+    """What is wrong with a bundle's folder, in a few words; empty when it is intact."""
+    try:
+        files = json.loads((folder / MARK).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError):
+        return f"no readable {MARK}"
+    for name, expected in files.items():
+        file = folder / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if file_hash(file) != expected:
+            return f"the hash of {name} differs"
+    return ""
+
+
+def check_model(folder: Path) -> dict[str, Any]:
+    """Load a directory strictly and measure it: parameters by part and bytes.
+
+    :raises NdogoError: it does not load, or has fewer rows than its tokenizer has pieces.
+    """
+    from core.architectures import architecture_of
+    from core.models import encoder_parameters, load_model, load_tokenizer, parameters
+
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    if model.config.vocab_size < len(tokenizer):
+        raise NdogoError(
+            f"The tokenizer has {len(tokenizer)} pieces but the model only {model.config.vocab_size} rows.",
+            where=str(folder),
+        )
+    words = parameters(model.base_model.get_submodule(architecture_of(model.config).words))
+    return {
+        "params": parameters(model),
+        "params_encoder": encoder_parameters(model.config),
+        "params_embedding": words,
+        "size_mb": round(sum(f.stat().st_size for f in folder.glob("*.safetensors")) / 1e6, 4),
+    }
+
+
+def file_hash(file: Path) -> str:
+    """sha256 of a file's bytes."""
+    with file.open("rb") as raw:
+        return hashlib.file_digest(raw, "sha256").hexdigest()
+
+
+def git_commit() -> str:
+    """The commit of the code that runs, or nothing where it is not a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
