@@ -105,10 +105,10 @@ def _trimmed_rows(step: Trim, found: Shape, specials: int) -> int:
 def _narrowed(step: PruneHidden, config: PreTrainedConfig, where: str) -> PreTrainedConfig:
     found = shape_of(config)
     head_size = found.hidden // found.heads
-    if step.heads == "shrink":
+    if step.heads != "drop":
         if architecture_of(config).rotary:
             raise NdogoError(
-                "heads: shrink would change the rotary frequencies of this architecture.",
+                f"heads: {step.heads} would change the rotary frequencies of this architecture.",
                 where=f"{where}.heads",
                 cure="Use `heads: drop`.",
             )

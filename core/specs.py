@@ -87,6 +87,8 @@ class Training(Step):
     """Largest norm of the gradient."""
     patience: int | None = Field(gt=0, default=None)
     """Stop after so many held-out evaluations without improvement, and keep the best."""
+    dropout: float | None = Field(ge=0, lt=1, default=None)
+    """While training; default: as the student's configuration says. The configuration is never changed."""
     seed_offset: int = 0
     """Added to the run's seed, so that two trainings of one recipe see other masks."""
 
@@ -102,6 +104,12 @@ class Adapt(Training):
     """Continue masked-language modelling on the language: the adapted teacher."""
 
     kind: ClassVar[str] = "adapt"
+
+    @model_validator(mode="after")
+    def _masks(self) -> "Adapt":
+        if not self.mask_probability:
+            raise ValueError("mask_probability is 0, and masked-language modelling learns at masked pieces only")
+        return self
 
 
 class Trim(Step):
@@ -183,8 +191,9 @@ class PruneHidden(Step):
     kind: ClassVar[str] = "prune_hidden"
     size: Size
     select: Literal["first", "magnitude", "taylor", "activation", "pca"] = "activation"
-    heads: Literal["drop", "shrink"] = "shrink"
-    """drop: whole heads go, the head dimension stays; shrink: every head stays and loses dimensions."""
+    heads: Literal["drop", "shrink", "recut"] = "shrink"
+    """drop: whole heads go, the head dimension stays; shrink: every head stays and loses dimensions; recut: the first rows
+    whatever head they belong to are divided anew among all heads, as the two-step paper's code does."""
     sentences: int = Field(gt=0, default=1000)
 
     @property
@@ -214,6 +223,13 @@ class Distil(Training):
     kind: ClassVar[str] = "distil"
     teacher: str = "original"
     objective: Objectives
+
+    @model_validator(mode="after")
+    def _masks(self) -> "Distil":
+        asked = [name for name, term in self.objective.items() if getattr(term, "positions", name) in ("masked", "mlm")]
+        if asked and not self.mask_probability:
+            raise ValueError(f"mask_probability is 0, and {asked[0]} learns at masked pieces only")
+        return self
 
 
 KINDS: dict[str, type[Step]] = {s.kind: s for s in (Adapt, Trim, Truncate, PruneFfn, PruneHidden, Fresh, Distil)}

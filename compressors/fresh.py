@@ -1,0 +1,47 @@
+"""A random model of a stated shape, of the input's class and with its tokenizer: the student that inherits nothing."""
+
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from compressors.plan import planned_config
+from core.architectures import architecture_of, shape_of
+from core.errors import NdogoError
+from core.models import check_model_directory, copy_tokenizer, empty_model, load_config, model_class, parameters, save
+from core.progress import Report
+from core.specs import Fresh
+
+
+def fresh(source: Path, out: Path, spec: Fresh, seed: int, report: Report) -> dict[str, float]:
+    """Write a random model of the shape that `spec` states into `out`. The same seed gives the same weights.
+
+    :returns: parameters before and after.
+    :raises NdogoError: not a model directory, or an impossible shape.
+    """
+    report("making a random model", 0, None)
+    check_model_directory(source)
+    teacher = load_config(source)
+    config = planned_config(spec, teacher, 0, "fresh")
+    student = random_model(config, seed)
+    save(student, out)
+    copy_tokenizer(source, out)
+    return {"params_before": parameters(empty_model(teacher)), "params": parameters(student)}
+
+
+def random_model(config: PreTrainedConfig, seed: int) -> PreTrainedModel:
+    """A model of `config` as its class initialises it. torch's own random state is left as it was.
+
+    :raises NdogoError: a configuration list states fewer layers than the model shall have.
+    """
+    entry, layers = architecture_of(config), shape_of(config).layers
+    for name in entry.per_layer:
+        if len(getattr(config, name)) != layers:
+            raise NdogoError(
+                f"`{name}` describes {len(getattr(config, name))} layers, {layers} are asked for.",
+                where="fresh.layers",
+                cure=f"Ask for at most {len(getattr(config, name))}.",
+            )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return model_class(config)(config).eval()

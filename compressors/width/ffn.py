@@ -1,0 +1,82 @@
+"""FFN width: the same number of neurons in every layer, the best of each."""
+
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from compressors.calibration import digest_of, sample_lines, to_batches
+from compressors.plan import planned_config
+from compressors.width import selection
+from compressors.width.cutting import cut
+from compressors.width.importance import Scores, score
+from compressors.width.saved import load_scores, save_scores, what_is_scored
+from core.architectures import layers_of, shape_of, with_shape
+from core.errors import NdogoError
+from core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
+from core.progress import Report
+from core.specs import PruneFfn
+from core.text import Lines
+
+
+def prune_ffn(
+    source: Path, out: Path, spec: PruneFfn, calibration: Lines | None, report: Report, scores: Path | None = None
+) -> dict[str, float]:
+    """Write the model of `source` with narrower FFNs into `out`, with the scores of all its units.
+
+    `scores`: the folder of an earlier result of the same source, text and importance, whose scores are taken over.
+    `source` is left untouched.
+
+    :returns: parameters and FFN width before and after.
+    :raises NdogoError: not a model directory, an impossible width, no text where it is needed, or foreign scores.
+    """
+    report("loading", 0, None)
+    model = load_model(source)
+    found = shape_of(model.config)
+    width = shape_of(planned_config(spec, model.config, 0, "prune_ffn")).ffn
+    measured = scored(model, source, (spec.importance, spec.sentences), calibration, report, scores)
+    save_scores(measured[0], out, measured[1])
+    report("cutting FFN neurons", 0, None)
+    student = narrow_ffn(model, width, measured[0])
+    save(student, out)
+    copy_tokenizer(source, out)
+    return {
+        "ffn_before": found.ffn,
+        "ffn": width,
+        "params_before": parameters(model),
+        "params": parameters(student),
+    }
+
+
+def narrow_ffn(model: PreTrainedModel, width: int, scores: Scores) -> PreTrainedModel:
+    """A new model with the `width` neurons of each layer that score highest; `model` is left untouched.
+
+    Equals the model with the other neurons' outputs set to 0.
+    """
+    keep = selection.ffn(scores, len(layers_of(model)), width)
+    return cut(model, keep, with_shape(model.config, ffn=width))
+
+
+def scored(
+    model: PreTrainedModel,
+    source: Path,
+    asked: tuple[str, int],
+    calibration: Lines | None,
+    report: Report,
+    scores: Path | None,
+) -> tuple[Scores, dict[str, str]]:
+    """The scores of a model's units, measured or taken over, and what they depend on. `asked`: importance, lines of text.
+
+    :raises NdogoError: no text where it is needed, or foreign scores.
+    """
+    kind, count = asked
+    lines: list[str] = []
+    if kind != "magnitude":
+        if calibration is None:
+            raise NdogoError(f"`{kind}` is measured on text, and there is none.", where=f"importance: {kind}")
+        lines = sample_lines(calibration, count)
+    depends = what_is_scored(source, kind, digest_of(lines) if lines else "")
+    if scores is not None:
+        return load_scores(scores, depends), depends
+    masked = kind in ("taylor", "self")
+    batches = to_batches(lines, load_tokenizer(source), masked=masked) if lines else []
+    return score(model, kind, batches, report), depends

@@ -1,0 +1,51 @@
+"""Scores on disk: written beside each result, and taken from there for another size of the same model and text."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from compressors.width.importance import Scores
+from core.errors import NdogoError
+
+FILE = "importance.safetensors"
+
+
+def what_is_scored(source: Path, kind: str, digest: str) -> dict[str, str]:
+    """What scores depend on: the weights' bytes, the kind of importance, and the sampled text (empty where none is read)."""
+    weights = hashlib.sha256()
+    for file in sorted(source.glob("*.safetensors")):
+        if file.name != FILE:
+            with file.open("rb") as opened:
+                weights.update(hashlib.file_digest(opened, "sha256").digest())
+    return {"kind": kind, "weights": weights.hexdigest(), "text": digest}
+
+
+def save_scores(scores: Scores, out: Path, scored: dict[str, str]) -> None:
+    """Write the scores into the folder `out`."""
+    tensors = {key: tensor.detach().to(torch.float32).contiguous() for key, tensor in scores.items()}
+    save_file(tensors, out / FILE, metadata=scored)
+
+
+def load_scores(folder: Path, scored: dict[str, str]) -> Scores:
+    """The scores that an earlier result holds, in its folder.
+
+    :raises NdogoError: none there, unreadable, or of another model, text or kind of importance.
+    """
+    file = folder / FILE
+    try:
+        with safe_open(file, framework="pt") as opened:
+            found = opened.metadata() or {}
+            scores = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  it is no mapping
+    except (OSError, SafetensorError) as error:
+        raise NdogoError(f"The scores cannot be read: {error}", where=str(file)) from error
+    other = [key for key, value in scored.items() if found.get(key) != value]
+    if other:
+        raise NdogoError(
+            f"These scores are of another {' and '.join(other)}.",
+            where=str(file),
+            cure="Take the scores of a result with the same input model, text and importance, or score anew.",
+        )
+    return scores
