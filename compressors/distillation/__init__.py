@@ -5,8 +5,9 @@ from pathlib import Path
 
 from compressors.distillation.batches import Schedule
 from compressors.distillation.corpus import Tokenized, tokenize, tokenizer_digest
-from compressors.distillation.devices import World
+from compressors.distillation.devices import World, processes
 from compressors.distillation.engine import Training
+from compressors.distillation.launch import train_in_processes
 from compressors.distillation.request import Request
 from compressors.distillation.run import TrainingRun
 from core.models import load_tokenizer
@@ -25,7 +26,8 @@ def distil(student: Path, teacher: Path | None, out: Path, spec: Distil | Adapt,
     :raises NdogoError: a model, the text or the settings do not fit; the loss is not finite; the disk is full.
     """
     request = prepare(student, teacher, out, spec, run)
-    return train_here(request, run)
+    count = processes(run.devices)
+    return train_here(request, run) if count == 1 else train_in_processes(request, count, run.report)
 
 
 def train_here(request: Request, run: TrainingRun) -> dict[str, float]:
@@ -33,7 +35,7 @@ def train_here(request: Request, run: TrainingRun) -> dict[str, float]:
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         return Training(request, World(0, 1, device), run.report).train()
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from accelerate import PartialState
 
 from compressors.distillation.run import Precision
+from core.errors import NdogoError
 
 BUCKET = 2**24
 """Gradient entries that travel together: 64 MiB in fp32."""
@@ -80,3 +82,16 @@ def _buckets(parameters: list[torch.nn.Parameter]) -> Iterator[list[torch.nn.Par
         size += p.numel()
     if bucket:
         yield bucket
+
+
+def processes(asked: int | Literal["auto"]) -> int:
+    """How many processes train: as many as asked; auto: one per GPU, or one on the CPU.
+
+    :raises NdogoError: more than there are GPUs, on a machine that has some.
+    """
+    found = torch.cuda.device_count()
+    if asked == "auto":
+        return max(1, found)
+    if found and asked > found:
+        raise NdogoError(f"{asked} devices are asked for; there are {found} GPUs.", where="devices")
+    return asked

@@ -181,7 +181,7 @@ class Training:
 
     def _tell(self) -> None:
         every = max(1, self.request.steps // 500)
-        if self.world.rank == 0 and (self.progress.step % every == 0 or self.progress.step == self.request.steps):
+        if self.progress.step % every == 0 or self.progress.step == self.request.steps:
             self.report(self.request.kind, self.progress.step, self.request.steps, self.numbers())
 
     def numbers(self) -> dict[str, float]:

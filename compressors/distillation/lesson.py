@@ -68,7 +68,7 @@ class Lesson:
             torch.manual_seed(seed)
         with torch.set_grad_enabled(seed is not None), self._autocast(batch.ids_BL.device):
             taught = self._taught(batch)
-            seen = look(self.student, self._wanted("student"), batch.ids_BL, batch.real_BL)
+            seen = look(self.student, self.wanted("student"), batch.ids_BL, batch.real_BL)
             values, backward_from = self._on_logits(batch, counts, seen, taught)
             total = None
             for name, term in self.terms.items():
@@ -115,7 +115,8 @@ class Lesson:
         assert self.teacher is not None
         return _side(self.teacher, taught.last_BLH.flatten(0, 1).index_select(0, at))
 
-    def _wanted(self, side: Literal["student", "teacher"]) -> Wanted:
+    def wanted(self, side: Literal["student", "teacher"]) -> Wanted:
+        """What the terms read of one side."""
         wanted = Wanted(last=side == "student" or any(term.taught for term in self.vocabulary.values()))
         for term in self.terms.values():
             wanted |= getattr(term, side)
@@ -125,7 +126,7 @@ class Lesson:
         if self.teacher is None:
             return None
         with torch.no_grad(), torch.autocast(batch.ids_BL.device.type, enabled=False):
-            return look(self.teacher, self._wanted("teacher"), batch.ids_BL, batch.real_BL)
+            return look(self.teacher, self.wanted("teacher"), batch.ids_BL, batch.real_BL)
 
     def _autocast(self, device: torch.device) -> contextlib.AbstractContextManager:
         if self.precision is None:

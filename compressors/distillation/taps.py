@@ -46,6 +46,8 @@ class Seen:
     keys: dict[int, torch.Tensor] = field(default_factory=dict)
     values: dict[int, torch.Tensor] = field(default_factory=dict)
     rotary: dict[int, Rotary] = field(default_factory=dict)
+    windows: dict[int, torch.Tensor] = field(default_factory=dict)
+    """Keys that a query may see, (B, 1, L, L), in layers of rotating models that have a local window or padding."""
 
 
 def drop_unread_layers(model: PreTrainedModel, wanted: Wanted) -> None:
@@ -80,7 +82,7 @@ def _tapped(model: PreTrainedModel, wanted: Wanted) -> Iterator[Seen]:
                     hooks.callback(layer.get_submodule(name).register_forward_hook(_keep(store, number)).remove)
             if entry.rotary:
                 attention = layer.get_submodule(entry.attention)
-                hook = attention.register_forward_pre_hook(_rotary(seen, number), with_kwargs=True)
+                hook = attention.register_forward_pre_hook(_positions(seen, number), with_kwargs=True)
                 hooks.callback(hook.remove)
         yield seen
 
@@ -99,8 +101,11 @@ def _split(seen: Seen, number: int) -> Any:
     return hook
 
 
-def _rotary(seen: Seen, number: int) -> Any:
-    def hook(_module: nn.Module, given: tuple, named: dict) -> None:
-        seen.rotary[number] = named["position_embeddings"] if "position_embeddings" in named else given[1]
+def _positions(seen: Seen, number: int) -> Any:
+    def hook(_module: nn.Module, _given: tuple, named: dict) -> None:
+        seen.rotary[number] = named["position_embeddings"]
+        mask = named.get("attention_mask")
+        if mask is not None:
+            seen.windows[number] = mask if mask.dtype == torch.bool else mask == 0
 
     return hook

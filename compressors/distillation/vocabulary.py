@@ -11,8 +11,8 @@ import torch
 ELEMENTS = 2**25
 """Logits in memory at once: 128 MiB in fp32."""
 
-OnLogits = Callable[[torch.Tensor, torch.Tensor | None, torch.Tensor], torch.Tensor]
-"""(student logits, teacher logits, labels) of some rows -> the sum of a loss over them."""
+OnLogits = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""(student logits, teacher logits, labels) of some rows -> the sum of a loss over them. No teacher: its logits are empty."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def vocabulary_loss(
     for at in range(0, len(leaf), size):
         chunk = slice(at, at + size)
         logits_NV = _wide(student.logits(leaf[chunk]))
-        taught_NV = None
+        taught_NV = logits_NV.new_empty(0)
         if teacher is not None:
             with torch.no_grad():
                 taught_NV = _wide(teacher.logits(teacher.rows_NH[chunk]))

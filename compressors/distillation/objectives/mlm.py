@@ -6,6 +6,6 @@ from torch.nn import functional
 from core.masking import IGNORED
 
 
-def mlm(student_NV: torch.Tensor, teacher_NV: torch.Tensor | None, labels_N: torch.Tensor) -> torch.Tensor:
+def mlm(student_NV: torch.Tensor, _teacher_NV: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
     """The sum over rows of the cross-entropy with the masked pieces; unmasked rows count nothing."""
     return functional.cross_entropy(student_NV, labels_N, ignore_index=IGNORED, reduction="sum")

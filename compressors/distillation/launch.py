@@ -1,0 +1,67 @@
+"""More than one process: started from the same call, one per device, by torch's own launcher."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from compressors.distillation.request import Request
+from core.errors import NdogoError
+from core.progress import Report
+
+MARK = "@ndogo "
+"""Begins the lines that the first process writes for us; everything else goes to stderr as it is."""
+ROOT = Path(__file__).parents[2]
+
+
+def train_in_processes(request: Request, processes: int, report: Report) -> dict[str, float]:
+    """Train in so many processes of this machine and pass on what they report.
+
+    For several machines run the same module under `accelerate launch` on each: `-m compressors.distillation.worker FILE`.
+
+    :raises NdogoError: what a process raised, or that one died; the last checkpoint is kept.
+    """
+    import torch
+
+    file = Path(request.work) / "request.json"
+    error = file.with_name("error.json")
+    error.unlink(missing_ok=True)
+    request.write(file)
+    threads = max(1, torch.get_num_threads() // processes)
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    numbers: dict[str, float] | None = None
+    with subprocess.Popen(
+        [*command, "-m", "compressors.distillation.worker", str(file), str(os.getpid())],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(threads)},
+    ) as child:
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:
+                if not line.startswith(MARK):
+                    sys.stderr.write(line)
+                    continue
+                told = json.loads(line[len(MARK) :])
+                numbers = told.get("result", numbers)
+                if "doing" in told:
+                    report(**told)
+        except BaseException:
+            child.terminate()
+            raise
+    if child.returncode or numbers is None:
+        raise _failure(error, child.returncode, request)
+    return numbers
+
+
+def _failure(error: Path, code: int, request: Request) -> NdogoError:
+    if error.is_file():
+        told = json.loads(error.read_text())
+        return NdogoError(told["what"], where=told["where"], cure=told["cure"])
+    return NdogoError(
+        f"A training process stopped (exit status {code}).",
+        where=request.work,
+        cure="Its own message stands above. Start again: training goes on from the last checkpoint.",
+    )

@@ -1,0 +1,11 @@
+"""logits_mse: L = 1 / (N V) sum_n ||z_s - z_t||^2 over N positions and V columns (Gurgurov et al. 2025, 2505.16956).
+
+The paper's own code takes all positions, padding included; ours never counts padding.
+"""
+
+import torch
+
+
+def logits_mse(student_NV: torch.Tensor, teacher_NV: torch.Tensor, _labels_N: torch.Tensor) -> torch.Tensor:
+    """The sum over rows of the mean over columns."""
+    return (student_NV - teacher_NV).square().mean(-1).sum()

@@ -1,0 +1,48 @@
+"""One of several training processes: `-m compressors.distillation.worker REQUEST.json PARENT_PID` under a launcher."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from compressors.distillation.devices import this_world
+from compressors.distillation.engine import Training
+from compressors.distillation.launch import MARK
+from compressors.distillation.request import Request
+from core.errors import NdogoError
+
+
+def main(file: Path, parent: int | None) -> None:
+    """Train as one process of the launcher's world; the first one reports on stdout."""
+    if "OMP_NUM_THREADS" in os.environ:
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    world = this_world()
+
+    def report(doing: str, done: int, total: int | None, numbers: Mapping[str, float] | None = None) -> None:
+        if parent is not None:
+            os.kill(parent, 0)  # an orphan must not go on beside its successor: this raises when the parent is gone
+        if world.rank == 0:
+            _say({"doing": doing, "done": done, "total": total, "numbers": numbers})
+
+    try:
+        result = Training(Request.read(file), world, report).train()
+    except NdogoError as error:
+        told = {"what": error.what, "where": error.where, "cure": error.cure}
+        file.with_name("error.json").write_text(json.dumps(told))
+        raise
+    if world.rank == 0:
+        _say({"result": result})
+    if world.size > 1:
+        torch.distributed.destroy_process_group()
+
+
+def _say(told: dict) -> None:
+    sys.stdout.write(MARK + json.dumps(told) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None)
