@@ -26,6 +26,10 @@ def rebuild(model: PreTrainedModel, config: PreTrainedConfig, weights: Mapping[s
         loaded: Any = type(model).from_pretrained(
             None, config=config, state_dict=weights, dtype=model.dtype, output_loading_info=True
         )
+    except RuntimeError as error:
+        raise NdogoError(
+            "The cut weights do not fit the new configuration: a shape differs.", where=type(model).__name__
+        ) from error
     finally:
         logging.set_verbosity(level)
     made, info = loaded

@@ -1,0 +1,88 @@
+"""FFN pruning equals masking; scores are kept and taken over."""
+
+import pytest
+import torch
+
+from compressors.calibration import to_batches
+from compressors.width import prune_ffn
+from compressors.width.ffn import narrow_ffn
+from compressors.width.importance import score
+from compressors.width.saved import FILE
+from core.architectures import architecture_of, layers_of, shape_of
+from core.errors import NdogoError
+from core.models import load_model, load_tokenizer, parameters
+from core.progress import silent
+from core.specs import PruneFfn
+from tests.compressors.cases import KINDS, answer, lines, model_of
+from tests.pico import TEXT
+
+
+def masked_answer(model, keep):
+    """The model's answer with the outputs of all other neurons set to 0."""
+    hooks = []
+    for layer, module in enumerate(layers_of(model)):
+        mask = torch.zeros(shape_of(model.config).ffn)
+        mask[keep[layer]] = 1
+        out = module.get_submodule(architecture_of(model.config).ffn_out)
+        hooks.append(out.register_forward_pre_hook(lambda _m, inputs, mask=mask: (inputs[0] * mask,)))
+    expected = answer(model)
+    for hook in hooks:
+        hook.remove()
+    return expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pruned_is_masked(any_pico, kind):
+    model = model_of(any_pico, kind)
+    scores = score(model, "magnitude", [], silent)
+    student = narrow_ffn(model, 24, scores)
+    keep = [scores[f"ffn.{layer}"].topk(24).indices for layer in range(len(layers_of(model)))]
+    expected = masked_answer(model, keep)
+    assert torch.allclose(answer(student), expected, atol=1e-5)
+    assert not torch.allclose(expected, answer(model), atol=1e-2)
+
+
+def test_full_width_is_the_teacher(any_pico):
+    model = model_of(any_pico, "lm")
+    scores = score(model, "activation", to_batches(TEXT, load_tokenizer(any_pico), masked=False), silent)
+    assert torch.equal(answer(narrow_ffn(model, 64, scores)), answer(model))
+
+
+@pytest.mark.parametrize("importance", ["magnitude", "taylor", "activation", "self"])
+def test_prune_ffn_writes_a_whole_directory(any_pico, tmp_path, importance):
+    numbers = prune_ffn(any_pico, tmp_path, PruneFfn(size="1/2", importance=importance, sentences=9), lines, silent)
+    student = load_model(tmp_path)
+    assert shape_of(student.config).ffn == numbers["ffn"] == 32 and numbers["ffn_before"] == 64
+    assert parameters(student) == numbers["params"] < numbers["params_before"]
+    assert load_tokenizer(tmp_path).mask_token_id == load_tokenizer(any_pico).mask_token_id
+    assert (tmp_path / FILE).is_file()
+
+
+def test_scores_serve_another_size(pico_model, tmp_path):
+    source, spec = pico_model("xlmr"), {"importance": "taylor", "sentences": 9}
+    folders = [tmp_path / name for name in ("first", "again", "anew")]
+    for folder in folders:
+        folder.mkdir()
+    prune_ffn(source, folders[0], PruneFfn(size=40, **spec), lines, silent)
+    told = []
+    prune_ffn(source, folders[1], PruneFfn(size=16, **spec), lines, lambda doing, *_: told.append(doing), folders[0])
+    prune_ffn(source, folders[2], PruneFfn(size=16, **spec), lines, silent)
+    assert torch.equal(answer(load_model(folders[1])), answer(load_model(folders[2])))
+    assert not any("scoring" in doing for doing in told)
+    with pytest.raises(NdogoError, match="another text"):
+        prune_ffn(source, folders[1], PruneFfn(size=16, **spec), lambda: iter(["Habari."]), silent, folders[0])
+    with pytest.raises(NdogoError, match="another kind"):
+        prune_ffn(source, folders[1], PruneFfn(size=16, importance="self", sentences=9), lines, silent, folders[0])
+    with pytest.raises(NdogoError, match="another weights"):
+        prune_ffn(folders[0], folders[1], PruneFfn(size=16, **spec), lines, silent, folders[0])
+    with pytest.raises(NdogoError, match="cannot be read"):
+        prune_ffn(source, folders[1], PruneFfn(size=16, **spec), lines, silent, tmp_path)
+
+
+def test_refusals_name_the_value(pico_model, tmp_path):
+    with pytest.raises(NdogoError, match="65 was asked"):
+        prune_ffn(pico_model("bert"), tmp_path, PruneFfn(size=65), lines, silent)
+    with pytest.raises(NdogoError, match="measured on text"):
+        prune_ffn(pico_model("bert"), tmp_path, PruneFfn(size=8), None, silent)
+    with pytest.raises(NdogoError, match="empty"):
+        prune_ffn(pico_model("bert"), tmp_path, PruneFfn(size=8), lambda: iter([]), silent)

@@ -1,0 +1,136 @@
+"""Hidden pruning: exact at full width, and below it equal to a masked model whose norms see the kept channels only."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from compressors.calibration import to_batches
+from compressors.plan import planned_config
+from compressors.width import prune_hidden
+from compressors.width.hidden import narrow_hidden
+from compressors.width.importance import score
+from compressors.width.saved import FILE
+from compressors.width.selection import best, heads_dropped, heads_recut, heads_shrunk
+from core.architectures import shape_of
+from core.axes import module_axes, stacked, widths
+from core.errors import NdogoError
+from core.models import load_model, load_tokenizer, parameters
+from core.progress import silent
+from core.specs import PruneHidden
+from tests.compressors.cases import KINDS, answer, depth_of, fingerprint, lines, model_of, unchanged
+from tests.pico import TEXT
+
+SELECTIONS = ("first", "magnitude", "taylor", "activation")
+
+
+def scores_of(model, folder, select):
+    if select == "first":
+        return None
+    return score(model, select, to_batches(TEXT, load_tokenizer(folder), masked=True), silent)
+
+
+def masked(model, keep):
+    """The model with everything zeroed that is not kept, and norms over the kept channels."""
+    other = copy.deepcopy(model)
+    whole = widths(model)
+    with torch.no_grad():
+        for name, (out, into) in module_axes(model).items():
+            module = other.get_submodule(name)
+            for axis, dimension in ((out, 0), (into, 1)):
+                if axis and isinstance(module, nn.Linear):
+                    gone = torch.ones(whole[axis[0]] * len(axis), dtype=torch.bool)
+                    gone[stacked(axis, keep, len(gone))] = False
+                    (module.weight if dimension == 0 else module.weight.T)[gone] = 0
+                    if dimension == 0 and module.bias is not None:
+                        module.bias[gone] = 0
+            if isinstance(module, nn.LayerNorm):
+                module.forward = narrow_norm(module, keep["hidden"])
+    return other
+
+
+def narrow_norm(norm, kept):
+    def forward(states):
+        bias = None if norm.bias is None else norm.bias[kept]
+        out = torch.zeros_like(states)
+        out[..., kept] = nn.functional.layer_norm(states[..., kept], (len(kept),), norm.weight[kept], bias, norm.eps)
+        return out
+
+    return forward
+
+
+@pytest.mark.parametrize("heads", ["shrink", "drop"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_pruned_is_masked_with_norms_over_what_is_kept(any_pico, kind, heads):
+    model = model_of(any_pico, kind)
+    if model.config.model_type == "modernbert" and heads == "shrink":
+        pytest.skip("refused, see below")
+    before, scores = fingerprint(model), scores_of(model, any_pico, "magnitude")
+    config = planned_config(PruneHidden(size=24, heads=heads), model.config, 0, "")
+    student = narrow_hidden(model, config, heads, scores)
+    assert unchanged(model, before)
+    shape, layers = shape_of(model.config), depth_of(model)
+    if heads == "drop":
+        keep = heads_dropped(scores, layers, 3, shape.heads, 8)
+    else:
+        keep = heads_shrunk(scores, layers, shape.heads, (8, 6))
+    expected = masked(model, {"hidden": best(scores["hidden"], 24), **keep})
+    if kind == "bare":  # the answer is the stream itself
+        assert torch.allclose(answer(student), answer(expected)[..., best(scores["hidden"], 24)], atol=1e-4)
+    else:
+        assert torch.allclose(answer(student), answer(expected), atol=1e-4)
+
+
+@pytest.mark.parametrize("select", SELECTIONS)
+@pytest.mark.parametrize("heads", ["shrink", "drop", "recut"])
+def test_full_width_is_the_teacher(any_pico, select, heads):
+    model = model_of(any_pico, "lm")
+    student = narrow_hidden(model, model.config, heads, scores_of(model, any_pico, select))
+    assert torch.equal(answer(student), answer(model))
+
+
+@pytest.mark.parametrize("heads", ["shrink", "recut"])
+def test_modernberts_heads_are_not_shrunk(pico_model, tmp_path, heads):
+    with pytest.raises(NdogoError, match="rotary"):
+        prune_hidden(pico_model("modernbert"), tmp_path, PruneHidden(size=24, heads=heads), lines, silent)
+
+
+def test_selections_are_sorted_and_head_by_head():
+    scores = {"qk.0": torch.tensor([1.0, 3, 2, 9, 8, 7]), "v.0": torch.tensor([3.0, 2, 1, 1, 2, 3])}
+    keep = heads_shrunk(scores, 1, 2, (3, 2))
+    assert keep["qk.0"].tolist() == [1, 2, 3, 4] and keep["v.0"].tolist() == [0, 1, 4, 5]
+    assert heads_shrunk(None, 1, 2, (3, 2))["v.0"].tolist() == [0, 1, 3, 4]
+    dropped = heads_dropped({"head.0": torch.tensor([1.0, 5, 3])}, 1, 2, 3, 2)
+    assert dropped["qk.0"].tolist() == dropped["v.0"].tolist() == [2, 3, 4, 5]
+    assert heads_recut(1, 4)["qk.0"].tolist() == [0, 1, 2, 3]
+    assert best(torch.tensor([2.0, 2, 2, 3]), 2).tolist() == [0, 3]
+
+
+@pytest.mark.parametrize("select", SELECTIONS)
+def test_prune_hidden_writes_a_whole_directory(any_pico, tmp_path, select):
+    spec = PruneHidden(size="3/4", select=select, heads="drop", sentences=9)
+    numbers = prune_hidden(any_pico, tmp_path, spec, lines, silent)
+    student = load_model(tmp_path)
+    assert shape_of(student.config).hidden == numbers["hidden"] == 24
+    assert shape_of(student.config).heads == numbers["heads"] == 3 and numbers["heads_before"] == 4
+    assert parameters(student) == numbers["params"] < numbers["params_before"]
+    assert student.get_input_embeddings().weight.data_ptr() == student.get_output_embeddings().weight.data_ptr()
+    assert (tmp_path / FILE).is_file() == (select != "first")
+    assert load_tokenizer(tmp_path)("Kitabu")["input_ids"] == load_tokenizer(any_pico)("Kitabu")["input_ids"]
+
+
+def test_scores_serve_another_width(pico_model, tmp_path):
+    source = pico_model("bert")
+    for name, size, taken in (("first", 24, None), ("again", 16, tmp_path / "first"), ("anew", 16, None)):
+        (tmp_path / name).mkdir()
+        prune_hidden(source, tmp_path / name, PruneHidden(size=size, sentences=9), lines, silent, taken)
+    assert torch.equal(answer(load_model(tmp_path / "again")), answer(load_model(tmp_path / "anew")))
+
+
+@pytest.mark.parametrize(
+    ("size", "heads", "said"), [(30, "shrink", "28 or 32"), (20, "drop", "16 or 24"), (40, "drop", "40")]
+)
+def test_impossible_widths_are_refused(pico_model, tmp_path, size, heads, said):
+    with pytest.raises(NdogoError, match=said):
+        prune_hidden(pico_model("xlmr"), tmp_path, PruneHidden(size=size, heads=heads), lines, silent)
