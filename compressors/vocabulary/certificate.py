@@ -25,9 +25,10 @@ from core.errors import NdogoError
 from core.models import copy_tokenizer, load_model, load_tokenizer
 
 LOGIT_LINES = 64
-LOGIT_PIECES = 16
+LOGIT_PIECES = 12
 """Lines whose logits are compared, and pieces of each (specials included): enough to touch every matrix."""
-LOGIT_BATCH = 16
+LOGIT_NUMBERS = 2**25
+"""Largest number of logits made at once: 128 MiB."""
 LOGIT_TOLERANCE = 1e-5
 
 
@@ -246,8 +247,9 @@ def logits_difference(
     new_id[columns] = torch.arange(len(kept))
     swapped = _kept_decoder(source, columns)
     worst = 0.0
-    for start in range(0, len(lines), LOGIT_BATCH):
-        ids, mask = _padded(vocabulary, lines[start : start + LOGIT_BATCH])
+    batch = max(1, LOGIT_NUMBERS // (LOGIT_PIECES * len(kept)))
+    for start in range(0, len(lines), batch):
+        ids, mask = _padded(vocabulary, lines[start : start + batch])
         old = functional_call(source, swapped, (ids,), {"attention_mask": mask}, tie_weights=False)[0]
         new = trimmed(new_id[ids], attention_mask=mask)[0]
         for before, after, real in zip(old, new, mask.bool(), strict=True):

@@ -9,6 +9,7 @@ Unigram. Nothing: the best path stays the best while its pieces are kept (the un
 """
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 from compressors.vocabulary.source import Vocabulary
 
@@ -58,9 +59,7 @@ class MergeAncestors:
         symbols = list(piece)
         last: tuple[str, ...] = ()
         while len(symbols) > 1:
-            pairs = [
-                (self._ranks.get(pair), place) for place, pair in enumerate(zip(symbols, symbols[1:], strict=False))
-            ]
+            pairs = [(self._ranks.get(pair), place) for place, pair in enumerate(pairwise(symbols))]
             open_pairs = [(rank, place) for rank, place in pairs if rank is not None]
             if not open_pairs:
                 return ()

@@ -1,10 +1,17 @@
-"""Counting how often a corpus uses each piece: one pass, bounded memory, all cores (the Rust tokenizer's threads)."""
+"""Counting how often a corpus uses each piece: one pass, bounded memory, all cores (the Rust tokenizer's threads).
 
+Where the tokenizer cuts at every space and treats each stretch by itself (XLM-R's, BERT's), each distinct stretch is
+encoded once and its pieces count as often as it occurs: the same counts for a third of the time. Others see whole lines.
+"""
+
+import json
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +24,10 @@ from core.text import Lines, WeightedLines
 BATCH_LINES = 8192
 BATCH_CHARACTERS = 2_000_000
 """A batch ends at either, so that neither short nor very long lines fill the memory."""
+STRETCHES = 500_000
+STRETCH_BATCH = 20_000
+STRETCH_CHARACTERS = 20_000_000
+"""Distinct stretches are encoded and forgotten when there are so many: about 100 MB."""
 HELD_OUT_EVERY = 50
 HELD_OUT_AT_MOST = 2000
 SAMPLE = 256
@@ -42,72 +53,126 @@ class Counts:
 class _Tally:
     """The counts and the held-out lines while they grow."""
 
-    def __init__(self, size: int) -> None:
-        self.counts = np.zeros(size, np.int64)
+    def __init__(self, backend: Tokenizer, size: int) -> None:
         self.weighted = np.zeros(size, np.float64)
         self.held_out: list[tuple[str, list[int], float]] = []
         self.sample: list[Encoded] = []
-        self.seen = self.candidates = self.tokens = 0
+        self.seen = self.tokens = 0
+        self._backend = backend
+        self._whole_lines = not cuts_at_spaces(backend)
+        self._counts = np.zeros(size, np.int64)
+        self._stretches: Counter[str] = Counter()
+        self._candidates = 0
         self._draw = random.Random(0)
 
-    def add(self, lines: list[str], encoded: list[list[int]], weight: float) -> None:
-        counted = []
-        for number, (line, ids) in enumerate(zip(lines, encoded, strict=True), self.seen):
-            if number % HELD_OUT_EVERY:
-                counted.append(ids)
-                if len(self.sample) < SAMPLE:
-                    self.sample.append((line, ids))
-            else:
-                self._hold_out(line, ids, weight)
+    def add(self, lines: list[str], weight: float) -> None:
+        """Count lines of one corpus; every so manieth is held out."""
+        first = -self.seen % HELD_OUT_EVERY
         self.seen += len(lines)
-        flat = np.fromiter(chain.from_iterable(counted), np.int64)
-        self.counts += np.bincount(flat, minlength=len(self.counts))
-        self.tokens += len(flat)
+        set_aside = lines[first::HELD_OUT_EVERY]
+        del lines[first::HELD_OUT_EVERY]
+        for line, ids in zip(set_aside, encode(self._backend, set_aside), strict=True):
+            self._hold_out(line, ids, weight)
+        if missing := lines[: SAMPLE - len(self.sample)]:
+            self.sample += zip(missing, encode(self._backend, missing), strict=True)
+        if self._whole_lines:
+            self._count(encode(self._backend, lines))
+            return
+        for line in lines:
+            self._stretches.update(line.split(" "))
+        if len(self._stretches) > STRETCHES or sum(map(len, self._stretches)) > STRETCH_CHARACTERS:
+            self._count_stretches()
+
+    def end_corpus(self, weight: float) -> None:
+        """Weigh what was counted since the last corpus."""
+        self._count_stretches()
+        self.tokens += int(self._counts.sum())
+        self.weighted += self._counts * weight
+        self._counts[:] = 0
+
+    def take_back(self) -> None:
+        """Count the held-out lines as well: for a corpus of a line or two, which is all held out."""
+        for _, ids, weight in self.held_out:
+            self._count_one(ids, weight)
 
     def _hold_out(self, line: str, ids: list[int], weight: float) -> None:
-        self.candidates += 1
+        self._candidates += 1
         if len(self.held_out) < HELD_OUT_AT_MOST:
             self.held_out.append((line, ids, weight))
             return
-        place = self._draw.randrange(self.candidates)
+        place = self._draw.randrange(self._candidates)
         entry = (line, ids, weight)
         if place < HELD_OUT_AT_MOST:
             entry, self.held_out[place] = self.held_out[place], entry
-        np.add.at(self.weighted, entry[1], entry[2])
-        self.tokens += len(entry[1])
+        self._count_one(entry[1], entry[2])
 
-    def end_corpus(self, weight: float) -> None:
-        self.weighted += self.counts * weight
-        self.counts[:] = 0
+    def _count_one(self, ids: list[int], weight: float) -> None:
+        np.add.at(self.weighted, ids, weight)
+        self.tokens += len(ids)
+
+    def _count(self, encoded: list[list[int]], times: NDArray[np.int64] | None = None) -> None:
+        flat = np.fromiter(chain.from_iterable(encoded), np.int64)
+        repeated = None if times is None else np.repeat(times, [len(ids) for ids in encoded])
+        # Weights make bincount add in float64, which is exact below 2**53.
+        self._counts += np.bincount(flat, repeated, len(self._counts)).astype(np.int64)
+
+    def _count_stretches(self) -> None:
+        stretches = list(self._stretches)
+        times = np.fromiter(self._stretches.values(), np.int64)
+        for start in range(0, len(stretches), STRETCH_BATCH):
+            part = slice(start, start + STRETCH_BATCH)
+            self._count(encode(self._backend, stretches[part]), times[part])
+        self._stretches.clear()
 
 
 def count_pieces(backend: Tokenizer, size: int, corpora: Sequence[WeightedLines], report: Report) -> Counts:
-    """Encode every line of every corpus once and count the ids; `size` is the number of ids.
+    """Read every corpus, set some lines aside, count the ids of the others; `size` is the number of ids.
 
     :raises NdogoError: no corpus, a weight that is not positive, or no piece at all in the text.
     """
     for corpus in corpora:
         if not corpus.weight > 0:
             raise NdogoError(f"A weight must be above 0; got {corpus.weight}.", where=corpus.name)
-    tally = _Tally(size)
+    tally = _Tally(backend, size)
     total = sum(1 for corpus in corpora for _ in corpus.lines())
     started = time.monotonic()
     for corpus in corpora:
         for lines in batches(corpus.lines):
-            tally.add(lines, encode(backend, lines), corpus.weight)
+            tally.add(lines, corpus.weight)
             rate = tally.seen / max(time.monotonic() - started, 1e-9)
             left = (total - tally.seen) / rate
             report(f"count {corpus.name}", tally.seen, total, {"lines_per_second": rate, "seconds_left": left})
         tally.end_corpus(corpus.weight)
-    if not tally.weighted.any() and not any(ids for _, ids, _ in tally.held_out):
-        raise NdogoError("There is no text to count.", where=", ".join(c.name for c in corpora) or "--corpus")
     if not tally.weighted.any():
-        # A corpus of a line or two is all held out; then it must be counted as well.
-        for _, ids, weight in tally.held_out:
-            np.add.at(tally.weighted, ids, weight)
-            tally.tokens += len(ids)
+        tally.take_back()
+    if not tally.weighted.any():
+        raise NdogoError("There is no text to count.", where=", ".join(c.name for c in corpora) or "--corpus")
     held_out = tuple((line, ids) for line, ids, _ in tally.held_out)
     return Counts(tally.weighted, tally.seen, tally.tokens, held_out, tuple(tally.sample))
+
+
+SPACE_BLIND = ("Precompiled", "BertNormalizer", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Nmt")
+"""Normalizers that give a stretch between two spaces the same result alone as in its line."""
+
+
+def cuts_at_spaces(backend: Tokenizer) -> bool:
+    """Whether a line has exactly the ids of its stretches between spaces, one after the other."""
+    if any(" " in token.content for token in backend.get_added_tokens_decoder().values()):
+        return False
+    cutters = _parts(backend.pre_tokenizer, "pretokenizers")
+    if [part["type"] for part in cutters] == ["WhitespaceSplit", "Metaspace"]:
+        local = cutters[1]["prepend_scheme"] == "always"
+    else:
+        local = [part["type"] for part in cutters] == ["BertPreTokenizer"]
+    return local and all(part["type"] in SPACE_BLIND for part in _parts(backend.normalizer, "normalizers"))
+
+
+def _parts(section: Any, inner: str) -> list[dict[str, Any]]:
+    """A normalizer or pre-tokenizer as the list of its parts."""
+    if section is None:
+        return []
+    content = json.loads(section.__getstate__())
+    return content[inner] if content["type"] == "Sequence" else [content]
 
 
 def encode(backend: Tokenizer, lines: Sequence[str]) -> list[list[int]]:

@@ -117,7 +117,7 @@ def trimmed_proto(raw: bytes, vocabulary: Vocabulary, new_id: dict[int, int]) ->
     """The SentencePiece model with the kept pieces only, in their old order; pieces that are no token of ours stay."""
     from sentencepiece import sentencepiece_model_pb2
 
-    proto = sentencepiece_model_pb2.ModelProto.FromString(raw)
+    proto = sentencepiece_model_pb2.ModelProto.FromString(raw)  # type: ignore[attr-defined]
     ids = vocabulary.ids
     places = [n for n, p in enumerate(proto.pieces) if p.piece not in ids or ids[p.piece] in new_id]
     kept = [proto.pieces[n].SerializeToString() for n in places]

@@ -66,8 +66,8 @@ def words_of(model: PreTrainedModel) -> nn.Embedding:
     return _module(model.base_model, architecture_of(model.config).words)
 
 
-def _wide_parameters(model: PreTrainedModel) -> dict[str, nn.Parameter]:
-    found = {"words": words_of(model).weight}
+def _wide_parameters(model: PreTrainedModel) -> dict[str, Any]:
+    found: dict[str, Any] = {"words": words_of(model).weight}
     if has_lm_head(model):
         entry = architecture_of(model.config)
         decoder = decoder_of(model)

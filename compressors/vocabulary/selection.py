@@ -117,14 +117,10 @@ def script_shares(vocabulary: Vocabulary, counts: NDArray[np.float64]) -> dict[s
 
 def _forced(vocabulary: Vocabulary, scripts: dict[str, float], keep: Sequence[str]) -> set[int]:
     seen = {script for script, share in scripts.items() if share >= SCRIPT_SHARE}
-    found = {
-        i
-        for piece, i in vocabulary.ids.items()
-        if len(piece) <= 4
-        and _always(surface(vocabulary, piece), seen)
-        or len(piece) == 6
-        and BYTE_PIECE.fullmatch(piece)
-    }
+    # No character is spelt with more than 4 signs (bytes, or a prefix of two); the test spares 250,000 look-ups.
+    short = {piece: i for piece, i in vocabulary.ids.items() if len(piece) <= 4}
+    found = {i for piece, i in short.items() if _always(surface(vocabulary, piece), seen)}
+    found |= {i for piece, i in vocabulary.ids.items() if len(piece) == 6 and BYTE_PIECE.fullmatch(piece)}
     if vocabulary.byte_level:
         found |= {i for piece, i in vocabulary.ids.items() if len(piece) == 1}
     if vocabulary.family == "Unigram":

@@ -33,7 +33,7 @@ def trim(source: Path, out: Path, spec: Trim, corpora: Sequence[WeightedLines], 
     selection = select(vocabulary, counts.weighted, spec)
     report("write the trimmed model", 0, 2)
     write_tokenizer(source, out, vocabulary, selection.kept)
-    before, after = _write_model(source, out, selection.kept, config.dtype or torch.float32)
+    before, after = _write_model(source, out, selection.kept)
     report("certify", 1, 2)
     certificate = certify(source, out, vocabulary, selection, counts)
     _write_map(out, vocabulary, selection.kept)
@@ -43,8 +43,9 @@ def trim(source: Path, out: Path, spec: Trim, corpora: Sequence[WeightedLines], 
     return flat_numbers(certificate) | {"params_before": before, "params": after}
 
 
-def _write_model(source: Path, out: Path, kept: Sequence[int], dtype: torch.dtype) -> tuple[int, int]:
-    model = load_model(source, dtype=dtype)
+def _write_model(source: Path, out: Path, kept: Sequence[int]) -> tuple[int, int]:
+    stored = load_config(source).dtype
+    model = load_model(source, dtype=stored if isinstance(stored, torch.dtype) else torch.float32)
     trimmed = trim_model(model, kept)
     save(trimmed, out)
     return parameters(model), parameters(trimmed)
