@@ -126,9 +126,8 @@ def encode(encoder: Encoder, benchmark: Benchmark, rows: Sequence[Row], max_leng
     """
     number = {label: i for i, label in enumerate(benchmark.labels)}
     texts = [row.text if isinstance(row, Sentence) else " ".join(row.tokens) for row in rows]
-    pieces = encoder.tokenizer(
-        texts, truncation=True, max_length=min(max_length, position_limit(encoder)), return_offsets_mapping=True
-    )
+    limit = min(max_length, position_limit(encoder.model, encoder.tokenizer))
+    pieces = encoder.tokenizer(texts, truncation=True, max_length=limit, return_offsets_mapping=True)
     firsts: list[list[int]] = []
     labels: list[Any] = []
     for row, offsets in zip(rows, pieces["offset_mapping"], strict=True):
@@ -141,12 +140,12 @@ def encode(encoder: Encoder, benchmark: Benchmark, rows: Sequence[Row], max_leng
     return Encoded(pieces["input_ids"], firsts, labels)
 
 
-def position_limit(encoder: Encoder) -> int:
+def position_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """The longest input: the tokenizer's limit and the position table, less the rows that RoBERTa's offset skips."""
-    positions = getattr(encoder.model.config, "max_position_embeddings", None) or 10**6
-    table = encoder.model.get_submodule("embeddings") if hasattr(encoder.model, "embeddings") else None
-    padding = getattr(getattr(table, "position_embeddings", None), "padding_idx", None)
-    return min(encoder.tokenizer.model_max_length, positions - (0 if padding is None else padding + 1))
+    positions = getattr(model.config, "max_position_embeddings", None) or 10**6
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return min(tokenizer.model_max_length, positions - (0 if padding is None else padding + 1))
 
 
 def first_pieces(tokens: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[int]:

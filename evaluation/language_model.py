@@ -1,0 +1,259 @@
+"""Masked-language-model quality in units that a change of vocabulary cannot move: bits per byte, and whole words.
+
+A word with the space before it is masked as a whole and its pieces are scored from left to right: when a piece is scored, it and
+the later ones are masked and the earlier ones are shown (PLL-word-l2r, Kauf & Ivanova 2023), so that a finer split leaks nothing.
+Words and lines are drawn without looking at the tokenizer, so every model is asked the same.
+"""
+
+import hashlib
+import json
+import math
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from core.errors import NdogoError
+from core.models import load_model, load_tokenizer
+from core.objectives import Frozen
+from core.progress import Report, silent
+from core.text import Lines
+from evaluation.encoder import batches, padded, position_limit
+from evaluation.judge import fixed
+
+PIECES_PER_BATCH = 8192
+BITS_PER_BYTE_UNKNOWN = 8.0
+"""An unknown piece says nothing about its bytes: they are charged as if each were drawn at random."""
+
+
+class LanguageModelSettings(Frozen):
+    """How much text is scored; the cost is about `lines` x `words` x pieces per word forward passes of one line."""
+
+    lines: int = Field(ge=1, default=200)
+    words: int = Field(ge=1, default=4)
+    """Words drawn from each line."""
+    max_bytes: int = Field(ge=8, default=300)
+    """Longer lines are not drawn: a line must fit every model's positions, however finely it is split."""
+    seed: int = 1
+    threads: int = Field(ge=1, default=2)
+
+
+@dataclass(frozen=True)
+class _Query:
+    """One piece to be guessed: the line with masks, the place, the answer."""
+
+    word: int
+    ids: list[int]
+    position: int
+    answer: int
+
+
+@dataclass(frozen=True)
+class _Word:
+    """A drawn word: its line and its characters there, the space before it included."""
+
+    line: str
+    start: int
+    end: int
+
+    @property
+    def bytes(self) -> int:
+        return len(self.line[self.start : self.end].encode())
+
+
+def language_model_quality(
+    model_dir: Path,
+    held_out: Lines,
+    settings: LanguageModelSettings,
+    report: Report = silent,
+    teacher_dir: Path | None = None,
+) -> dict[str, Any]:
+    """Bits per byte and whole-word accuracy of a masked language model on drawn words of held-out text.
+
+    With a teacher, also its own numbers, and `dropped_columns_bits_per_byte` where `model_dir/old_to_new.json` says which
+    of its pieces the model has: what the teacher would gain by merely not being able to guess the others.
+
+    :raises NdogoError: no masked-LM head, no usable line, or a map that does not fit the teacher.
+    """
+    words = draw_words(held_out(), settings)
+    with fixed(settings.threads):
+        found = _measure(model_dir, words, report, None)
+        if teacher_dir is None:
+            return found
+        kept = _kept_columns(model_dir)
+        teacher = _measure(teacher_dir, words, report, kept)
+    found["dropped_columns_bits_per_byte"] = teacher.pop("dropped_columns_bits_per_byte", None)
+    return {**found, "teacher": teacher}
+
+
+def refuse_overlap(held_out: Lines, training: Iterable[Lines]) -> int:
+    """Make sure that no held-out line occurs in training text (compared without case, punctuation and spaces).
+
+    Only the held-out fingerprints are kept in memory. Returns their number.
+
+    :raises NdogoError: a line occurs in both, with its number in the training text.
+    """
+    ours = {_fingerprint(line) for line in held_out()}
+    ours.discard(_fingerprint(""))
+    for number_of_text, lines in enumerate(training, 1):
+        for number, line in enumerate(lines(), 1):
+            if _fingerprint(line) in ours:
+                raise NdogoError(
+                    f"A held-out line occurs in the training text: {line[:80]!r}.",
+                    where=f"training text {number_of_text}, line {number}",
+                    cure="Hold out other lines, or remove them from the training text and train again.",
+                )
+    return len(ours)
+
+
+def _fingerprint(line: str) -> bytes:
+    return hashlib.blake2b("".join(c for c in line.casefold() if c.isalnum()).encode(), digest_size=16).digest()
+
+
+def draw_words(lines: Iterable[str], settings: LanguageModelSettings) -> list[_Word]:
+    """The words that every model is asked: a reservoir of lines, then words of each; no tokenizer has a say.
+
+    :raises NdogoError: no line of at most `max_bytes` bytes.
+    """
+    draw = random.Random(settings.seed)
+    reservoir: list[str] = []
+    seen = 0
+    for raw in lines:
+        line = " ".join(raw.split())
+        if not line or len(line.encode()) > settings.max_bytes:
+            continue
+        seen += 1
+        if len(reservoir) < settings.lines:
+            reservoir.append(line)
+        elif (slot := draw.randrange(seen)) < settings.lines:
+            reservoir[slot] = line
+    if not reservoir:
+        raise NdogoError(
+            f"The held-out text has no line of at most {settings.max_bytes} bytes.", cure="Give shorter lines."
+        )
+    words = []
+    for line in reservoir:
+        spans = _spans(line)
+        words += [
+            _Word(line, *spans[i]) for i in sorted(draw.sample(range(len(spans)), min(settings.words, len(spans))))
+        ]
+    return words
+
+
+def _spans(line: str) -> list[tuple[int, int]]:
+    ends = [i for i, character in enumerate(line) if character == " "] + [len(line)]
+    return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def _queries(words: Sequence[_Word], tokenizer: PreTrainedTokenizerBase) -> list[_Query]:
+    pieces = tokenizer([word.line for word in words], return_offsets_mapping=True, return_special_tokens_mask=True)
+    found = []
+    for number, word in enumerate(words):
+        ids = pieces["input_ids"][number]
+        special = pieces["special_tokens_mask"][number]
+        # A piece belongs to the word in which it ends; one of no width (a prefix space) to the first word.
+        places = [
+            i
+            for i, (_, end) in enumerate(pieces["offset_mapping"][number])
+            if not (special[i] and ids[i] != tokenizer.unk_token_id) and word.start < max(end, 1) <= word.end
+        ]
+        masked = list(ids)
+        for place in places:
+            masked[place] = tokenizer.mask_token_id
+        for place in places:
+            found.append(_Query(number, list(masked), place, ids[place]))
+            masked[place] = ids[place]
+    return found
+
+
+def _measure(path: Path, words: Sequence[_Word], report: Report, kept: np.ndarray | None) -> dict[str, Any]:
+    model, tokenizer = load_model(path), load_tokenizer(path)
+    if tokenizer.mask_token_id is None or model.get_output_embeddings() is None:
+        raise NdogoError(
+            "The model has no masked-LM head or no mask token.",
+            where=str(path),
+            cure="Bits per byte need a model saved with its masked-LM head.",
+        )
+    queries = _queries(words, tokenizer)
+    longest, limit = max(len(query.ids) for query in queries), position_limit(model, tokenizer)
+    if longest > limit:
+        raise NdogoError(
+            f"A drawn line has {longest} pieces, the model takes {limit}.", where=str(path), cure="Lower `max_bytes`."
+        )
+    bits, right, dropped = _scores(model, tokenizer, queries, report, kept)
+    total = sum(word.bytes for word in words)
+    unknown = [query for query in queries if query.answer == tokenizer.unk_token_id]
+    covered = sum(words[n].bytes for n in {query.word for query in unknown})
+    wrong = {query.word for query, good in zip(queries, right, strict=True) if not good} | {q.word for q in unknown}
+    asked = {query.word for query in queries}
+    found = {
+        "bits_per_byte": (float(bits.sum()) + BITS_PER_BYTE_UNKNOWN * covered) / total,
+        "word_accuracy": len(asked - wrong) / len(words),
+        "words": len(words),
+        "bytes": total,
+        "pieces": len(queries),
+        "pieces_per_word": len(queries) / len(words),
+        "words_with_unknown_pieces": len({query.word for query in unknown}) / len(words),
+    }
+    if kept is not None:
+        found["dropped_columns_bits_per_byte"] = float(dropped.sum()) / total
+    return found
+
+
+@torch.inference_mode()
+def _scores(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    queries: Sequence[_Query],
+    report: Report,
+    kept: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per query: bits of the answer, whether it is the best guess, and bits of the mass on `kept` columns."""
+    bits, right, dropped = np.zeros(len(queries)), np.zeros(len(queries), dtype=bool), np.zeros(len(queries))
+    lengths = [len(query.ids) for query in queries]
+    done = 0
+    for chosen in batches(lengths, max(1, PIECES_PER_BATCH // max(lengths)), "sorted"):
+        asked = [queries[i] for i in chosen]
+        inputs = padded([query.ids for query in asked], tokenizer.pad_token_id)
+        logits_BV = _logits_at(model, inputs, torch.tensor([query.position for query in asked]))
+        log_BV = logits_BV.double().log_softmax(-1)
+        answers = torch.tensor([query.answer for query in asked])
+        bits[chosen] = -log_BV.gather(1, answers[:, None])[:, 0].numpy() / math.log(2)
+        right[chosen] = (log_BV.argmax(-1) == answers).numpy()
+        if kept is not None:
+            dropped[chosen] = -log_BV[:, torch.from_numpy(kept)].logsumexp(-1).numpy() / math.log(2)
+        done += len(chosen)
+        report("bits per byte", done, len(queries))
+    return bits, right, dropped
+
+
+def _logits_at(model: PreTrainedModel, inputs: dict[str, torch.Tensor], positions_B: torch.Tensor) -> torch.Tensor:
+    """(B, V): the head runs on the asked positions only, which for a large vocabulary is most of the work saved."""
+
+    def narrow(_: torch.nn.Module, __: Any, output: Any) -> Any:
+        output.last_hidden_state = output.last_hidden_state[torch.arange(len(positions_B)), positions_B][:, None]
+        return output
+
+    hook = model.base_model.register_forward_hook(narrow)
+    try:
+        return model(**inputs).logits[:, 0]
+    finally:
+        hook.remove()
+
+
+def _kept_columns(model_dir: Path) -> np.ndarray | None:
+    """The teacher's ids that the model has, where `old_to_new.json` is beside it."""
+    file = model_dir / "old_to_new.json"
+    if not file.is_file():
+        return None
+    return np.array(sorted(_old_ids(json.loads(file.read_text()))), dtype=np.int64)
+
+
+def _old_ids(content: dict[str, Any]) -> Iterator[int]:
+    return (int(old) for old in content.get("old_to_new", content))

@@ -1,0 +1,159 @@
+"""Probing: the encoder is frozen, its states are computed once, and a linear head is fitted on them.
+
+A convex head has no spread of its own, so each seed trains on another sample of train rows and is judged on another
+bootstrap sample of test rows.
+"""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from core.progress import Report
+from evaluation.encoder import Encoded, Encoder, batches, encode, padded
+from evaluation.finetune import PIECES_PER_BATCH, Judged, dev_score
+from evaluation.rows import SPLITS, Benchmark
+from evaluation.scores import NOTHING, Prediction
+from evaluation.settings import EvaluationSettings
+
+TRAIN_SHARE = 0.8
+"""Of the train rows, drawn without replacement for each seed."""
+TRAIN_UNITS = 20_000
+"""At most so many train texts or words per seed: a linear head gains little from more, and memory stays bounded."""
+ITERATIONS = 200
+
+
+def probe(
+    encoder: Encoder, benchmark: Benchmark, settings: EvaluationSettings, report: Report, device: str = "cpu"
+) -> Judged:
+    """Fit one logistic regression per seed on the frozen states; dev chooses its regularisation with the first seed.
+
+    The encoder is left untouched (and on `device`).
+    """
+    data = {split: encode(encoder, benchmark, benchmark.splits[split], settings.max_length) for split in SPLITS}
+    drawn = {seed: _drawn(np.random.default_rng(seed), data, benchmark) for seed in settings.seeds}
+    needed = np.unique(np.concatenate([train for train, _ in drawn.values()]))
+    states = _all_states(encoder, benchmark, data, needed, report, device)
+    fits = len(settings.strengths) + len(settings.seeds) - 1
+
+    def fit(strength: float, seed: int, number: int) -> "_Head":
+        report(f"probing {benchmark.name}: linear heads", number, fits)
+        made = _Head(benchmark, states["train"], data["train"], drawn[seed][0], strength)
+        report(f"probing {benchmark.name}: linear heads", number + 1, fits)
+        return made
+
+    first, *others = settings.seeds
+    tried = [fit(strength, first, number) for number, strength in enumerate(settings.strengths)]
+    dev = [dev_score(benchmark, head.predict(states["dev"], data["dev"])) for head in tried]
+    best = int(np.argmax(dev))
+    heads = [tried[best], *(fit(settings.strengths[best], seed, len(tried) + i) for i, seed in enumerate(others))]
+    return Judged(
+        chosen={"strength": settings.strengths[best]},
+        dev=[dev_score(benchmark, head.predict(states["dev"], data["dev"])) for head in heads],
+        predictions=[head.predict(states["test"], data["test"]) for head in heads],
+        drawn=[drawn[seed][1] for seed in settings.seeds],
+    )
+
+
+def _drawn(
+    generator: np.random.Generator, data: dict[str, Encoded], benchmark: Benchmark
+) -> tuple[np.ndarray, np.ndarray]:
+    """The seed's train rows, at most TRAIN_UNITS texts or words of them, and its test rows with repetitions."""
+    rows = len(data["train"].ids)
+    train = generator.permutation(rows)[: max(1, round(TRAIN_SHARE * rows))]
+    units = [1 if benchmark.kind == "classes" else len(data["train"].firsts[i]) for i in train]
+    test = len(data["test"].ids)
+    return train[: max(1, int(np.searchsorted(np.cumsum(units), TRAIN_UNITS, "right")))], generator.integers(
+        test, size=test
+    )
+
+
+def _all_states(
+    encoder: Encoder, benchmark: Benchmark, data: dict[str, Encoded], train: np.ndarray, report: Report, device: str
+) -> dict[str, list[np.ndarray | None]]:
+    """Per split and row the states (units, 2 x hidden); train rows that no seed draws have none."""
+    torch.nn.Module.to(encoder.model, device)
+    rows = {split: train if split == "train" else np.arange(len(data[split].ids)) for split in SPLITS}
+    pieces = {split: sum(len(data[split].ids[i]) for i in rows[split]) for split in SPLITS}
+    done, total = 0, sum(pieces.values())
+    found: dict[str, list[np.ndarray | None]] = {}
+    for split in SPLITS:
+        encoded = data[split]
+        states: list[np.ndarray | None] = [None] * len(encoded.ids)
+        lengths = [len(encoded.ids[i]) for i in rows[split]]
+        for batch in batches(lengths, max(1, PIECES_PER_BATCH // max(lengths)), "sorted"):
+            chosen = rows[split][batch]
+            for i, state in zip(chosen, _states(encoder, benchmark, encoded, chosen, device), strict=True):
+                states[i] = state
+            done += sum(lengths[i] for i in batch)
+            report(f"probing {benchmark.name}: states", done, total)
+        found[split] = states
+    return found
+
+
+@torch.inference_mode()
+def _states(
+    encoder: Encoder, benchmark: Benchmark, encoded: Encoded, chosen: np.ndarray, device: str
+) -> list[np.ndarray]:
+    """Middle and last layer side by side: the mean over a text's pieces, or the first piece of each word that has one."""
+    ids = [encoded.ids[i] for i in chosen]
+    out = encoder.model(**padded(ids, encoder.tokenizer.pad_token_id, device), output_hidden_states=True)
+    middle = out.hidden_states[len(out.hidden_states) // 2]
+    both_BLH = torch.cat([middle, out.last_hidden_state], dim=-1).float().cpu()
+    if benchmark.kind == "classes":
+        return [state[: len(row)].mean(0, keepdim=True).numpy() for state, row in zip(both_BLH, ids, strict=True)]
+    return [state[_seen(encoded.firsts[i])].numpy() for state, i in zip(both_BLH, chosen, strict=True)]
+
+
+def _seen(firsts: Sequence[int]) -> list[int]:
+    return [first for first in firsts if first >= 0]
+
+
+class _Head:
+    """A logistic regression on standardised states."""
+
+    def __init__(
+        self, benchmark: Benchmark, states: list[np.ndarray | None], train: Encoded, rows: np.ndarray, strength: float
+    ) -> None:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+        from threadpoolctl import threadpool_limits
+
+        self.benchmark = benchmark
+        inputs = np.concatenate([_present(states[i]) for i in rows])
+        labels = np.concatenate([_labels(benchmark, train, i) for i in rows])
+        self.only = int(labels[0]) if len(np.unique(labels)) == 1 else None
+        if self.only is not None:
+            return
+        self.mean = inputs.mean(0)
+        self.scale = np.maximum(inputs.std(0), 1e-6)
+        self.regression = LogisticRegression(C=strength, max_iter=ITERATIONS, tol=1e-3)
+        # One thread: two that wait for each other on a busy machine took 20 times as long. An early end is as good a head.
+        with threadpool_limits(1), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self.regression.fit((inputs - self.mean) / self.scale, labels)
+
+    def predict(self, states: list[np.ndarray | None], data: Encoded) -> list[Prediction]:
+        """The head's labels for every row, in the rows' order."""
+        inputs = np.concatenate([_present(state) for state in states])
+        if self.only is not None:
+            numbers = np.full(len(inputs), self.only)
+        else:
+            numbers = self.regression.predict((inputs - self.mean) / self.scale)
+        names = iter([self.benchmark.labels[n] for n in numbers])
+        if self.benchmark.kind == "classes":
+            return list(names)
+        return [[next(names) if first >= 0 else NOTHING for first in firsts] for firsts in data.firsts]
+
+
+def _present(state: np.ndarray | None) -> np.ndarray:
+    assert state is not None
+    return state
+
+
+def _labels(benchmark: Benchmark, data: Encoded, row: Any) -> list[int]:
+    if benchmark.kind == "classes":
+        return [data.labels[row]]
+    return [label for label, first in zip(data.labels[row], data.firsts[row], strict=True) if first >= 0]

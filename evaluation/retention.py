@@ -1,0 +1,109 @@
+"""How much of one model another keeps: ratios with a paired bootstrap over test rows and seeds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from core.errors import NdogoError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+RESAMPLES = 1000
+LEVEL = 0.95
+BOOTSTRAP_SEED = 20250516
+
+
+def retention(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> dict[str, Any]:
+    """Student over teacher for every benchmark that both records hold, and for their mean; JSON-able.
+
+    Per benchmark (and under `mean`): `retention` = the student's mean score / the teacher's, `difference` = student - teacher
+    (in score units, 1.0 = 100 points), each with a 95 % percentile interval over RESAMPLES draws of test rows and of
+    seeds, the same draws for both models; `verdict` is "no difference" when the interval of the difference holds 0, else
+    "better" or "worse".
+
+    :raises NdogoError: settings or benchmarks differ, or no benchmark is common.
+    """
+    if student["settings"] != teacher["settings"] or student["version"] != teacher["version"]:
+        raise NdogoError(
+            "The two evaluations were made with different settings.",
+            where=f"{student['model']} and {teacher['model']}",
+            cure="Evaluate both with the same settings and version.",
+        )
+    common = [name for name in student["benchmarks"] if name in teacher["benchmarks"]]
+    if not common:
+        raise NdogoError(
+            "The two evaluations have no benchmark in common.", where=f"{student['model']}, {teacher['model']}"
+        )
+    pairs = {name: _paired(name, student["benchmarks"][name], teacher["benchmarks"][name]) for name in common}
+    found = {name: _summary(pair) for name, pair in pairs.items()}
+    mean = _summary(_Pair.mean(list(pairs.values())))
+    ratios = sum(pair.students / _safe(pair.teachers) for pair in pairs.values()) / len(pairs)
+    mean["retention"] = sum(f["retention"] for f in found.values()) / len(found)
+    mean["retention_interval"] = _interval(ratios)
+    return {"benchmarks": found, "mean": mean, "resamples": RESAMPLES, "level": LEVEL}
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Mean scores of two models and their resamples (RESAMPLES,), made by the same draws."""
+
+    student: float
+    students: "np.ndarray"
+    teacher: float
+    teachers: "np.ndarray"
+
+    @classmethod
+    def mean(cls, pairs: "Sequence[_Pair]") -> "_Pair":
+        parts = ("student", "students", "teacher", "teachers")
+        return cls(**{part: sum(getattr(pair, part) for pair in pairs) / len(pairs) for part in parts})
+
+
+def _paired(name: str, student: Mapping[str, Any], teacher: Mapping[str, Any]) -> _Pair:
+    import numpy as np
+
+    from evaluation.scores import score_from_counts
+
+    for key in ("fingerprint", "seeds", "metric"):
+        if student[key] != teacher[key]:
+            raise NdogoError(
+                f"The two evaluations of `{name}` differ in their {key}.", cure="Evaluate both on the same rows."
+            )
+    generator = np.random.default_rng(BOOTSTRAP_SEED)
+    seeds = len(student["seeds"])
+    rows = len(student["items"][0])
+    weights_BR = generator.multinomial(rows, np.full(rows, 1 / rows), size=RESAMPLES).astype(np.float32)
+    seeds_BS = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLES) / seeds
+
+    def resampled(record: Mapping[str, Any]) -> "np.ndarray":
+        per_seed = [score_from_counts(record["kind"], np.array(items), weights_BR) for items in record["items"]]
+        return (np.stack(per_seed, axis=1) * seeds_BS).sum(1)
+
+    return _Pair(student["mean"], resampled(student), teacher["mean"], resampled(teacher))
+
+
+def _summary(pair: _Pair) -> dict[str, Any]:
+    low, high = _interval(pair.students - pair.teachers)
+    return {
+        "student": float(pair.student),
+        "teacher": float(pair.teacher),
+        "retention": float(pair.student / _safe(pair.teacher)),
+        "retention_interval": _interval(pair.students / _safe(pair.teachers)),
+        "difference": float(pair.student - pair.teacher),
+        "difference_interval": [low, high],
+        "verdict": "no difference" if low <= 0 <= high else "better" if low > 0 else "worse",
+    }
+
+
+def _safe(value: Any) -> Any:
+    """Not zero: a teacher that scores nothing gives a huge retention instead of a crash."""
+    import numpy as np
+
+    return np.maximum(value, 1e-9)
+
+
+def _interval(values: "np.ndarray") -> list[float]:
+    import numpy as np
+
+    tail = 100 * (1 - LEVEL) / 2
+    return [float(v) for v in np.percentile(values, [tail, 100 - tail])]
