@@ -10,6 +10,7 @@ from compressors.distillation.engine import Training
 from compressors.distillation.launch import train_in_processes
 from compressors.distillation.request import Request
 from compressors.distillation.run import TrainingRun
+from core.errors import NdogoError
 from core.models import load_tokenizer
 from core.specs import Adapt, Distil
 
@@ -41,6 +42,8 @@ def train_here(request: Request, run: TrainingRun) -> dict[str, float]:
 
 def prepare(student: Path, teacher: Path | None, out: Path, spec: Distil | Adapt, run: TrainingRun) -> Request:
     """Tokenise the text and settle the number of steps."""
+    if spec.patience is not None and run.held_out is None:
+        raise NdogoError("patience needs held-out text, and there is none.", where=f"{spec.kind}: patience")
     run.work.mkdir(parents=True, exist_ok=True)
     tokenizer = load_tokenizer(student)
     name = f"{tokenizer_digest(tokenizer)}-{spec.max_length}.arrow"

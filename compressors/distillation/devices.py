@@ -66,7 +66,7 @@ class World:
 
 def this_world() -> World:
     """What the launcher's environment says; a process alone where there is none. Joins the process group."""
-    state = PartialState()
+    state = PartialState(cpu=not torch.cuda.is_available())  # else it joins no group on a machine without GPU
     return World(state.process_index, state.num_processes, state.device)
 
 

@@ -47,16 +47,17 @@ def train_in_processes(request: Request, processes: int, report: Report) -> dict
                 told = json.loads(line[len(MARK) :])
                 numbers = told.get("result", numbers)
                 if "doing" in told:
-                    report(**told)
+                    report(told["doing"], told["done"], told["total"], told["numbers"])
         except BaseException:
             child.terminate()
             raise
     if child.returncode or numbers is None:
-        raise _failure(error, child.returncode, request)
+        raise failure(error, child.returncode, request)
     return numbers
 
 
-def _failure(error: Path, code: int, request: Request) -> NdogoError:
+def failure(error: Path, code: int, request: Request) -> NdogoError:
+    """What a process raised, where it could say so, else that it stopped."""
     if error.is_file():
         told = json.loads(error.read_text())
         return NdogoError(told["what"], where=told["where"], cure=told["cure"])

@@ -56,9 +56,10 @@ def lesson_of(request: Request, world: World) -> Lesson:
         for module in student.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = request.step.dropout
-    for module in (student, lesson.teacher, *lesson.terms.values()):
-        if isinstance(module, torch.nn.Module):
-            torch.nn.Module.to(module, world.device)
+    parts: list[Any] = [student, lesson.teacher, *lesson.terms.values()]
+    for part in parts:
+        if isinstance(part, torch.nn.Module):
+            part.to(world.device)
     return lesson
 
 

@@ -1,0 +1,138 @@
+"""The corpus on disk, the batches of a step, the maps of layers."""
+
+import numpy as np
+import pytest
+
+from compressors.distillation import corpus as corpora
+from compressors.distillation import planned_steps
+from compressors.distillation.batches import Schedule, gather
+from compressors.distillation.corpus import Tokenized, open_tokenized, tokenize
+from compressors.distillation.layer_maps import pairs_of
+from core.errors import NdogoError
+from core.masking import IGNORED, masking_of
+from core.models import load_tokenizer
+from core.progress import silent
+from core.specs import Adapt
+from tests.pico import TEXT
+
+
+@pytest.fixture
+def tokenizer(pico_model):
+    return load_tokenizer(pico_model("xlmr"))
+
+
+@pytest.fixture
+def text(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpora, "BLOCK", 7)
+    return tokenize(lambda: iter(TEXT), tokenizer, 48, tmp_path / "text.arrow", silent)
+
+
+def test_sequences_come_back_from_disk_as_they_were_tokenised(text, tokenizer, tmp_path, monkeypatch):
+    wanted = [tokenizer(line, truncation=True, max_length=48)["input_ids"] for line in TEXT]
+    found = [text.sequence(row).tolist() for row in range(len(text))]
+    assert [ids for ids in found if ids in wanted] == wanted
+    assert sum(map(len, found)) == int(text.lengths.sum())
+    again = tokenize(lambda: pytest.fail("read again"), tokenizer, 48, tmp_path / "text.arrow", silent)
+    assert [again.sequence(row).tolist() for row in range(len(again))] == found
+
+
+def test_a_long_line_becomes_several_sequences_with_nothing_lost(tokenizer, tmp_path):
+    line = " ".join(TEXT[:5])
+    cut = tokenize(lambda: iter([line]), tokenizer, 16, tmp_path / "long.arrow", silent)
+    assert len(cut) > 3 and cut.lengths.max() == 16
+    inner = [piece for row in range(len(cut)) for piece in cut.sequence(row)[1:-1].tolist()]
+    assert inner == tokenizer(line, add_special_tokens=False)["input_ids"]
+
+
+def test_a_corpus_without_pieces_is_refused(tokenizer, tmp_path):
+    with pytest.raises(NdogoError, match="no line with a piece"):
+        tokenize(lambda: iter([""]), tokenizer, 16, tmp_path / "empty.arrow", silent)
+    assert not list(tmp_path.glob("empty*"))
+
+
+def test_an_interrupted_tokenisation_leaves_no_file(tokenizer, tmp_path):
+    def broken():
+        yield TEXT[0]
+        raise NdogoError("line 2 is not UTF-8")
+
+    with pytest.raises(NdogoError, match="UTF-8"):
+        tokenize(broken, tokenizer, 16, tmp_path / "broken.arrow", silent)
+    assert not (tmp_path / "broken.arrow").exists()
+    assert len(tokenize(lambda: iter(TEXT), tokenizer, 16, tmp_path / "broken.arrow", silent)) > len(TEXT)
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    lengths = np.random.default_rng(0).integers(3, 90, 1003).astype(np.int32)
+    schedule = Schedule(lengths, 4, seed=1)
+    forward = [schedule.rows(step).tolist() for step in range(600)]
+    backward = [Schedule(lengths, 4, seed=1).rows(step).tolist() for step in reversed(range(600))]
+    assert forward == backward[::-1]
+    assert forward[:5] != [Schedule(lengths, 4, seed=2).rows(step).tolist() for step in range(5)]
+    assert schedule.steps_per_epoch == 250
+    for epoch in (0, 1):
+        rows = [row for batch in forward[epoch * 250 : (epoch + 1) * 250] for row in batch]
+        assert len(rows) == len(set(rows)) == 1000
+    assert forward[:250] != forward[250:500]
+    spread = [int(np.ptp(lengths[batch])) for batch in forward]
+    assert np.mean(spread) < 5  # of 87: little padding
+    means = [lengths[batch].mean() for batch in forward[:60]]
+    assert abs(np.corrcoef(means, range(60))[0, 1]) < 0.5  # lengths come in no order
+
+
+def test_processes_share_one_global_batch(text, tokenizer):
+    masking = masking_of(tokenizer, 0.3)
+    rows = Schedule(text.lengths, 10, seed=0).rows(0)
+    lot = gather(text, rows, masking, tokenizer.pad_token_id, (0, 1, 0))
+    same = gather(text, rows, masking, tokenizer.pad_token_id, (0, 1, 0))
+    assert (lot.ids_BL == same.ids_BL).all() and (lot.labels_BL == same.labels_BL).all()
+    assert (lot.ids_BL != gather(text, rows, masking, tokenizer.pad_token_id, (0, 1, 1)).ids_BL).any()
+    for processes in (1, 2, 3, 12):
+        parts = [part for rank in range(processes) for part in lot.share(rank, processes, 60)]
+        assert sum(int(part.real_BL.sum()) for part in parts) == lot.counts.tokens
+        assert sum(int((part.labels_BL != IGNORED).sum()) for part in parts) == lot.counts.masked
+        assert sum(len(part.ids_BL) for part in parts) == 10
+        assert all(part.ids_BL.numel() <= 60 or len(part.ids_BL) == 1 for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("given", "steps"),
+    [({"steps": 7}, 7), ({"epochs": 2.5}, 25), ({"tokens": 500}, 5), ({"epochs": 100, "cap": 300}, 3)],
+)
+def test_epochs_and_tokens_become_steps(given, steps):
+    text = Tokenized((), np.full(43, 25, np.int32))  # 10 batches of 4 x 25 pieces
+    cap = given.pop("cap", None)
+    assert planned_steps(Adapt(batch_size=4, **given), text, cap) == steps
+
+
+def test_a_corpus_smaller_than_a_batch_is_one_batch():
+    assert sorted(Schedule(np.array([3, 9, 4], np.int32), 32, 0).rows(5)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("named", "student", "teacher", "pairs"),
+    [
+        ("last", 3, 12, [(1, 10), (2, 11), (3, 12)]),
+        ("last-pair", 3, 12, [(3, 12)]),
+        ("uniform", 3, 12, [(1, 4), (2, 8), (3, 12)]),
+        ("uniform-first", 3, 12, [(1, 1), (2, 5), (3, 9)]),
+        ("uniform-last", 2, 4, [(1, 2), (1, 3), (2, 4)]),
+        ("consecutive", 2, 4, [(1, 1), (1, 2), (2, 2), (2, 3), (2, 4)]),
+        ("consecutive", 4, 5, [(1, 1), (1, 2), (2, 2), (2, 3), (2, 4), (3, 4), (3, 5), (4, 5)]),
+        ("all", 2, 2, [(1, 1), (2, 2)]),
+        (((1, 3), (0, 0)), 2, 4, [(1, 3), (0, 0)]),
+    ],
+)
+def test_layer_maps(named, student, teacher, pairs):
+    assert list(pairs_of(named, student, teacher)) == pairs
+
+
+@pytest.mark.parametrize(("named", "student", "teacher"), [("all", 2, 4), ("uniform", 5, 4), (((1, 5),), 2, 4)])
+def test_maps_that_do_not_fit_are_refused(named, student, teacher):
+    with pytest.raises(NdogoError, match="map") as raised:
+        pairs_of(named, student, teacher)
+    assert raised.value.where.startswith("objective: map")
+
+
+def test_open_tokenized_maps_what_was_written(text, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpora, "BLOCK", 7)
+    assert len(open_tokenized(tmp_path / "text.arrow")) == len(text)
