@@ -4,6 +4,7 @@ from typing import Annotated
 
 from prefect import flow
 from prefect.context import get_run_context
+from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
@@ -52,7 +53,12 @@ def compress(
     run = resolve(run_id, language, recipe, profile, seed, teacher=teacher, mode=mode)
     with notes.opened(run):
         bundles, judged = chain(run)
-        return publication.publish(run, bundles[run.recipe.last], judged)
+        return publication.publish(run, settled(bundles)[run.recipe.last], settled(judged))
+
+
+def settled(futures: dict) -> dict:
+    """The results by id; the first failure is raised as it was."""
+    return {name: future.result() if isinstance(future, PrefectFuture) else future for name, future in futures.items()}
 
 
 def chain(run: Run) -> tuple[dict, dict]:

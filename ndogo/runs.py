@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from registry.corpora import Profile
+
 PANEL = "Runs"
 
 Language = Annotated[str, typer.Argument(help="A language; `ndogo languages` lists them.")]
@@ -31,10 +33,12 @@ def compress(
     from registry.corpora import default_profile
     from registry.languages import language as find_language
     from registry.recipes import recipe as find_recipe
+    from registry.teachers import weights
 
-    entry = find_language(language)  # refused before Prefect starts
-    find_recipe(recipe)
+    entry = find_language(language)
     chosen = profile or default_profile(entry)
+    find_recipe(recipe)  # these two refuse bad input before Prefect starts
+    weights(teacher, entry, chosen)
     _prefect_home()
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -86,7 +90,9 @@ def _prefect_home() -> None:
     """Prefect's own files lie beside the store, and it says little."""
     from registry.bundles import home
 
-    os.environ.setdefault("PREFECT_HOME", str(home() / "prefect"))
+    folder = home() / "prefect"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("PREFECT_HOME", str(folder))
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     logging.getLogger("ndogo").setLevel(logging.INFO)

@@ -31,7 +31,7 @@ def plan_table(recipe: "Recipe", teacher: str, rows: "list[Planned]") -> None:
             *(f"{n:,}" for n in (shape.ffn, shape.vocab, row.params)),
             f"{row.ratio:.2f}x",
             "/".join(f"{row.size_bytes(bits) / 1e6:.0f}" for bits in (32, 16, 8)),
-            f"{row.peak_bytes / 1e9:.1f} GB" if row.peak_bytes else "",
+            f"{row.peak_bytes / 1e9:.1f}G" if row.peak_bytes else "",
         )
     console.print(table)
     console.print(recipe.about, highlight=False)
@@ -73,6 +73,27 @@ def languages_table() -> None:
     for name, entry in languages().items():
         table.add_row(name, entry.title, entry.timezone, default_profile(entry), ", ".join(entry.members))
     console.print(table)
+
+
+def result(run_id: str) -> None:
+    """What a run made, step by step, and where to look."""
+    from rich.markdown import Markdown
+
+    from registry.bundles import Store
+    from tasks.notes import RUNS
+    from tasks.publication import table
+
+    store = Store()
+    record = store.read_record(RUNS, run_id) or {}
+    summary = record["summary"]
+    console.print(Markdown(f"## {record['name']}\n\n{table(record)}"))
+    low, high = 100 * summary["retention_low"], 100 * summary["retention_high"]
+    console.print(
+        f"{summary['params']:,} parameters, {summary['compression_ratio']:.1f} times smaller; "
+        f"{100 * summary['retention']:.1f}% of the teacher's scores kept (95% interval {low:.1f} to {high:.1f})"
+    )
+    console.print(f"model   {store.path(record['steps'][record['last']]['key'])}", soft_wrap=True)
+    console.print("look    make serve, then the MLflow address that it prints; experiment compress/" + record["language"])
 
 
 @contextlib.contextmanager

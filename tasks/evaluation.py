@@ -8,15 +8,21 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
+from core.models import load_config, model_class
 from evaluation import evaluate
 from evaluation.judge import RECORD_VERSION, versions
+from evaluation.language_model import LanguageModelSettings, language_model_quality
 from registry.benchmarks import benchmarks
 from registry.bundles import Bundle, Store, canonical
+from registry.corpora import corpus
 from tasks import notes
 from tasks.progress import reporter
 from tasks.run import Run
 
 EVALUATIONS = "evaluations"
+LANGUAGE_MODEL = LanguageModelSettings(lines=100, words=2)
+"""A small sample: enough to see a step's effect in bits per byte."""
+LANGUAGE_MODEL_NUMBERS = ("bits_per_byte", "word_accuracy")
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -29,12 +35,20 @@ def judge(run: Run, name: str, bundle: Bundle) -> "str | State[str]":
         "settings": run.settings.model_dump(mode="json"),
         "benchmarks": [getattr(b, "fingerprint", lambda problem=b: str(problem))() for b in found_benchmarks],
         "versions": versions(),
+        "language_model": [LANGUAGE_MODEL.model_dump(mode="json"), run.corpus],
     }
     key = hashlib.sha256(canonical(content).encode()).hexdigest()[:20]
     store, report = Store(), reporter(run, f"evaluate-{name}")
-    record, found = store.record(
-        EVALUATIONS, key, lambda: evaluate(store.path(bundle), found_benchmarks, run.settings, report)
-    )
+
+    def measure() -> dict[str, Any]:
+        folder = store.path(bundle)
+        record = evaluate(folder, found_benchmarks, run.settings, report)
+        if model_class(load_config(folder)).__name__.endswith("ForMaskedLM"):
+            held_out = corpus(run.language, run.profile).held_out
+            record["language_model"] = language_model_quality(folder, held_out, LANGUAGE_MODEL, report)
+        return record
+
+    record, found = store.record(EVALUATIONS, key, measure)
     notes.note_evaluation(run, name, key, {"metrics": metrics_of(record), "problems": record["problems"]})
     return Completed(name="Cached", message=f"found evaluation {key}", data=key) if found else key
 
@@ -45,5 +59,6 @@ def metrics_of(record: Mapping[str, Any]) -> dict[str, float]:
     for name, result in record["benchmarks"].items():
         found[name] = result["mean"]
         found[f"{name}_std"] = result["std"]
+    found |= {name: record["language_model"][name] for name in LANGUAGE_MODEL_NUMBERS if "language_model" in record}
     found["score"] = sum(r["mean"] for r in record["benchmarks"].values()) / len(record["benchmarks"])
     return found

@@ -87,7 +87,7 @@ def test_what_does_not_load_strictly_is_not_published(tmp_path: Path, pico_model
         return {}
 
     store = Store(tmp_path)
-    with pytest.raises(NdogoError, match="cannot be loaded|do not fit"):
+    with pytest.raises(NdogoError, match=r"cannot be loaded|do not fit"):
         store.find_or_make(request(), wrong)
     assert store.find(request().key) is None
 

@@ -1,0 +1,53 @@
+"""The nightly gate: what a challenger must show before it becomes the champion."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from core.recipes import Budget
+from evaluation.retention import retention
+from registry import model_registry
+from registry.bundles import Store
+from tasks.run import Run
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+WORST_FALL = -1.0
+"""Points: a paired 95% interval that lies wholly below this is a fall."""
+
+
+def decide(run: Run, version: "ModelVersion", judged: Mapping[str, Any], summary: Mapping[str, float]) -> list[str]:
+    """Promote the version where nothing speaks against it, else say what does."""
+    champion = model_registry.by_alias(run.model_name, model_registry.CHAMPION)
+    against = over_budget(run.recipe.budget, summary)
+    if champion is not None and champion.version != version.version:
+        before = Store().read_record("evaluations", champion.tags["evaluation"])
+        against += fallen(judged, before, f"version {champion.version}") if before else []
+    if not against:
+        model_registry.promote(run.model_name, version.version, {"gate": "passed"})
+    return against
+
+
+def over_budget(budget: Budget | None, summary: Mapping[str, float]) -> list[str]:
+    """Which sizes are above the recipe's budget."""
+    if budget is None:
+        return []
+    limits = {"params": budget.params, "size_mb": budget.size_mb}
+    return [
+        f"{name} is {summary[name]:,g}, the budget {limit:,g}"
+        for name, limit in limits.items()
+        if limit is not None and summary[name] > limit
+    ]
+
+
+def fallen(judged: Mapping[str, Any], before: Mapping[str, Any], champion: str) -> list[str]:
+    """Which benchmarks fell beyond doubt against the champion's record."""
+    found = []
+    for name, compared in retention(judged, before)["benchmarks"].items():
+        low, high = (100 * bound for bound in compared["difference_interval"])
+        if high < WORST_FALL:
+            found.append(
+                f"{name} fell by {-100 * compared['difference']:.1f} points "
+                f"(95% interval {low:.1f} to {high:.1f}) against {champion}"
+            )
+    return found

@@ -1,0 +1,98 @@
+"""The end of a run: the summary that one compares, the report, the registered model, and the gate."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from core.errors import NdogoError
+from core.recipes import ORIGINAL
+from evaluation.retention import retention
+from registry import model_registry
+from registry.bundles import Bundle, Store
+from tasks import gate, notes, tracking
+from tasks.evaluation import EVALUATIONS, metrics_of
+from tasks.run import Run
+
+
+@task(name="Publish", cache_policy=NO_CACHE, persist_result=False)
+def publish(run: Run, bundle: Bundle, judged: Mapping[str, str]) -> str:
+    """Summarise, report and register the small model; it becomes champion only through the gate. The run's id.
+
+    :raises NdogoError: the gate refused it; the message says which number fell, by how much, against which version.
+    """
+    store = Store()
+    records = {name: store.read_record(EVALUATIONS, key) or {} for name, key in judged.items()}
+    summary = summarise(run, bundle, records)
+    record = notes.finish(run, "COMPLETED", summary)
+    create_markdown_artifact(table(record), key=run.name, description=f"{run.name}: size and quality, step by step")
+    refusals = register(run, bundle, records, record)
+    if refusals:
+        notes.close(run.id, "REFUSED")
+        raise NdogoError(
+            f"The gate refused {run.model_name}: {'; '.join(refusals)}.",
+            where=f"run {run.name}",
+            cure="The champion stays. `ndogo promote` overrules the gate.",
+        )
+    return run.id
+
+
+def summarise(run: Run, bundle: Bundle, records: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """What the parent run carries: size, ratio, every benchmark of the small model, and what was kept."""
+    store = Store()
+    small, original = (store.details(key)["numbers"] for key in (bundle.key, run.original))
+    summary = {name: small[name] for name in ("params", "params_encoder", "params_embedding", "size_mb")}
+    summary["compression_ratio"] = original["params"] / small["params"]
+    summary["reduction_percent"] = 100 * (1 - small["params"] / original["params"])
+    last = records[run.recipe.last]
+    summary |= metrics_of(last)
+    kept = retention(last, records[ORIGINAL])
+    summary |= {f"retention_{name}": found["retention"] for name, found in kept["benchmarks"].items()}
+    summary["retention"] = kept["mean"]["retention"]
+    summary["retention_low"], summary["retention_high"] = kept["mean"]["retention_interval"]
+    for step in run.recipe.steps:
+        if step.kind == "adapt" and step.id != run.recipe.last:
+            summary["retention_adapted"] = retention(last, records[step.id])["mean"]["retention"]
+    return summary
+
+
+def register(run: Run, bundle: Bundle, records: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+    """Register the model as challenger, and promote it if the gate lets it through; why it did not."""
+    if not tracking.answers(model_registry.tracking_uri()):
+        return []  # kept in the record; registered when the run is found again
+    tags = {
+        "bundle": bundle.key,
+        "evaluation": record["evaluations"][run.recipe.last]["key"],
+        "language": run.language,
+        "recipe": run.recipe.name,
+        "profile": run.profile,
+        "seed": str(run.seed),
+        "run": run.id,
+    }
+    version = model_registry.register(
+        run.model_name, record["mlflow"]["parent"]["run_id"], Store().path(bundle), record["summary"], tags
+    )
+    return gate.decide(run, version, records[run.recipe.last], record["summary"])
+
+
+def table(record: Mapping[str, Any]) -> str:
+    """A run as a Markdown table: one row per step."""
+    names = sorted({n for e in record["evaluations"].values() for n in e["metrics"] if not n.endswith("_std")})
+    lines = [
+        f"| step | parameters | MB | smaller | {' | '.join(names)} |",
+        "|---|---:|---:|---:|" + "---:|" * len(names),
+    ]
+    first = record["steps"][ORIGINAL]["numbers"]["params"]
+    for name, step in record["steps"].items():
+        numbers = step["numbers"]
+        scores = record["evaluations"].get(name, {}).get("metrics", {})
+        shown = " | ".join(f"{100 * scores[n]:.1f}" if n in scores else "" for n in names)
+        ratio = f"{first / numbers['params']:.2f}x"
+        lines.append(f"| {name} | {numbers['params']:,} | {numbers['size_mb']:.2f} | {ratio} | {shown} |")
+    if record["scaled"]:
+        lines.append(
+            "\nPocket profile: a generated toy world and capped training. These numbers say nothing about real text."
+        )
+    return "\n".join(lines)
