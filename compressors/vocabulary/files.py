@@ -56,6 +56,8 @@ def _write_settings(source: Path, out: Path, new_id: dict[int, int]) -> None:
             settings["added_tokens_decoder"] = {
                 str(new_id[int(i)]): token for i, token in added.items() if int(i) in new_id
             }
+        for name in ("vocab_file", "tokenizer_file", "merges_file"):  # where the untrimmed files lay, on some machine
+            settings.pop(name, None)
         write_json(out / "tokenizer_config.json", settings, indent=2)
     if (source / "added_tokens.json").is_file():
         tokens = json.loads((source / "added_tokens.json").read_text(encoding="utf-8"))

@@ -1,0 +1,105 @@
+"""Counting: one pass, the same counts by either way, bounded memory, lines set aside."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compressors.vocabulary import counting
+from compressors.vocabulary.counting import batches, count_pieces, cuts_at_spaces, encode
+from compressors.vocabulary.source import read_vocabulary
+from core.models import load_config
+from core.progress import silent
+from core.text import WeightedLines
+from tests import pico
+from tests.compressors.vocabulary.conftest import EDGES
+
+
+@pytest.fixture(params=["xlmr", "bert", "bert_uncased", "roberta", "gemma"])
+def vocabulary(request, model_of):
+    return read_vocabulary(model_of(request.param), load_config(model_of(request.param)))
+
+
+def count(vocabulary, lines, weight=1.0):
+    return count_pieces(
+        vocabulary.backend, len(vocabulary.pieces), [WeightedLines(lambda: iter(lines), weight)], silent
+    )
+
+
+def test_every_piece_of_every_line_is_counted_or_held_out(vocabulary):
+    lines = (pico.TEXT + EDGES) * 3
+    found = count(vocabulary, lines, weight=0.5)
+    expected = np.zeros(len(vocabulary.pieces))
+    for ids in encode(vocabulary.backend, lines):
+        np.add.at(expected, ids, 0.5)
+    for text, ids in found.held_out:
+        assert [ids] == encode(vocabulary.backend, [text])
+        np.subtract.at(expected, ids, 0.5)
+    assert np.array_equal(found.weighted, expected) and found.lines == len(lines)
+    assert found.tokens == expected.sum() * 2
+    assert [text for text, _ in found.held_out] == lines[::50]
+
+
+def test_only_tokenizers_that_cut_at_spaces_are_given_stretches(model_of):
+    found = {
+        family: cuts_at_spaces(read_vocabulary(model_of(family), load_config(model_of(family))).backend)
+        for family in ("xlmr", "bert", "bert_uncased", "roberta", "gemma")
+    }
+    assert found == {"xlmr": True, "bert": True, "bert_uncased": True, "roberta": False, "gemma": False}
+
+
+@pytest.mark.parametrize("family", ["xlmr", "bert", "bert_uncased"])
+def test_a_line_has_the_ids_of_its_stretches(model_of, family):
+    backend = read_vocabulary(model_of(family), load_config(model_of(family))).backend
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.one_of(st.text(max_size=40), st.lists(st.sampled_from(EDGES + pico.TEXT[:6]), max_size=5).map(" ".join)))
+    def check(line: str) -> None:
+        whole, *parts = encode(backend, [line, *line.split(" ")])
+        assert whole == [i for part in parts for i in part]
+
+    check()
+
+
+def test_stretches_are_forgotten_in_time_and_counted_all_the_same(model_of, monkeypatch):
+    vocabulary = read_vocabulary(model_of("xlmr"), load_config(model_of("xlmr")))
+    expected = count(vocabulary, pico.TEXT * 5).weighted
+    largest = 0
+    original = Counter.update
+
+    def watched(self, *given):
+        nonlocal largest
+        original(self, *given)
+        largest = max(largest, len(self))
+
+    monkeypatch.setattr(counting, "STRETCHES", 10)
+    monkeypatch.setattr(counting, "BATCH_LINES", 2)
+    monkeypatch.setattr(counting.Counter, "update", watched)
+    assert np.array_equal(count(vocabulary, pico.TEXT * 5).weighted, expected)
+    assert 10 < largest < 40
+
+
+def test_batches_are_bounded_by_lines_and_by_characters(monkeypatch):
+    monkeypatch.setattr(counting, "BATCH_LINES", 3)
+    monkeypatch.setattr(counting, "BATCH_CHARACTERS", 10)
+    assert [len(b) for b in batches(lambda: iter(["a"] * 7 + ["b" * 11, "c"]))] == [3, 3, 2, 1]
+
+
+def test_at_most_so_many_lines_are_held_out_spread_over_the_corpus_and_the_rest_is_counted(model_of, monkeypatch):
+    vocabulary = read_vocabulary(model_of("xlmr"), load_config(model_of("xlmr")))
+    monkeypatch.setattr(counting, "HELD_OUT_AT_MOST", 4)
+    lines = [f"siku {number}" for number in range(2000)]
+    first, again = count(vocabulary, lines), count(vocabulary, lines)
+    assert first.held_out == again.held_out and len(first.held_out) == 4
+    numbers = sorted(int(text.split()[1]) for text, _ in first.held_out)
+    assert all(n % 50 == 0 for n in numbers) and numbers[-1] > 500
+    total = sum(len(ids) for ids in encode(vocabulary.backend, lines))
+    assert first.tokens == total - sum(len(ids) for _, ids in first.held_out) == first.weighted.sum()
+
+
+def test_a_corpus_of_one_line_is_held_out_and_counted(model_of):
+    vocabulary = read_vocabulary(model_of("xlmr"), load_config(model_of("xlmr")))
+    found = count(vocabulary, ["Kitabu kikubwa"])
+    assert len(found.held_out) == 1 and found.weighted.sum() == found.tokens == len(found.held_out[0][1])
