@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 
 from core.errors import NdogoError
 
-SECONDS_BETWEEN = 120.0
+SECONDS_BETWEEN = float(os.environ.get("NDOGO_CHECKPOINT_SECONDS", "120"))
+"""What a kill loses at most; a machine that is often taken away wants less."""
 
 
 def write(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, object]) -> None:

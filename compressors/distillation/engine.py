@@ -58,6 +58,7 @@ class Training:
         self.optimiser = torch.optim.AdamW(groups(self.parameters, self.step_spec.weight_decay), fused=True)
         self.state = checkpoints.State(self.parameters, self.optimiser)
         self.progress = Progress()
+        self.resumed_at = 0
         self.held_out = self._held_out_lots()
 
     @property
@@ -128,6 +129,7 @@ class Training:
             )
         self.state.restore(tensors)
         self.progress = Progress(**facts["progress"])
+        self.resumed_at = self.progress.step
 
     def save(self) -> None:
         """Write a checkpoint (the first process only: all hold the same)."""
@@ -199,6 +201,8 @@ class Training:
             best, _ = checkpoints.read(self.work / "best.safetensors")
             self.state.restore(best)
             numbers |= {"held_out_loss": progress.best, "best_step": progress.best_step}
+        if self.resumed_at:
+            numbers["resumed_at_step"] = self.resumed_at
         if progress.first_held_out is not None:
             numbers["first_held_out_loss"] = progress.first_held_out
         if self.world.rank == 0:
