@@ -199,14 +199,25 @@ def _corpus_line(teller: Teller) -> list[Token]:
         tokens = topical(teller, topic, 0.4)
         head = opening(teller, f"headline.{topic}", "NOUN", ":") if teller.chance(0.3) else []
         return [*head, *(teller.join("after", tokens, topical(teller, topic, 0.0)) if teller.chance(0.8) else tokens)]
-    if kind < 0.65:
-        polarity = teller.sign()
-        tokens = teller.clause("correct", Sense(polarity=-polarity)) if teller.chance(0.15) else polar(teller, polarity, 0.4, 0.3)
-        head = opening(teller, f"{POLARITY[polarity]}.e", "ADV", ",") if teller.chance(0.3) else []
-        return [*head, *(teller.join("after", tokens, teller.clause("outcome", Sense(polarity=polarity))) if teller.chance(0.8) else tokens)]
-    if kind < 0.9:
+    if kind < 0.7:
+        return _corpus_opinion(teller)
+    if kind < 0.92:
         return naming(teller, str(teller.one(NAMED)), 0.6) if teller.chance(0.6) else two_names(teller)
-    return thing(teller) if kind < 0.95 else teller.clause("dual", Sense())
+    return thing(teller) if kind < 0.96 else teller.clause("dual", Sense())
+
+
+def _corpus_opinion(teller: Teller) -> list[Token]:
+    """Opinions that sum up to one polarity, and one word that says which: before them, or in what came of it."""
+    polarity, kind = teller.sign(), teller.rng.random()
+    if kind < 0.15:
+        tokens = teller.clause("correct", Sense(polarity=-polarity))
+    elif kind < 0.35:
+        tokens = teller.join("plain", opinion(teller, polarity, 0.2), opinion(teller, polarity, 0.2))
+    else:
+        tokens = polar(teller, polarity, 0.45, 0.25)
+    if teller.chance(0.35):
+        return [*opening(teller, f"{POLARITY[polarity]}.e", "ADV", ","), *tokens]
+    return teller.join("after", tokens, teller.clause("outcome", Sense(polarity=polarity)))
 
 
 def share(text: str) -> int:
