@@ -1,10 +1,12 @@
 """The pipeline: one recipe, one language, from a teacher to a small model in the registry."""
 
+from pathlib import Path
 from typing import Annotated
 
 from prefect import flow
 from prefect.context import get_run_context
 from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
@@ -23,7 +25,7 @@ Mode = Annotated[str, Field(pattern="^(probe|finetune)$")]
 
 
 @flow(
-    flow_run_name="{language}-{recipe}-{seed}",
+    flow_run_name=lambda: run_name(**flow_run.parameters),
     task_runner=ThreadPoolTaskRunner(max_workers=1),  # type: ignore[arg-type]  # one compute step at a time (docs/design.md)
     on_failure=[close],
     on_crashed=[close],
@@ -54,6 +56,11 @@ def compress(
     with notes.opened(run):
         bundles, judged = chain(run)
         return publication.publish(run, settled(bundles)[run.recipe.last], settled(judged))
+
+
+def run_name(language: str, recipe: str, seed: int, **_: object) -> str:
+    """For people: `swahili-two-step-0`."""
+    return f"{language}-{Path(recipe).stem}-{seed}"
 
 
 def settled(futures: dict) -> dict:

@@ -7,16 +7,26 @@ from typing import TYPE_CHECKING
 import yaml
 from prefect import serve
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.events.schemas.automations import AutomationCore
 from prefect.schedules import Cron
+from prefect.states import Scheduled
 
 from flows.compress import compress
 from registry.languages import languages
+from tasks import notes
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
 NIGHTLY = "0 2 * * *"
+TAG = "ndogo"
 ZOMBIES = Path(__file__).with_name("zombies.yaml")
 
 
@@ -28,7 +38,7 @@ def deployments() -> "list[RunnerDeployment]":
             description=f"A small model of {entry.title or name}. `prefect deployment run compress/{name} --watch`",
             parameters={"language": name},
             schedules=[Cron(NIGHTLY, timezone=entry.timezone, slug="nightly")],
-            tags=["ndogo"],
+            tags=[TAG],
         )
         for name, entry in languages().items()
     ]
@@ -45,9 +55,22 @@ def ensure_automation() -> None:
             client._client.post("/automations/", json=core.model_dump(mode="json")).raise_for_status()
 
 
+def take_up_killed_runs() -> None:
+    """Schedule again what was running when this process or its machine was killed: finished steps are found, training resumes."""
+    running = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
+        tags=FlowRunFilterTags(all_=[TAG]),
+    )
+    with get_client(sync_client=True) as client:
+        for run in client.read_flow_runs(flow_run_filter=running):
+            if not notes.lives(str(run.id)):
+                client.set_flow_run_state(run.id, Scheduled(message="taken up again after a kill"), force=True)
+
+
 def main() -> None:
     """Serve all deployments from this process, one run at a time; schedules go on after a restart."""
     ensure_automation()
+    take_up_killed_runs()
     serve(*deployments(), limit=1, pause_on_shutdown=False, print_starting_message=False)
 
 

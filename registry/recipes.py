@@ -1,16 +1,22 @@
-"""Recipes by name: those that Ndogo brings, or a file of the user's."""
+"""Recipes by name: those that Ndogo brings and those in $NDOGO_HOME/recipes; or any file."""
 
 from pathlib import Path
 
 from core.errors import unknown
 from core.recipes import Recipe, read_recipe
+from registry.bundles import home
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 
 
+def recipe_files() -> dict[str, Path]:
+    """Every recipe that has a name; one of the user's own stands before one that Ndogo brings."""
+    return {file.stem: file for folder in (FOLDER, home() / "recipes") for file in sorted(folder.glob("*.yaml"))}
+
+
 def recipe_names() -> list[str]:
-    """The names of the recipes that Ndogo brings."""
-    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
+    """The names of all recipes."""
+    return sorted(recipe_files())
 
 
 def recipe(name: str) -> Recipe:
@@ -18,9 +24,10 @@ def recipe(name: str) -> Recipe:
 
     :raises NdogoError: unknown (nearest names suggested), unreadable or impossible.
     """
-    if name in recipe_names():
-        return read_recipe(FOLDER / f"{name}.yaml")
+    files = recipe_files()
+    if name in files:
+        return read_recipe(files[name])
     file = Path(name)
     if file.suffix in (".yaml", ".yml"):
         return read_recipe(file)
-    raise unknown("recipe", name, recipe_names(), where="recipe", otherwise="Or give a .yaml file.")
+    raise unknown("recipe", name, files, where="recipe", otherwise="Or give a .yaml file.")

@@ -3,7 +3,7 @@
 MLflow stores this file with the model (models from code), so it stands alone.
 """
 
-from typing import Any
+import json
 
 import mlflow
 from mlflow.pyfunc import PythonModel, PythonModelContext
@@ -23,10 +23,10 @@ class SmallModel(PythonModel):
         self.mask = tokenizer.mask_token
         self.pipeline = pipeline(task, model=folder, tokenizer=tokenizer, device="cpu")
 
-    def predict(self, model_input: list[str], params: dict[str, Any] | None = None) -> list[Any]:
-        """One answer per text; `<mask>` stands for the model's own mask whatever it is called."""
+    def predict(self, model_input: list[str], params: dict[str, str] | None = None) -> list[str]:
+        """One answer per text, as JSON; `<mask>` stands for the model's own mask whatever it is called."""
         texts = [text.replace("<mask>", self.mask) for text in model_input]
-        return [self.pipeline(text) for text in texts]
+        return [json.dumps(self.pipeline(text), ensure_ascii=False, default=float) for text in texts]
 
 
 mlflow.models.set_model(SmallModel())

@@ -56,7 +56,7 @@ def note_step(
         "key": bundle.key,
         "parents": {role: parent.key for role, parent in parents.items()},
         "found": found,
-        "numbers": numbers | {"seconds_here": round(seconds, 3)},
+        "numbers": numbers | sizes(run, bundle) | {"seconds_here": round(seconds, 3)},
     }
     _change(run.id, lambda record: _entry(record, step.id).update(note))
 
@@ -66,8 +66,17 @@ def note_original(run: Run) -> None:
     store = Store()
     bundle = Bundle("original", run.original)
     note = {"kind": "original", "spec": {}, "key": bundle.key, "parents": {}, "found": False}
-    note["numbers"] = store.details(bundle)["numbers"]
+    note["numbers"] = store.details(bundle)["numbers"] | sizes(run, bundle)
     _change(run.id, lambda record: _entry(record, "original").update(note))
+
+
+def sizes(run: Run, bundle: Bundle) -> dict[str, float]:
+    """A model's size against the teacher's, under the names that every stage and the whole run share."""
+    store = Store()
+    small, original = (store.details(key)["numbers"] for key in (bundle.key, run.original))
+    parts = {name: small[name] for name in ("params", "params_encoder", "params_embedding", "size_mb")}
+    ratio = original["params"] / small["params"]
+    return parts | {"compression_ratio": ratio, "reduction_percent": 100 * (1 - 1 / ratio)}
 
 
 def note_curve(run: Run, name: str, at: int, numbers: Mapping[str, float]) -> None:
@@ -90,17 +99,21 @@ def finish(run: Run, state: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     return _change(run.id, lambda record: record.update(state=state, summary=dict(summary), finished=time.time()))
 
 
+def lives(run_id: str) -> bool:
+    """Whether the process of a run holds its lock, on this or another machine."""
+    try:
+        with FileLock(Store().folder / "locks" / f"alive-{run_id}.lock", timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def close_left_open(store: Store) -> None:
     """Close the records of runs whose process is gone."""
     for file in (store.folder / RUNS).glob("*.json"):
         record = store.read_record(RUNS, file.stem)
-        if not record or record["state"] != "RUNNING":
-            continue
-        try:
-            with FileLock(store.folder / "locks" / f"alive-{file.stem}.lock", timeout=0):
-                _change(file.stem, lambda left: left.update(state="KILLED", finished=time.time()))
-        except Timeout:
-            continue  # it lives
+        if record and record["state"] == "RUNNING" and not lives(file.stem):
+            close(file.stem, "KILLED")
 
 
 def _change(run_id: str, change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:

@@ -11,19 +11,19 @@ from tasks import notes
 from tasks.run import Run
 
 EVERY = 10.0
-"""Seconds between two signs of life; the first comes at once."""
+"""Seconds between two signs of life of one kind of work; what is over sooner says nothing."""
 
 
 def reporter(run: Run, name: str) -> Report:
     """The report of one step. Training curves (`numbers` given) are noted in the run's record as they come."""
     logger = get_run_logger()
     key = f"{run.name}-{name}".replace("_", "-")
-    last: dict[str, float] = {}
+    last = {"": time.monotonic()}
     artifacts: dict[str, object] = {}
 
     def report(doing: str, done: int, total: int | None, numbers: Mapping[str, float] | None = None) -> None:
         now = time.monotonic()
-        if now - last.get(doing, -EVERY) < EVERY and done != total:
+        if now - max(last[""], last.get(doing, 0.0)) < EVERY and not (doing in last and done == total):
             return
         last[doing] = now
         shown = "".join(f", {label} {value:.4g}" for label, value in (numbers or {}).items())

@@ -13,7 +13,7 @@ from evaluation.retention import retention
 from registry import model_registry
 from registry.bundles import Bundle, Store
 from tasks import gate, notes, tracking
-from tasks.evaluation import EVALUATIONS, metrics_of
+from tasks.evaluation import EVALUATIONS, LANGUAGE_MODEL_NUMBERS, metrics_of
 from tasks.run import Run
 
 
@@ -41,11 +41,7 @@ def publish(run: Run, bundle: Bundle, judged: Mapping[str, str]) -> str:
 
 def summarise(run: Run, bundle: Bundle, records: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """What the parent run carries: size, ratio, every benchmark of the small model, and what was kept."""
-    store = Store()
-    small, original = (store.details(key)["numbers"] for key in (bundle.key, run.original))
-    summary = {name: small[name] for name in ("params", "params_encoder", "params_embedding", "size_mb")}
-    summary["compression_ratio"] = original["params"] / small["params"]
-    summary["reduction_percent"] = 100 * (1 - small["params"] / original["params"])
+    summary = notes.sizes(run, bundle)
     last = records[run.recipe.last]
     summary |= metrics_of(last)
     kept = retention(last, records[ORIGINAL])
@@ -78,8 +74,15 @@ def register(run: Run, bundle: Bundle, records: Mapping[str, Any], record: Mappi
 
 
 def table(record: Mapping[str, Any]) -> str:
-    """A run as a Markdown table: one row per step."""
-    names = sorted({n for e in record["evaluations"].values() for n in e["metrics"] if not n.endswith("_std")})
+    """A run as a Markdown table: one row per step, scores in points, language-model quality in bits per byte."""
+    seen = {
+        name for judged in record["evaluations"].values() for name in judged["metrics"] if not name.endswith("_std")
+    }
+    names = [
+        "score",
+        *sorted(seen - {"score", *LANGUAGE_MODEL_NUMBERS}),
+        *(n for n in LANGUAGE_MODEL_NUMBERS if n in seen),
+    ]
     lines = [
         f"| step | parameters | MB | smaller | {' | '.join(names)} |",
         "|---|---:|---:|---:|" + "---:|" * len(names),
@@ -88,11 +91,13 @@ def table(record: Mapping[str, Any]) -> str:
     for name, step in record["steps"].items():
         numbers = step["numbers"]
         scores = record["evaluations"].get(name, {}).get("metrics", {})
-        shown = " | ".join(f"{100 * scores[n]:.1f}" if n in scores else "" for n in names)
+        shown = " | ".join(_shown(n, scores[n]) if n in scores else "" for n in names)
         ratio = f"{first / numbers['params']:.2f}x"
         lines.append(f"| {name} | {numbers['params']:,} | {numbers['size_mb']:.2f} | {ratio} | {shown} |")
     if record["scaled"]:
-        lines.append(
-            "\nPocket profile: a generated toy world and capped training. These numbers say nothing about real text."
-        )
+        lines.append("\nPocket profile: a generated toy world and capped training; it says nothing about real text.")
     return "\n".join(lines)
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{value:.2f}" if name == "bits_per_byte" else f"{100 * value:.1f}"

@@ -6,7 +6,24 @@ from pathlib import Path
 from tests.pico import TEXT
 
 NAME = "tiny"
-WORDS = "watoto mtoto kitabu vitabu serikali mpira elimu nyumbani uwanjani mezani chini siku kila mpya kizuri dogo".split()
+WORDS = [
+    "watoto",
+    "mtoto",
+    "kitabu",
+    "vitabu",
+    "serikali",
+    "mpira",
+    "elimu",
+    "nyumbani",
+    "uwanjani",
+    "mezani",
+    "chini",
+    "siku",
+    "kila",
+    "mpya",
+    "kizuri",
+    "dogo",
+]
 
 
 def lines(count: int = 400) -> list[str]:

@@ -1,0 +1,227 @@
+"""The real thing on loopback: Prefect server, the process that runs deployments, MLflow server, and one deployment run."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from flows.servers import Addresses, environment, running
+from registry.bundles import Store
+from registry.languages import Language, add_language
+from tests import pico, tiny
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+
+RECIPE = """
+name: tiny-recipe
+about: every kind of step but fresh, on a tiny language
+steps:
+  - trim: {size: 100}
+  - adapt: {steps: 4, batch_size: 8, max_length: 32}
+  - truncate: {layers: 1/2}
+  - prune_ffn: {size: 1/2, sentences: 20}
+  - prune_hidden: {size: 1/2, sentences: 20}
+  - distil: {teacher: adapt, objective: {mlm: 0.5, logits_mse: 0.5}, steps: STEPS, batch_size: 8, max_length: 32}
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(autouse=True)
+def same_home(isolated: None, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NDOGO_HOME", str(folder / "home"))
+
+
+@pytest.fixture(scope="module")
+def world(folder: Path) -> Iterator[tuple[Addresses, dict[str, str]]]:
+    """Both servers and the runner, with a tiny language added as a user would."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NDOGO_HOME", str(folder / "home"))
+        patch.setenv("NDOGO_CHECKPOINT_SECONDS", "1")
+        corpus, benchmarks = tiny.write(folder / "tiny")
+        teacher = pico.xlmr(folder / "teacher")
+        entry = Language(name=tiny.NAME, corpus=str(corpus), teacher=str(teacher), benchmarks=str(benchmarks))
+        add_language(entry)
+        recipe_file(folder, 6, "tiny-recipe")
+        recipe_file(folder, 3000, "long")
+        ports = {"prefect": free_port(), "mlflow": free_port()}
+        with running(ports["prefect"], ports["mlflow"]) as addresses:
+            told = environment(folder / "home", ports)
+            wait_for_deployment(addresses, tiny.NAME)
+            yield addresses, told
+
+
+def api(addresses: Addresses, path: str, body: dict | None = None) -> dict | list:
+    request = urllib.request.Request(
+        f"{addresses.prefect}/api{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.load(answer)
+
+
+def wait_for_deployment(addresses: Addresses, name: str) -> None:
+    for _ in range(240):
+        with contextlib.suppress(OSError):
+            api(addresses, f"/deployments/name/compress/{name}")
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"compress/{name} was not deployed")
+
+
+def deployment_run(told: dict[str, str], recipe: str, *more: str) -> subprocess.CompletedProcess[str]:
+    line = ["-m", "prefect", "deployment", "run", f"compress/{tiny.NAME}", "--param", f"recipe={recipe}", *more]
+    return subprocess.run([sys.executable, *line], env=told, capture_output=True, text=True, timeout=400)
+
+
+def recipe_file(folder: Path, steps: int, name: str) -> None:
+    """A recipe of the user's own: it gets a name by lying in the store's folder."""
+    file = folder / "home" / "recipes" / f"{name}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(RECIPE.replace("STEPS", str(steps)).replace("tiny-recipe", name))
+
+
+def newest_run(addresses: Addresses) -> dict:
+    found = api(addresses, "/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
+    assert isinstance(found, list)
+    return found[0]
+
+
+def test_a_deployment_run_leaves_everything_in_both_servers(world, folder: Path):
+    addresses, told = world
+    done = deployment_run(told, "tiny-recipe", "--watch")
+    assert done.returncode == 0, done.stdout + done.stderr + (folder / "home/logs/deployments.log").read_text()[-3000:]
+
+    run = newest_run(addresses)
+    assert (run["name"], run["state_name"]) == ("tiny-tiny-recipe-0", "Completed")
+    tasks = api(addresses, "/task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+    names = {task["name"] for task in tasks}
+    assert {"trim", "adapt", "truncate", "prune_ffn", "prune_hidden", "distil", "evaluate distil"} <= names
+
+    mlflow = MlflowClient(tracking_uri=addresses.mlflow, registry_uri=addresses.mlflow)
+    experiment = mlflow.get_experiment_by_name("compress/tiny")
+    assert experiment is not None and "mlflow.sharedViewState.ndogo" in experiment.tags
+    runs = mlflow.search_runs([experiment.experiment_id])
+    (parent,) = [r for r in runs if r.data.tags["level"] == "pipeline"]
+    children = {r.data.tags["step"]: r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["compression_ratio"] > 2
+    assert 0 < parent.data.metrics["retention"] < 2
+    assert set(children) == {"original", "trim", "adapt", "truncate", "prune_ffn", "prune_hidden", "distil"}
+    for name, child in children.items():
+        assert child.info.status == "FINISHED"
+        assert child.data.metrics["compression_ratio"] >= 1
+        there = {f.path for f in mlflow.list_artifacts(child.info.run_id, "bundle")}
+        assert {"bundle/model.safetensors", "bundle/step.json", "bundle/config.json"} <= there, name
+    assert "bundle/certificate.json" in {f.path for f in mlflow.list_artifacts(children["trim"].info.run_id, "bundle")}
+    version = mlflow.get_model_version_by_alias("ndogo-tiny-tiny-recipe", "champion")
+    assert version.version == "1"
+    assert mlflow.get_model_version_by_alias("ndogo-tiny-tiny-recipe", "challenger").version == "1"
+
+    scheduled = api(
+        addresses, "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "limit": 200}
+    )
+    deployment = api(addresses, "/deployments/name/compress/swahili")
+    assert any(s["deployment_id"] == deployment["id"] and "auto-scheduled" in s["tags"] for s in scheduled)
+
+
+def test_a_second_run_finds_every_bundle_and_evaluation(world, folder: Path):
+    addresses, told = world
+    done = deployment_run(told, "tiny-recipe", "--watch")
+    assert done.returncode == 0, done.stdout
+    tasks = api(addresses, "/task_runs/filter", {"flow_runs": {"id": {"any_": [newest_run(addresses)["id"]]}}})
+    assert {task["state_name"] for task in tasks if not task["name"].startswith("Publish")} == {"Cached"}
+    mlflow = MlflowClient(tracking_uri=addresses.mlflow, registry_uri=addresses.mlflow)
+    assert len(mlflow.search_model_versions("name = 'ndogo-tiny-tiny-recipe'")) == 1
+
+
+@pytest.mark.parametrize("given", ["language=klingon", "seed=-1", "profile=moon", "epochs=3"])
+def test_bad_parameters_are_refused_at_submission(world, given: str):
+    _, told = world
+    line = ["-m", "prefect", "deployment", "run", f"compress/{tiny.NAME}", "--param", given]
+    done = subprocess.run([sys.executable, *line], env=told, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert given.split("=")[0] in done.stdout + done.stderr or given.split("=")[1] in done.stdout + done.stderr
+
+
+def test_a_run_killed_in_mid_distillation_is_taken_up_and_resumes(world, folder: Path):
+    """SIGKILL for the runner and the flow's process; the runner starts again and the same run completes."""
+    addresses, told = world
+    assert deployment_run(told, "long").returncode == 0
+    store = Store(folder / "home")
+    until = time.monotonic() + 240
+    while not list(store.folder.glob("work/*/checkpoint*")) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert list(store.folder.glob("work/*/checkpoint*")), "no checkpoint was written"
+    kill_runner(told)
+    run = newest_run(addresses)
+    assert run["state_type"] == "RUNNING"
+    made = sorted(p.name for p in (store.folder / "bundles").iterdir())
+
+    with (folder / "again.log").open("w") as log:
+        again = subprocess.Popen(
+            [sys.executable, "-m", "flows.deployments"], env=told, stdout=log, stderr=log, cwd=Path.cwd()
+        )
+    try:
+        while (state := api(addresses, f"/flow_runs/{run['id']}"))["state_type"] not in (
+            "COMPLETED",
+            "FAILED",
+            "CRASHED",
+        ):
+            assert time.monotonic() < until + 200, (folder / "again.log").read_text()[-3000:]
+            time.sleep(0.5)
+    finally:
+        again.terminate()
+        again.wait(timeout=60)
+    assert state["state_name"] == "Completed", (folder / "again.log").read_text()[-3000:]
+    tasks = api(addresses, "/task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+    assert {t["name"] for t in tasks if t["state_name"] == "Cached"} >= {
+        "trim",
+        "adapt",
+        "truncate",
+        "prune_ffn",
+        "prune_hidden",
+    }
+    assert set(made) <= {p.name for p in (store.folder / "bundles").iterdir()}
+    record = store.read_record("runs", run["id"])
+    assert record is not None
+    distilled = store.details(record["steps"]["distil"]["key"])
+    assert distilled["numbers"]["resumed_at_step"] > 0
+    assert not list((store.folder / "drafts").iterdir())
+
+
+def kill_runner(told: dict[str, str]) -> None:
+    """SIGKILL, for every process of this world that runs deployments or a flow."""
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        line = " ".join(process.info["cmdline"] or [])
+        mine = (process.info["environ"] or {}).get("NDOGO_HOME") == told["NDOGO_HOME"]
+        if mine and (
+            "flows.deployments" in line
+            or "flow-run execute" in line
+            or "prefect.flow_engine" in line
+            or "prefect.engine" in line
+        ):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                os.kill(process.pid, signal.SIGKILL)
+    time.sleep(1)
