@@ -1,19 +1,24 @@
 """Hidden width: the same channels of the residual stream everywhere, and what that makes of the heads."""
 
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from compressors.calibration import Batch, sample_lines, to_batches
 from compressors.plan import planned_config
 from compressors.width import selection
 from compressors.width.cutting import cut
 from compressors.width.ffn import scored
 from compressors.width.importance import Scores
+from compressors.width.refit import refit_norms
 from compressors.width.saved import save_scores
-from core.architectures import architecture_of, layers_of, shape_of
-from core.models import copy_tokenizer, load_model, parameters, save
+from compressors.width.turn import basis, turn_heads, turn_stream
+from core.architectures import Shape, architecture_of, layers_of, shape_of
+from core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
 from core.progress import Report
 from core.specs import PruneHidden
 from core.text import Lines
@@ -29,7 +34,7 @@ def prune_hidden(
     `scores`: the folder of an earlier result of the same source, text and selection, whose scores are taken over.
     `source` is left untouched.
 
-    :returns: parameters, hidden width and heads before and after; for `pca` also what the rotation alone loses.
+    :returns: parameters, hidden width and heads before and after; for `pca` also its loss, as `narrow_turned` gives it.
     :raises NdogoError: not a model directory, an impossible width, no text where it is needed, or foreign scores.
     """
     report("loading", 0, None)
@@ -41,11 +46,16 @@ def prune_hidden(
         measured, depends = scored(model, source, (spec.select, spec.sentences), calibration, report, scores)
         save_scores(measured, out, depends)
     report("cutting hidden channels", 0, None)
-    student = narrow_hidden(model, config, spec.heads, measured)
+    lost: dict[str, float] = {}
+    if spec.select == "pca" and measured is not None and calibration is not None:
+        text = to_batches(sample_lines(calibration, spec.sentences), load_tokenizer(source), masked=False)
+        student, lost["pca_error"] = narrow_turned(model, config, spec.heads, measured, text)
+    else:
+        student = narrow_hidden(model, config, spec.heads, measured)
     save(student, out)
     copy_tokenizer(source, out)
     made = shape_of(config)
-    return {
+    return lost | {
         "hidden_before": found.hidden,
         "hidden": made.hidden,
         "heads_before": found.heads,
@@ -65,19 +75,43 @@ def narrow_hidden(
     by the root of the head's new size, the old one divided by that of its old size.
     """
     found, made = shape_of(model.config), shape_of(config)
-    layers = len(layers_of(model))
-    before, after = found.hidden // found.heads, made.hidden // made.heads
     channels = torch.arange(made.hidden) if scores is None else selection.best(scores["hidden"], made.hidden)
-    if heads == "drop":
-        keep = selection.heads_dropped(scores, layers, made.heads, found.heads, before)
-    elif heads == "shrink":
-        keep = selection.heads_shrunk(scores, layers, found.heads, (before, after))
-    else:
-        keep = selection.heads_recut(layers, made.hidden)
-    student = cut(model, {"hidden": channels, **keep}, config)
-    if heads == "shrink" and after != before:
-        scale_queries(student, (after / before) ** 0.5)
+    student = cut(model, {"hidden": channels, **_head_positions(found, made, heads, scores)}, config)
+    if heads == "shrink":
+        scale_queries(student, (made.hidden / found.hidden) ** 0.5)
     return student
+
+
+def narrow_turned(
+    model: PreTrainedModel, config: PreTrainedConfig, heads: Heads, scores: Scores, batches: Sequence[Batch]
+) -> tuple[PreTrainedModel, float]:
+    """As `narrow_hidden`, with the main directions of the stream in place of its channels; `scores` are those of `pca`.
+
+    With `shrink` every head is turned too, before it loses its last dimensions. The norms are refitted on `batches`.
+
+    :returns: the new model, and what it lost: the squared error of its last states over the size of `model`'s.
+    """
+    found, made = shape_of(model.config), shape_of(config)
+    basis_HK = basis(model, scores["moment"], made.hidden)
+    work = copy.deepcopy(model)
+    if heads == "shrink":
+        turn_heads(work, scores["moment"])
+    turn_stream(work, basis_HK)
+    positions = _head_positions(found, made, heads, None if heads == "shrink" else scores)
+    student = cut(work, {"hidden": torch.arange(made.hidden), **positions}, config)
+    del work
+    if heads == "shrink":
+        scale_queries(student, (made.hidden / found.hidden) ** 0.5)
+    return student, refit_norms(student, model, basis_HK, batches)
+
+
+def _head_positions(found: Shape, made: Shape, heads: Heads, scores: Scores | None) -> selection.Keep:
+    before, after = found.hidden // found.heads, made.hidden // made.heads
+    if heads == "drop":
+        return selection.heads_dropped(scores, found.layers, made.heads, found.heads, before)
+    if heads == "shrink":
+        return selection.heads_shrunk(scores, found.layers, found.heads, (before, after))
+    return selection.heads_recut(found.layers, made.hidden)
 
 
 @torch.no_grad()

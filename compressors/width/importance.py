@@ -21,18 +21,22 @@ from core.masking import IGNORED
 from core.progress import Report
 
 Scores = dict[str, Tensor]
+FORWARD = ("activation", "pca")
+"""Kinds that need no gradient."""
 GRADIENT_PIECES = 1024
 """Padded pieces of a pass that keeps gradients: what it keeps of each piece is about 1 MB in a model of base size."""
 
 
 def score(model: PreTrainedModel, kind: str, batches: Sequence[Batch], report: Report) -> Scores:
     """Scores of every unit of the model, which is left untouched. `batches` is empty for `magnitude`.
-    `kind` is an `Importance` of core.specs.
+    `kind` is an `Importance` of core.specs, or `pca`.
 
     magnitude: norms of the weights. activation: forward only, mean size over a sequence, root of the sum of squares over
     sequences. taylor: first-order change of the masked-LM loss when the unit is zeroed, sum over sequences of its size.
     self: the same with answers drawn from the model's own output and squared (the diagonal Fisher information), so that
     neither labels nor a masked-LM head are needed.
+
+    pca: as activation, and `moment` (H, H), the second moment of the residual stream.
 
     :raises NdogoError: taylor without a masked-LM head, or no text.
     """
@@ -72,7 +76,7 @@ def magnitude(model: PreTrainedModel) -> Scores:
 
 def _measured(model: PreTrainedModel, kind: str, batches: Sequence[Batch], report: Report) -> Scores:
     sums: Scores = {}
-    gradients = kind != "activation"
+    gradients = kind not in FORWARD
     parts = [part for batch in batches for part in (_split(batch) if gradients else [batch])]
     learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     model.requires_grad_(False)  # gradients of activations only: a third of the memory, and no weight's is needed
@@ -84,16 +88,23 @@ def _measured(model: PreTrainedModel, kind: str, batches: Sequence[Batch], repor
     finally:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in learning)
-    squared = kind in ("activation", "self")
-    return {key: (total.sqrt() if squared else total).float() for key, total in sums.items()}
+    whole = {"moment"} if kind != "taylor" else set(sums)  # the rest are sums of squares
+    return {key: (total if key in whole else total.sqrt()).float() for key, total in sums.items()}
 
 
 def _add(  # noqa: PLR0913  three are bound, the rest is what a site tells
     sums: Scores, kind: str, real: Tensor, key: str, heads: int, value: Tensor, width: int | None = None
 ) -> None:
     """Note the first `width` of a site's output (B, L, W), or have their gradient noted when it comes."""
-    if kind == "activation":
+    if key == "stream" and kind != "pca":
+        return
+    if kind in FORWARD:
         value = value[..., :width]
+        if kind == "pca" and key in ("hidden", "stream"):  # of unit size, so that no site outweighs
+            rows = value[real]
+            _note(sums, "moment", rows.T @ rows * (len(rows) / rows.square().sum()))
+        if key == "stream":
+            return
         _note(sums, key, _mean_size(value, real).square().sum(0))
         if heads:
             size = value.unflatten(-1, (heads, -1)).square().sum(-1).sqrt()
@@ -132,6 +143,7 @@ def _sites(model: PreTrainedModel, note: Callable[..., None]) -> Iterator[None]:
         if isinstance(module, nn.LayerNorm):
             hooks.append(module.register_forward_hook(lambda _m, _i, out: note("hidden", 0, out)))
     for number, layer in enumerate(layers_of(model)):
+        hooks.append(layer.register_forward_hook(lambda _m, _i, out: note("stream", 0, _tensor(out))))
         before, after = partial(_before, note, number, heads), partial(_after, note, number, entry.fused_qkv)
         hooks.append(layer.get_submodule(entry.query).register_forward_hook(after))
         hooks.append(layer.get_submodule(entry.attention_output).register_forward_pre_hook(partial(before, "v")))
@@ -144,6 +156,10 @@ def _sites(model: PreTrainedModel, note: Callable[..., None]) -> Iterator[None]:
     finally:
         for hook in (*hooks, first):
             hook.remove()
+
+
+def _tensor(out: Tensor | tuple[Tensor, ...]) -> Tensor:
+    return out[0] if isinstance(out, tuple) else out
 
 
 def _before(
@@ -213,6 +229,7 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 _RUNS: Mapping[str, Callable[[PreTrainedModel, Batch, int], None]] = {
     "activation": _forward,
+    "pca": _forward,
     "taylor": _taylor,
     "self": _self,
 }
