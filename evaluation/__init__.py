@@ -1,17 +1,52 @@
 """Evaluation that can be believed: judges any Hugging Face encoder directory, ours or not. Imports no torch by itself."""
 
+from typing import TYPE_CHECKING, Any
+
 from evaluation.judge import evaluate
-from evaluation.rows import Benchmark, Broken, checked, collect, json_rows, kind_of, read_local
-from evaluation.settings import EvaluationSettings
+from evaluation.report import ROLES, Entry, Role, markdown, rich_table, summary, write_report
+from evaluation.retention import retention
+from evaluation.rows import KINDS, Benchmark, Broken, checked, collect, json_rows, kind_of, read_local
+from evaluation.settings import CostSettings, EvaluationSettings, LanguageModelSettings
+
+if TYPE_CHECKING:
+    from evaluation.costs import cost
+    from evaluation.language_model import language_model_quality, refuse_overlap
 
 __all__ = [
+    "KINDS",
+    "ROLES",
     "Benchmark",
     "Broken",
+    "CostSettings",
+    "Entry",
     "EvaluationSettings",
+    "LanguageModelSettings",
+    "Role",
     "checked",
     "collect",
+    "cost",
     "evaluate",
     "json_rows",
     "kind_of",
+    "language_model_quality",
+    "markdown",
     "read_local",
+    "refuse_overlap",
+    "retention",
+    "rich_table",
+    "summary",
+    "write_report",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch is imported when it is first asked for."""
+    if name == "cost":
+        from evaluation.costs import cost
+
+        return cost
+    if name in ("language_model_quality", "refuse_overlap"):
+        from evaluation import language_model
+
+        return getattr(language_model, name)
+    raise AttributeError(f"module `evaluation` has no attribute `{name}`")

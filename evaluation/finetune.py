@@ -32,7 +32,7 @@ class Judged:
     dev: list[float]
     predictions: list[list[Prediction]]
     drawn: list[np.ndarray] | None = None
-    """probe: the test rows on which each seed's score is computed, drawn with replacement."""
+    """probe: the test rows on which each seed's score is computed; None: all."""
 
 
 @dataclass(frozen=True)

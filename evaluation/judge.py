@@ -29,12 +29,14 @@ def evaluate(
 ) -> dict[str, Any]:
     """Judge a model directory (or an encoder in memory, left untouched) on every benchmark; JSON-able.
 
-    `benchmarks` of the record: per name metric, scores (one per seed), mean, sample standard deviation, number of seeds, the
-    choice made on dev, other metrics, and `items` (counts per seed and test row) for `retention`. A benchmark that
-    fails stands in `problems` with its message and the others are judged all the same.
+    The record's `parameters` counts the bare encoder; its `benchmarks` hold per name metric, scores (one per seed), mean,
+    sample standard deviation, number of seeds, the choice made on dev, other metrics, and `items` (counts per seed and
+    test row) for `retention`. A benchmark that fails stands in `problems` with its message and the others are judged
+    all the same.
 
     :raises NdogoError: the model cannot be loaded, or no benchmark could be judged.
     """
+    from core.models import parameters
     from evaluation.encoder import load_encoder
 
     started = time.monotonic()
@@ -55,6 +57,7 @@ def evaluate(
     return {
         "version": RECORD_VERSION,
         "model": encoder.name,
+        "parameters": parameters(encoder.model),
         "settings": settings.model_dump(mode="json"),
         "versions": versions(),
         "benchmarks": judged,

@@ -16,32 +16,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from core.errors import NdogoError
 from core.models import load_model, load_tokenizer
-from core.objectives import Frozen
 from core.progress import Report, silent
 from core.text import Lines
 from evaluation.encoder import batches, padded, position_limit
 from evaluation.judge import fixed
+from evaluation.settings import LanguageModelSettings
 
 PIECES_PER_BATCH = 8192
 BITS_PER_BYTE_UNKNOWN = 8.0
 """An unknown piece says nothing about its bytes: they are charged as if each were drawn at random."""
-
-
-class LanguageModelSettings(Frozen):
-    """How much text is scored; the cost is about `lines` x `words` x pieces per word forward passes of one line."""
-
-    lines: int = Field(ge=1, default=200)
-    words: int = Field(ge=1, default=4)
-    """Words drawn from each line."""
-    max_bytes: int = Field(ge=8, default=300)
-    """Longer lines are not drawn: a line must fit every model's positions, however finely it is split."""
-    seed: int = 1
-    threads: int = Field(ge=1, default=2)
 
 
 @dataclass(frozen=True)

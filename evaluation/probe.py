@@ -1,7 +1,7 @@
 """Probing: the encoder is frozen, its states are computed once, and a linear head is fitted on them.
 
-A convex head has no spread of its own, so each seed trains on another sample of train rows and is judged on another
-bootstrap sample of test rows.
+A convex head has no spread of its own, so each seed trains on another sample of the train rows and is scored on another sample
+of the test rows.
 """
 
 import warnings
@@ -18,8 +18,8 @@ from evaluation.rows import SPLITS, Benchmark
 from evaluation.scores import NOTHING, Prediction
 from evaluation.settings import EvaluationSettings
 
-TRAIN_SHARE = 0.8
-"""Of the train rows, drawn without replacement for each seed."""
+SHARE = 0.8
+"""Of the train rows, and of the test rows: what each seed draws, without replacement."""
 TRAIN_UNITS = 20_000
 """At most so many train texts or words per seed: a linear head gains little from more, and memory stays bounded."""
 ITERATIONS = 200
@@ -60,9 +60,9 @@ def probe(
 def _drawn(
     generator: np.random.Generator, data: dict[str, Encoded], benchmark: Benchmark
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The seed's train rows, at most TRAIN_UNITS texts or words of them, and its test rows with repetitions."""
+    """The seed's train rows, at most TRAIN_UNITS texts or words of them, and its test rows."""
     rows = len(data["train"].ids)
-    train = generator.permutation(rows)[: max(1, round(TRAIN_SHARE * rows))]
+    train = generator.permutation(rows)[: max(1, round(SHARE * rows))]
     units = [1 if benchmark.kind == "classes" else len(data["train"].firsts[i]) for i in train]
     test = len(data["test"].ids)
     return train[: max(1, int(np.searchsorted(np.cumsum(units), TRAIN_UNITS, "right")))], generator.integers(

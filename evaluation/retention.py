@@ -76,8 +76,11 @@ def _paired(name: str, student: Mapping[str, Any], teacher: Mapping[str, Any]) -
     seeds_BS = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLES) / seeds
 
     def resampled(record: Mapping[str, Any]) -> "np.ndarray":
-        per_seed = [score_from_counts(record["kind"], np.array(items), weights_BR) for items in record["items"]]
-        return (np.stack(per_seed, axis=1) * seeds_BS).sum(1)
+        tables = [np.array(items) for items in record["items"]]
+        per_seed = [score_from_counts(record["kind"], table, weights_BR) for table in tables]
+        whole = np.mean([score_from_counts(record["kind"], table, np.ones((1, rows))) for table in tables])
+        # probe scores each seed on a part of the test rows: the resamples of all rows are centred on the mean that is shown
+        return (np.stack(per_seed, axis=1) * seeds_BS).sum(1) + record["mean"] - whole
 
     return _Pair(student["mean"], resampled(student), teacher["mean"], resampled(teacher))
 

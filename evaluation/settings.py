@@ -36,3 +36,27 @@ class EvaluationSettings(Frozen):
         if min(values) < 0:
             raise ValueError(f"values are not negative; got {min(values)}")
         return values
+
+
+class LanguageModelSettings(Frozen):
+    """How much text is scored; the cost is about `lines` x `words` x pieces per word forward passes of one line."""
+
+    lines: int = Field(ge=1, default=200)
+    words: int = Field(ge=1, default=4)
+    """Words drawn from each line."""
+    max_bytes: int = Field(ge=8, default=300)
+    """Longer lines are not drawn: a line must fit every model's positions, however finely it is split."""
+    seed: int = 1
+    threads: int = Field(ge=1, default=2)
+
+
+class CostSettings(Frozen):
+    """What is timed, and for how long at most."""
+
+    batches: tuple[int, ...] = (1, 32)
+    lengths: tuple[int, ...] = (32, 128)
+    repeats: int = Field(ge=1, default=30)
+    """Timed runs of each model per batch and length."""
+    seconds: float = Field(gt=0, default=20.0)
+    """Time for a cell; then it ends early, after at least five runs of each model."""
+    threads: int = Field(ge=1, default=1)
