@@ -23,6 +23,13 @@ def autocast_type(precision: Precision, device: torch.device) -> torch.dtype | N
     return None
 
 
+def fuses_attention(precision: torch.dtype | None, device: torch.device) -> bool:
+    """Whether torch's fused attention pays. Its bf16 kernel for processors takes 5 times as long as plain products, forward
+    and backward, at 128 positions (torch 2.13, Zen 5: 25.6 against 5.0 ms for 8 x 12 heads of 32); its fp32 one is as fast.
+    """
+    return device.type != "cpu" or precision is None
+
+
 def multiplies_bf16(device: torch.device) -> bool:
     """Whether the device has bf16 products of its own: emulated ones are slower than fp32."""
     if device.type == "cuda":

@@ -20,7 +20,7 @@ from core.masking import Masking, masking_of
 from core.models import copy_tokenizer, load_tokenizer, save
 from core.progress import Report
 
-MICRO_TOKENS = 8192
+MICRO_TOKENS = {"cpu": 4096, "cuda": 32768}
 """Padded positions that go through the models at once; a larger batch is done in parts, with the same gradient."""
 HELD_OUT_SEQUENCES = 512
 EVALUATIONS = 20
@@ -140,7 +140,7 @@ class Training:
     def _accumulate(self, lot: Lot, counts: Counts, *, learning: bool) -> dict[str, float]:
         """The global value of each objective on a lot, and with `learning` the global gradients in `.grad`."""
         values = dict.fromkeys(self.lesson.weights, 0.0)
-        for part, batch in enumerate(lot.share(self.world.rank, self.world.size, MICRO_TOKENS)):
+        for part, batch in enumerate(lot.share(self.world.rank, self.world.size, MICRO_TOKENS[self.world.device.type])):
             seed = derived(self.seed, DROPOUT, self.progress.step, part, self.world.rank) if learning else None
             for name, value in self.lesson.run(batch.to(self.world.device), counts, seed).items():
                 values[name] += value

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from compressors.distillation.batches import Batch, Counts
 from compressors.distillation.taps import Seen, Wanted, look
 from compressors.distillation.vocabulary import OnLogits, Side, vocabulary_loss
-from core.architectures import lm_logits
+from core.architectures import architecture_of, lm_logits
 from core.masking import IGNORED
 
 
@@ -66,6 +66,7 @@ class Lesson:
         self.student.train(seed is not None)
         if seed is not None:
             torch.manual_seed(seed)
+            self._expect_sparse()
         with torch.set_grad_enabled(seed is not None), self._autocast(batch.ids_BL.device):
             taught = self._taught(batch)
             seen = look(self.student, self.wanted("student"), batch.ids_BL, batch.real_BL)
@@ -81,6 +82,16 @@ class Lesson:
             if backward_from:
                 torch.autograd.backward([at for at, _ in backward_from], [gradient for _, gradient in backward_from])
         return {name: float(values[name]) for name in self.weights}
+
+    def _expect_sparse(self) -> None:
+        """Let the word embedding's gradient come as the rows that were read, added to a dense one: a fresh V x H of zeros
+        per batch costs more than the whole embedding.
+        """
+        words = self.student.base_model.get_submodule(architecture_of(self.student.config).words)
+        assert isinstance(words, nn.Embedding)
+        words.sparse = True
+        if words.weight.grad is None:
+            words.weight.grad = torch.zeros_like(words.weight)
 
     def _on_logits(
         self, batch: Batch, counts: Counts, seen: Seen, taught: Seen | None

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig
 
-from compressors.distillation.devices import World, autocast_type
+from compressors.distillation.devices import World, autocast_type, fuses_attention
 from compressors.distillation.lesson import Lesson, Term, VocabularyTerm
 from compressors.distillation.objectives.attention_maps import AttentionMapsTerm
 from compressors.distillation.objectives.attention_scores import AttentionScoresTerm
@@ -56,6 +56,9 @@ def lesson_of(request: Request, world: World) -> Lesson:
         for module in student.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = request.step.dropout
+    if not fuses_attention(precision, world.device):
+        for model in filter(None, (student, lesson.teacher)):
+            model.set_attn_implementation("eager")
     parts: list[Any] = [student, lesson.teacher, *lesson.terms.values()]
     for part in parts:
         if isinstance(part, torch.nn.Module):

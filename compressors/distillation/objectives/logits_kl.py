@@ -15,8 +15,9 @@ def logits_kl(spec: LogitsKL) -> Callable[[torch.Tensor, torch.Tensor, torch.Ten
     """The sum over rows, as a function of (student logits, teacher logits, labels)."""
 
     def loss(student_NV: torch.Tensor, teacher_NV: torch.Tensor, _labels_N: torch.Tensor) -> torch.Tensor:
-        ours = functional.log_softmax(student_NV / spec.temperature, -1)
-        theirs = functional.log_softmax(teacher_NV / spec.temperature, -1)
+        if spec.temperature != 1:  # a pass over N x V on each side
+            student_NV, teacher_NV = student_NV / spec.temperature, teacher_NV / spec.temperature
+        ours, theirs = functional.log_softmax(student_NV, -1), functional.log_softmax(teacher_NV, -1)
         of, judged = (theirs, ours) if spec.direction == "forward" else (ours, theirs)
         return spec.temperature**2 * functional.kl_div(judged, of, reduction="sum", log_target=True)
 

@@ -103,6 +103,7 @@ def test_killed_again_and_again_the_weights_are_the_same_to_the_bit(pico_model, 
 
 def _doomed(student, teacher, out, spec, run, death, how):
     """Train; at the step `death` be killed before its checkpoint, or half-way through writing it."""
+    torch.set_num_threads(1)  # makes torch's pool anew, before the threads that load a model race for it
     write = checkpoints.save_file
 
     def dying(tensors, path, metadata):
