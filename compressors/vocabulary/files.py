@@ -11,6 +11,8 @@ from compressors.vocabulary.model import remapped_ids
 from compressors.vocabulary.source import Vocabulary
 
 SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
+NORMAL = 1
+"""SentencePiece's type of ordinary pieces."""
 TWINS = (*SENTENCEPIECE_FILES, "vocab.txt", "vocab.json", "merges.txt")
 """Files from which the tokenizer can be loaded without tokenizer.json."""
 COPIED = (
@@ -25,7 +27,10 @@ COPIED = (
 
 
 def write_tokenizer(source: Path, out: Path, vocabulary: Vocabulary, kept: Sequence[int]) -> None:
-    """Write the trimmed form of every tokenizer file of `source` into `out`, and tokenizer.json in any case."""
+    """Write the trimmed form of every tokenizer file of `source` into `out`, and tokenizer.json in any case.
+
+    Pieces and scores are `vocabulary`'s: where its scores are not the source's, those of all files change.
+    """
     new_id = {old: new for new, old in enumerate(kept)}
     # By Python: a round trip through the Rust library moves some Unigram scores by one unit in the last place.
     write_json(out / "tokenizer.json", trimmed_document(vocabulary, new_id))
@@ -122,6 +127,11 @@ def trimmed_proto(raw: bytes, vocabulary: Vocabulary, new_id: dict[int, int]) ->
     proto = sentencepiece_model_pb2.ModelProto.FromString(raw)  # type: ignore[attr-defined]
     ids = vocabulary.ids
     places = [n for n, p in enumerate(proto.pieces) if p.piece not in ids or ids[p.piece] in new_id]
+    if vocabulary.family == "Unigram":
+        scores = dict(vocabulary.model["vocab"])
+        for n in places:
+            if proto.pieces[n].type == NORMAL:
+                proto.pieces[n].score = scores[proto.pieces[n].piece]
     kept = [proto.pieces[n].SerializeToString() for n in places]
     new_place = {old: new for new, old in enumerate(places)}
     del proto.pieces[:]

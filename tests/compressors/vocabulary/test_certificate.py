@@ -61,7 +61,7 @@ def test_a_wrong_tokenizer_makes_it_fail(model_of, trimmed, monkeypatch):
         return document
 
     monkeypatch.setattr("compressors.vocabulary.files.trimmed_document", lossy)
-    with pytest.raises(NdogoError, match="tokenizer.json disagree"):
+    with pytest.raises(NdogoError, match=r"tokenizer\.json disagree"):
         trimmed(model_of("xlmr"), text=SWAHILI, size=10_000)
 
 
