@@ -1,4 +1,4 @@
-"""Reading raw text: .txt, .txt.gz, .jsonl, .jsonl.gz, .parquet, or a folder of those, one line at a time."""
+"""Reading raw text: .txt, .txt.gz, .jsonl, .jsonl.gz, .parquet, a folder of those, or a Hugging Face dataset, line by line."""
 
 import gzip
 import hashlib
@@ -13,6 +13,7 @@ Lines = Callable[[], Iterator[str]]
 """Gives a fresh iterator over the same lines at every call, so that a corpus can be read more than once."""
 
 SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".parquet")
+TEXT_COLUMNS = ("text", "content")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,20 @@ def lines_of(path: Path) -> Lines:
     return lambda: read_lines(path)
 
 
+def corpus_of(given: str) -> Lines:
+    """A corpus by what a person writes: a path, or `hf:ID`, `hf:ID:SPLIT` or `hf:ID:CONFIG:SPLIT` for a dataset of the Hub.
+
+    :raises NdogoError: nothing there that can be read.
+    """
+    if not given.startswith("hf:"):
+        return lines_of(Path(given))
+    name, *rest = given.removeprefix("hf:").split(":")
+    if not name or len(rest) > 2:
+        raise NdogoError("This names no dataset.", where=given, cure="Write hf:ID, hf:ID:SPLIT or hf:ID:CONFIG:SPLIT.")
+    split = rest[-1] if rest else "train"
+    return lambda: _read_dataset(given, name, rest[0] if len(rest) == 2 else None, split)
+
+
 def fingerprint(path: Path) -> str:
     """sha256 over the text below `path`: the same text in another file name or compression has the same one."""
     digest = hashlib.sha256()
@@ -99,13 +114,30 @@ def _text_of(line: str, file: Path, number: int) -> str:
         ) from error
 
 
+def _read_dataset(given: str, name: str, config: str | None, split: str) -> Iterator[str]:
+    # Tried on local datasets only: no test of ours reaches the Hub.
+    import datasets
+
+    try:
+        dataset = datasets.load_dataset(name, config, split=split)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise NdogoError(f"The dataset cannot be read: {error}", where=given) from error
+    column = next((c for c in TEXT_COLUMNS if c in dataset.column_names), None)
+    if column is None:
+        raise NdogoError("The dataset has no text column.", where=f"{given}: {', '.join(dataset.column_names)}")
+    for row in dataset.select_columns([column]):
+        for line in (row[column] or "").splitlines():
+            if line := line.strip():
+                yield line
+
+
 def _read_parquet(file: Path) -> Iterator[str]:
     import pyarrow
     import pyarrow.parquet
 
     try:
         table = pyarrow.parquet.ParquetFile(file)
-        column = next((c for c in ("text", "content") if c in table.schema_arrow.names), None)
+        column = next((c for c in TEXT_COLUMNS if c in table.schema_arrow.names), None)
         if column is None:
             raise NdogoError(
                 "The table has no text column.",

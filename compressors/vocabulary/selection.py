@@ -127,7 +127,7 @@ def _forced(vocabulary: Vocabulary, scripts: dict[str, float], keep: Sequence[st
         # The unknown edge costs the lowest score of all less 10; were that piece dropped, the edge would rise.
         scores = [score for _, score in vocabulary.model["vocab"]]
         found.add(int(np.argmin(scores)))
-    for text in keep:
+    for text in filter(None, keep):
         found |= set(_asked(vocabulary, text))
     return found
 
