@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -80,7 +81,7 @@ def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedM
     :raises NdogoError: not a model directory, or a missing, unexpected or mismatched tensor.
     """
     check_model_directory(path)
-    kind = model_class(load_config(path))
+    kind: Any = model_class(load_config(path))  # from_pretrained gives a pair where it is asked for the loading's faults
     try:
         model, info = kind.from_pretrained(
             str(path), dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
@@ -127,7 +128,8 @@ def empty_model(config: PreTrainedConfig, kind: type[PreTrainedModel] | None = N
 
 def encoder_parameters(config: PreTrainedConfig) -> int:
     """Parameters of the bare encoder with its pooler, as papers count them, whatever head the model has."""
-    return parameters(empty_model(config, MODEL_MAPPING[type(config)]))
+    bare: Any = MODEL_MAPPING[type(config)]
+    return parameters(empty_model(config, bare))
 
 
 def copy_tokenizer(source: Path, out: Path) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 from prefect import flow
-from prefect.context import get_run_context
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -51,8 +50,7 @@ def compress(
         mode: How models are judged. probe is fast; finetune trains all weights.
 
     """
-    run_id = str(get_run_context().flow_run.id)
-    run = resolve(run_id, language, recipe, profile, seed, teacher=teacher, mode=mode)
+    run = resolve(flow_run.id, language, recipe, profile, seed, teacher=teacher, mode=mode)
     with notes.opened(run):
         bundles, judged = chain(run)
         return publication.publish(run, settled(bundles)[run.recipe.last], settled(judged))
@@ -77,6 +75,6 @@ def chain(run: Run) -> tuple[dict, dict]:
         bundles[step.id] = named.submit(run, step.id, parents)
     judged = {}
     for name in run.evaluated():
-        named = evaluation.judge.with_options(name="Evaluate", task_run_name=f"evaluate {name}")
-        judged[name] = named.submit(run, name, bundles[name])
+        titled = evaluation.judge.with_options(name="Evaluate", task_run_name=f"evaluate {name}")
+        judged[name] = titled.submit(run, name, bundles[name])
     return bundles, judged

@@ -1,19 +1,20 @@
 """The deployments: `compress/<language>` for every language, nightly in its own time zone, and the sweep."""
 
-import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 from prefect import serve
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.deployments.runner import RunnerDeployment
 from prefect.events.schemas.automations import AutomationCore
 from prefect.schedules import Cron
 from prefect.states import Scheduled
@@ -22,18 +23,16 @@ from flows.compress import compress
 from registry.languages import languages
 from tasks import notes
 
-if TYPE_CHECKING:
-    from prefect.deployments.runner import RunnerDeployment
-
 NIGHTLY = "0 2 * * *"
 TAG = "ndogo"
 ZOMBIES = Path(__file__).with_name("zombies.yaml")
 
 
-def deployments() -> "list[RunnerDeployment]":
+def deployments() -> list[RunnerDeployment]:
     """One deployment per language of the registry, those that a user added included."""
     return [
-        compress.to_deployment(
+        RunnerDeployment.from_flow(
+            compress,
             name=name,
             description=f"A small model of {entry.title or name}. `prefect deployment run compress/{name} --watch`",
             parameters={"language": name},
@@ -57,13 +56,15 @@ def ensure_automation() -> None:
 
 def take_up_killed_runs() -> None:
     """Schedule again what was running when this process or its machine was killed: finished steps are found, training resumes."""
-    running = FlowRunFilter(
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    killed = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CRASHED])),
         tags=FlowRunFilterTags(all_=[TAG]),
+        start_time=FlowRunFilterStartTime.model_validate({"after_": yesterday}),
     )
     with get_client(sync_client=True) as client:
-        for run in client.read_flow_runs(flow_run_filter=running):
-            if not notes.lives(str(run.id)):
+        for run in client.read_flow_runs(flow_run_filter=killed):
+            if notes.was_killed(str(run.id)):
                 client.set_flow_run_state(run.id, Scheduled(message="taken up again after a kill"), force=True)
 
 
@@ -75,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,16 +16,14 @@ Language = Annotated[str, typer.Argument(help="A language; `ndogo languages` lis
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (compress, serve, sync):
+    for command in (compress, evaluate, compare, serve, history, promote, sync, clean):
         app.command(rich_help_panel=PANEL)(command)
 
 
 def compress(
     language: Language,
     recipe: Annotated[str, typer.Option(help="A recipe's name, or a .yaml file.")] = "two-step",
-    profile: Annotated[
-        str | None, typer.Option(help="pocket, local or hub: where teacher, text and benchmarks come from.")
-    ] = None,
+    profile: Annotated[Profile | None, typer.Option(help="Where teacher, text and benchmarks come from.")] = None,
     teacher: Annotated[str, typer.Option(help="A model directory; default: the profile's own.")] = "",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     mode: Annotated[str, typer.Option(help="How models are judged: probe or finetune.")] = "probe",
@@ -49,7 +48,7 @@ def compress(
         {} if os.environ.get("PREFECT_API_URL") else {PREFECT_API_URL: None, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
     )
     with temporary_settings(alone):
-        run_id = flow(language, recipe, chosen, seed, teacher, mode)  # type: ignore[arg-type]  # checked by the flow
+        run_id = flow(language, recipe, chosen, seed, teacher, mode)
     show.result(run_id)
 
 
@@ -84,6 +83,103 @@ def sync() -> None:
     typer.echo(f"{done} delivered, {failed} still waiting")
     if failed:
         raise typer.Exit(1)
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="Any Hugging Face encoder directory.")],
+    language: Annotated[str, typer.Option(help="Whose benchmarks.")],
+    teacher: Annotated[Path | None, typer.Option(help="Compare with this model: retention with its interval.")] = None,
+    profile: Annotated[Profile | None, typer.Option(help="Where text and benchmarks come from.")] = None,
+    mode: Annotated[str, typer.Option(help="probe: frozen encoder, fast; finetune: all weights.")] = "probe",
+    out: Annotated[Path | None, typer.Option(help="Write report.html, .md, .json and .png here.")] = None,
+) -> None:
+    """Judge any model on a language's benchmarks, alone or against its teacher."""
+    from core.recipes import validated
+    from evaluation import Entry, EvaluationSettings, cost, rich_table, summary, write_report
+    from evaluation import evaluate as judge
+    from ndogo import show
+    from registry.benchmarks import benchmarks
+    from registry.corpora import default_profile
+    from registry.languages import language as find_language
+
+    settings = validated(EvaluationSettings, {"mode": mode}, "the command line")
+    found = benchmarks(language, profile or default_profile(find_language(language)))
+    with show.progress() as report:
+        costs = cost(model, teacher, report=report)
+        entries = [Entry(str(model), "student", judge(model, found, settings, report), costs["student"])]
+        if teacher:
+            entries.insert(
+                0, Entry(str(teacher), "original", judge(teacher, found, settings, report), costs["teacher"])
+            )
+    made = (
+        write_report(f"{model.name}, {language}", entries, out)
+        if out
+        else summary(f"{model.name}, {language}", entries)
+    )
+    show.console.print(rich_table(made))
+    for sentence in made["sentences"]:
+        show.console.print(sentence)
+
+
+def compare(
+    language: Annotated[str, typer.Option(help="A language; `ndogo languages` lists them.")],
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("compare.png"),
+) -> None:
+    """Which recipe keeps most at which size: all finished runs of a language, as a table and a picture."""
+    from ndogo import show
+    from registry.languages import language as find_language
+    from tasks import notes, pictures
+
+    find_language(language)
+    records = notes.finished(language)
+    show.comparison(language, records)
+    out.write_bytes(pictures.landscape(records, language))
+    typer.echo(f"written to {out}")
+
+
+def history(
+    name: Annotated[str, typer.Argument(help="A registered model, such as ndogo-swahili-two-step-pocket.")],
+) -> None:
+    """The versions of a registered model, newest first, with the gate's word on each."""
+    from ndogo import show
+    from registry import model_registry
+
+    show.versions(name, model_registry.versions(name))
+
+
+def promote(
+    name: Annotated[str, typer.Argument(help="A registered model.")],
+    version: Annotated[str, typer.Option(help="Default: the challenger.")] = "",
+) -> None:
+    """Make a version the champion, whatever the gate said."""
+    from core.errors import NdogoError
+    from registry import model_registry
+
+    challenger = model_registry.by_alias(name, model_registry.CHALLENGER)
+    known = [v.version for v in model_registry.versions(name)]
+    chosen = version or (challenger.version if challenger else "")
+    if str(chosen) not in map(str, known):
+        raise NdogoError(
+            f"{name} has no version `{chosen}`.",
+            where="--version",
+            cure=f"Known: {', '.join(map(str, known)) or 'none'}.",
+        )
+    model_registry.promote(name, str(chosen), {"gate": "overruled by hand"})
+    typer.echo(f"{name} version {chosen} is the champion")
+
+
+def clean(
+    keep: Annotated[float, typer.Option(help="Keep what was used in so many days.")] = 30.0,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would go.")] = False,
+) -> None:
+    """Remove old bundles that no champion or challenger descends from, and what crashes left."""
+    from registry.bundles import Store
+    from registry.cleaning import clean as remove
+
+    gone = remove(Store(), keep, pretend=dry_run)
+    for folder in gone:
+        typer.echo(f"{'would remove' if dry_run else 'removed'} {folder}")
+    typer.echo(f"{len(gone)} folders")
 
 
 def _prefect_home() -> None:

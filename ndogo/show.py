@@ -2,8 +2,8 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -20,7 +20,9 @@ console = Console()
 
 def plan_table(recipe: "Recipe", teacher: str, rows: "list[Planned]") -> None:
     """A plan as a table."""
-    table = Table(title=f"{recipe.name} on {teacher}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = Table(
+        title=f"{recipe.name} on {teacher}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False
+    )
     for column in ("step", "shape", "FFN", "rows", "parameters", "smaller", "MB 32/16/8", "peak"):
         table.add_column(column, justify="left" if column == "step" else "right", no_wrap=True)
     for row in rows:
@@ -93,7 +95,43 @@ def result(run_id: str) -> None:
         f"{100 * summary['retention']:.1f}% of the teacher's scores kept (95% interval {low:.1f} to {high:.1f})"
     )
     console.print(f"model   {store.path(record['steps'][record['last']]['key'])}", soft_wrap=True)
-    console.print("look    make serve, then the MLflow address that it prints; experiment compress/" + record["language"])
+    console.print(
+        "look    make serve, then the MLflow address that it prints; experiment compress/" + record["language"]
+    )
+
+
+def comparison(language: str, records: "Sequence[Mapping[str, Any]]") -> None:
+    """The finished runs of a language, smallest first."""
+    table = Table(title=f"compress/{language}", box=SIMPLE_HEAD)
+    columns = ("recipe", "seed", "profile", "parameters", "MB", "smaller", "kept", "95% interval", "score")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number > 2 else "left")
+    for record in records:
+        summary = record["summary"]
+        table.add_row(
+            record["recipe"],
+            str(record["seed"]),
+            record["profile"],
+            f"{summary['params']:,}",
+            f"{summary['size_mb']:.1f}",
+            f"{summary['compression_ratio']:.1f}x",
+            f"{100 * summary['retention']:.1f}%",
+            f"{100 * summary['retention_low']:.1f} to {100 * summary['retention_high']:.1f}",
+            f"{100 * summary['score']:.1f}",
+        )
+    console.print(table)
+
+
+def versions(name: str, found: "Sequence[Any]") -> None:
+    """The versions of a registered model."""
+    table = Table(title=name, box=SIMPLE_HEAD)
+    for column in ("version", "alias", "recipe", "seed", "bundle", "gate"):
+        table.add_column(column)
+    for version in found:
+        tags = version.tags
+        shown = (tags.get("recipe", ""), tags.get("seed", ""), tags.get("bundle", ""), tags.get("gate", ""))
+        table.add_row(str(version.version), ", ".join(version.aliases), *shown)
+    console.print(table)
 
 
 @contextlib.contextmanager
@@ -108,7 +146,8 @@ def progress() -> Iterator[Report]:
         bars.TimeRemainingColumn(),
         bars.TextColumn("{task.fields[numbers]}"),
     )
-    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+    screen = Console(stderr=True)
+    with bars.Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as shown:
         known: dict[str, bars.TaskID] = {}
 
         def report(doing: str, done: int, total: int | None, numbers: Mapping[str, float] | None = None) -> None:

@@ -261,7 +261,7 @@ def _weighted(given: str) -> Any:
 
 def _into(out: Path, build: Callable[[Path, Any], Mapping[str, Any]]) -> None:
     """Build in a draft beside `out`, load it back strictly, rename: `out` is whole or absent."""
-    from ndogo.show import console, progress
+    from ndogo import show
     from registry.integrity import check_model
 
     if out.exists():
@@ -269,7 +269,7 @@ def _into(out: Path, build: Callable[[Path, Any], Mapping[str, Any]]) -> None:
     draft = out.absolute().with_name(f".{out.name}.draft-{os.getpid()}")
     draft.mkdir(parents=True)
     try:
-        with progress() as report:
+        with show.progress() as report:
             numbers = dict(build(draft, report))
         numbers |= check_model(draft)
         draft.rename(out)
@@ -277,5 +277,5 @@ def _into(out: Path, build: Callable[[Path, Any], Mapping[str, Any]]) -> None:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(draft)
     for name, value in numbers.items():
-        console.print(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
-    console.print(f"written to {out}")
+        show.console.print(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
+    show.console.print(f"written to {out}")

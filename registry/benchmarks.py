@@ -1,6 +1,7 @@
 """Benchmarks of a language, from the profile's own source. One that cannot be read is reported; the others still run."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def benchmarks(name: str, profile: Profile) -> list[Benchmark | Broken]:
         readers = {f"{b}_{member}": _reader(b, language(member), profile) for member in entry.members for b in NAMES}
     else:
         readers = {b: _reader(b, entry, profile) for b in NAMES}
-    found = collect({given: lambda g=given, r=read: r(g) for given, read in readers.items()})
+    found = collect({given: partial(read, given) for given, read in readers.items()})
     if all(isinstance(b, Broken) for b in found):
         raise NdogoError(
             f"`{name}` has no benchmark that can be read.",

@@ -101,6 +101,7 @@ class Store:
                 folder.rename(aside)
             log.warning("bundle %s is damaged (%s); it was set aside in %s and will be made again", key, fault, aside)
             return None
+        os.utime(folder / MARK)  # `ndogo clean` goes by the last use
         return Bundle(self.details(key)["step"], key)
 
     def find_or_make(self, request: Request, build: Callable[[Path], Mapping[str, Any]]) -> tuple[Bundle, bool]:

@@ -52,7 +52,7 @@ def describe(mlflow: "MlflowClient", experiment_id: str) -> None:
 def _state() -> dict[str, Any]:
     section = "ndogo"
     metric = {"type": "METRIC"}
-    scatter = {
+    scatter: dict[str, Any] = {
         "uuid": "size-retention",
         "type": "SCATTER",
         "metricSectionId": section,
@@ -60,7 +60,7 @@ def _state() -> dict[str, Any]:
         "xaxis": {"key": "compression_ratio", **metric},
         "yaxis": {"key": "retention", **metric},
     }
-    parallel = {
+    parallel: dict[str, Any] = {
         "uuid": "parallel",
         "type": "PARALLEL",
         "metricSectionId": section,
@@ -69,7 +69,7 @@ def _state() -> dict[str, Any]:
         "selectedMetrics": ["size_mb", "retention", "sentiment", "topic", "ner", "pos"],
         "showAllRuns": True,
     }
-    bars = [
+    bars: list[dict[str, Any]] = [
         {"uuid": key, "type": "BAR", "metricSectionId": section, "runsCountToCompare": 100, "metricKey": key}
         for key in ("retention", "size_mb")
     ]

@@ -37,7 +37,7 @@ def default_profile(entry: Language) -> Profile:
         raise NdogoError(
             f"There is no profile `{given}`.", where="NDOGO_PROFILE", cure=f"Allowed: {', '.join(PROFILES)}."
         )
-    return given or ("local" if entry.added else "pocket")  # type: ignore[return-value]  # narrowed by the check above
+    return given or ("local" if entry.added else "pocket")
 
 
 def corpus(name: str, profile: Profile) -> Corpus:

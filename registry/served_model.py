@@ -4,6 +4,7 @@ MLflow stores this file with the model (models from code), so it stands alone.
 """
 
 import json
+from typing import Any
 
 import mlflow
 from mlflow.pyfunc import PythonModel, PythonModelContext
@@ -21,9 +22,12 @@ class SmallModel(PythonModel):
         task = "token-classification" if kind.endswith("ForTokenClassification") else "fill-mask"
         tokenizer = AutoTokenizer.from_pretrained(folder)
         self.mask = tokenizer.mask_token
-        self.pipeline = pipeline(task, model=folder, tokenizer=tokenizer, device="cpu")
+        build: Any = pipeline  # its overloads want the task as a literal
+        self.pipeline = build(task, model=folder, tokenizer=tokenizer, device="cpu")
 
-    def predict(self, model_input: list[str], params: dict[str, str] | None = None) -> list[str]:
+    def predict(  # type: ignore[override]  # MLflow takes the form without a context, and reads the types
+        self, model_input: list[str], params: dict[str, str] | None = None
+    ) -> list[str]:
         """One answer per text, as JSON; `<mask>` stands for the model's own mask whatever it is called."""
         texts = [text.replace("<mask>", self.mask) for text in model_input]
         return [json.dumps(self.pipeline(text), ensure_ascii=False, default=float) for text in texts]

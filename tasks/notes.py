@@ -7,12 +7,15 @@ there is delivered by the next note, or by `ndogo sync`.
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from core.errors import NdogoError
 from core.specs import Step
 from registry.bundles import Bundle, Store
+from registry.integrity import file_hash
 from tasks import tracking
 from tasks.run import Run, opening
 
@@ -37,6 +40,12 @@ def opened(run: Run, **tags: str) -> Iterator[None]:
         )
         note_original(run)
         yield
+
+
+def note_report(run: Run, folder: Path) -> dict[str, Any]:
+    """Note where a run's report lies; the record is returned."""
+    files = {file.name: file_hash(file) for file in sorted(folder.iterdir())}
+    return _change(run.id, lambda record: record.update(report={"folder": str(folder), "files": files}))
 
 
 def close(run_id: str, state: str) -> None:
@@ -99,6 +108,26 @@ def finish(run: Run, state: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     return _change(run.id, lambda record: record.update(state=state, summary=dict(summary), finished=time.time()))
 
 
+def finished(language: str) -> list[dict[str, Any]]:
+    """The records of a language's completed runs, smallest model first; of equal runs (recipe, profile, seed) the newest.
+
+    :raises NdogoError: there is none.
+    """
+    store = Store()
+    newest: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for file in (store.folder / RUNS).glob("*.json"):
+        record = store.read_record(RUNS, file.stem)
+        if record and record["language"] == language and record["summary"]:
+            kind = (record["recipe_text"], record["profile"], record["seed"])
+            if kind not in newest or record["finished"] > newest[kind]["finished"]:
+                newest[kind] = record
+    if not newest:
+        raise NdogoError(
+            f"No run of {language} is finished.", where=str(store.folder / RUNS), cure=f"ndogo compress {language}"
+        )
+    return sorted(newest.values(), key=lambda record: record["summary"]["params"])
+
+
 def lives(run_id: str) -> bool:
     """Whether the process of a run holds its lock, on this or another machine."""
     try:
@@ -106,6 +135,12 @@ def lives(run_id: str) -> bool:
             return False
     except Timeout:
         return True
+
+
+def was_killed(run_id: str) -> bool:
+    """Whether a run was opened, never closed by itself, and is no longer alive."""
+    record = Store().read_record(RUNS, run_id)
+    return record is not None and record["state"] in ("RUNNING", "KILLED") and not lives(run_id)
 
 
 def close_left_open(store: Store) -> None:

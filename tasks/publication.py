@@ -1,20 +1,24 @@
 """The end of a run: the summary that one compares, the report, the registered model, and the gate."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+import evaluation
+from compressors.plan import Planned
 from core.errors import NdogoError
 from core.recipes import ORIGINAL
-from evaluation.retention import retention
+from evaluation import Entry, Role, retention
 from registry import model_registry
 from registry.bundles import Bundle, Store
-from tasks import gate, notes, tracking
+from tasks import gate, notes, pictures, tracking
 from tasks.evaluation import EVALUATIONS, LANGUAGE_MODEL_NUMBERS, metrics_of
-from tasks.run import Run
+from tasks.run import Run, planned
 
 
 @task(name="Publish", cache_policy=NO_CACHE, persist_result=False)
@@ -27,6 +31,7 @@ def publish(run: Run, bundle: Bundle, judged: Mapping[str, str]) -> str:
     records = {name: store.read_record(EVALUATIONS, key) or {} for name, key in judged.items()}
     summary = summarise(run, bundle, records)
     record = notes.finish(run, "COMPLETED", summary)
+    record = notes.note_report(run, write_report(run, bundle, records, record))
     create_markdown_artifact(table(record), key=run.name, description=f"{run.name}: size and quality, step by step")
     refusals = register(run, bundle, records, record)
     if refusals:
@@ -52,6 +57,29 @@ def summarise(run: Run, bundle: Bundle, records: Mapping[str, Mapping[str, Any]]
         if step.kind == "adapt" and step.id != run.recipe.last:
             summary["retention_adapted"] = retention(last, records[step.id])["mean"]["retention"]
     return summary
+
+
+def write_report(run: Run, bundle: Bundle, records: Mapping[str, Any], record: Mapping[str, Any]) -> Path:
+    """The folder with everything for people: report, plan, pictures."""
+    store = Store()
+    folder = store.folder / "reports" / run.id
+    roles: dict[str, Role] = {s.id: "adapted" for s in run.recipe.steps if s.kind == "adapt"}
+    roles |= {ORIGINAL: "original", run.recipe.last: "student"}
+    entries = [
+        Entry(name, roles[name], judged, language_model=judged.get("language_model"))
+        for name, judged in records.items()
+        if name in roles
+    ]
+    evaluation.write_report(f"{run.name} ({run.profile})", entries, folder)
+    (folder / "steps.md").write_text(table(record) + "\n", encoding="utf-8")
+    (folder / "plan.json").write_text(json.dumps([_row(row) for row in planned(run)], indent=1), encoding="utf-8")
+    (folder / "stages.png").write_bytes(pictures.stages(record))
+    (folder / "size-and-quality.png").write_bytes(pictures.landscape(notes.finished(run.language), run.language))
+    return folder
+
+
+def _row(row: Planned) -> dict[str, Any]:
+    return {"step": row.id, "params": row.params, "params_encoder": row.params_encoder, **row.shape.__dict__}
 
 
 def register(run: Run, bundle: Bundle, records: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:

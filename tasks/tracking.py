@@ -78,6 +78,7 @@ def experiment(mlflow: "MlflowClient", name: str, store: Store) -> str:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was first
                 raise
         found = mlflow.get_experiment_by_name(name)
+        assert found is not None
     describe(mlflow, found.experiment_id)
     return found.experiment_id
 
@@ -92,12 +93,10 @@ def _project(mlflow: "MlflowClient", record: dict[str, Any], store: Store) -> No
     parent = _run(mlflow, sent, "parent", {**tags, "level": "pipeline", "ndogo.run": record["id"]}, record["name"])
     _log(mlflow, sent, "parent", {name: record[name] for name in PARENT_PARAMS}, _numbers(record["summary"]))
     _text(mlflow, sent, parent, "recipe.yaml", record["recipe_text"])
-    for name, text in record.get("texts", {}).items():
-        _text(mlflow, sent, parent, name, text)
-    for file in record.get("pictures", []):
-        if sent.get(f"picture {file}") is None and os.path.exists(file):
-            mlflow.log_artifact(parent, file)
-            sent[f"picture {file}"] = True
+    report = record.get("report")
+    if report and sent.get("report") != report["files"]:
+        mlflow.log_artifacts(parent, report["folder"], "report")
+        sent["report"] = report["files"]
     for name, step in record["steps"].items():
         _project_step(mlflow, record, name, step, store)
     _end(mlflow, sent, "parent", STATES[record["state"]])

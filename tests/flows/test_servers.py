@@ -143,7 +143,7 @@ def test_a_deployment_run_leaves_everything_in_both_servers(world, folder: Path)
         addresses, "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "limit": 200}
     )
     deployment = api(addresses, "/deployments/name/compress/swahili")
-    assert any(s["deployment_id"] == deployment["id"] and "auto-scheduled" in s["tags"] for s in scheduled)
+    assert any(s["deployment_id"] == deployment["id"] and s["auto_scheduled"] for s in scheduled)
 
 
 def test_a_second_run_finds_every_bundle_and_evaluation(world, folder: Path):
@@ -194,7 +194,7 @@ def test_a_run_killed_in_mid_distillation_is_taken_up_and_resumes(world, folder:
     finally:
         again.terminate()
         again.wait(timeout=60)
-    assert state["state_name"] == "Completed", (folder / "again.log").read_text()[-3000:]
+    assert state["state_name"] == "Completed", f"{state['state']}\n{(folder / 'again.log').read_text()[-3000:]}"
     tasks = api(addresses, "/task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
     assert {t["name"] for t in tasks if t["state_name"] == "Cached"} >= {
         "trim",
