@@ -7,6 +7,7 @@ from typing import Any
 
 from evaluation.report import kept_text, problems_of, rows, score_text
 
+SAME = "no difference"
 STYLE = """
 :root { color-scheme: light dark; --ink: #1e293b; --soft: #64748b; --line: #e2e8f0; --paper: #ffffff; --hint: #f8fafc;
   --good: #0f766e; --bad: #b91c1c; }
@@ -69,7 +70,7 @@ def _table(heads: Sequence[str], body: Sequence[Sequence[str]], classes: Sequenc
 
 def _main_table(made: Mapping[str, Any]) -> str:
     heads, body = rows(made)
-    lines = [[escape(cell) for cell in cells] for cells in body]
+    lines = [[escape(cell).replace(SAME, f"<br><small>{SAME}</small>") for cell in cells] for cells in body]
     return _table([escape(head) for head in heads], lines, [entry["role"] for entry in made["entries"]])
 
 

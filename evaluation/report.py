@@ -124,7 +124,7 @@ def _sentences(entry: Mapping[str, Any]) -> list[str]:
 
 def _beaten(entry: Mapping[str, Any], baseline: str, found: Mapping[str, Any]) -> str:
     mean = found["mean"]
-    by = f"{_signed(mean['difference'])} points [{', '.join(map(_signed, mean['difference_interval']))}]"
+    by = f"{signed(mean['difference'])} points [{', '.join(map(signed, mean['difference_interval']))}]"
     if mean["verdict"] == "better":
         return f"{entry['name']} beats {baseline}: {by}."
     size = found["size"] / entry["parameters"]
@@ -165,17 +165,16 @@ def kept_text(found: Mapping[str, Any]) -> str:
     return f"{text} no difference" if found["verdict"] == "no difference" else text
 
 
-def _signed(difference: float) -> str:
-    return f"{100 * difference:+.1f}"
+def signed(difference: float) -> str:
+    """A difference in points."""
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"  # + 0.0 turns -0.0 into 0.0
 
 
 def markdown(made: Mapping[str, Any]) -> str:
     """The table and the sentences in Markdown."""
     heads, body = rows(made)
     lines = [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *body)]
-    problems = [
-        f"- {e['name']}: `{name}` was not judged. {why}" for e in made["entries"] for name, why in e["problems"].items()
-    ]
+    problems = [f"- {problem}" for problem in problems_of(made)]
     caption = "Points: mean ± sample standard deviation (number of seeds)."
     return "\n".join([*lines, "", caption, "", *(f"- {s}" for s in made["sentences"]), *problems, ""])
 

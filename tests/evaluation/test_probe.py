@@ -1,0 +1,87 @@
+import copy
+import random
+
+import pytest
+import torch
+
+import evaluation
+from core.errors import NdogoError
+from evaluation.encoder import Encoder, load_encoder
+from evaluation.rows import Benchmark, Broken, Sentence
+from evaluation.settings import EvaluationSettings
+from tests.evaluation.test_finetune import WORDS, classes, tokens
+
+SETTINGS = EvaluationSettings(mode="probe", threads=1)
+
+
+def test_probing_repeats_to_the_last_digit_and_has_a_spread_over_seeds(pico_model):
+    benchmarks = [classes(), tokens("tags"), tokens("entities")]
+    once = evaluation.evaluate(pico_model("xlmr"), benchmarks, SETTINGS)
+    again = evaluation.evaluate(pico_model("xlmr"), benchmarks, SETTINGS)
+    assert once["benchmarks"] == again["benchmarks"]
+    assert once["benchmarks"]["topic"]["mean"] > 0.9
+    hard = Benchmark("topic", "classes", ("a", "b"), _unlearnable())
+    found = evaluation.evaluate(pico_model("xlmr"), [hard], SETTINGS)["benchmarks"]["topic"]
+    assert found["n_seeds"] == 3 and found["std"] > 0
+
+
+def _unlearnable():
+    draw = random.Random(0)
+    return {
+        split: [Sentence(" ".join(draw.sample(WORDS, 3)), draw.choice("ab")) for _ in range(60)]
+        for split in ("train", "dev", "test")
+    }
+
+
+def test_every_family_is_probed_and_untouched(any_pico):
+    encoder = load_encoder(any_pico)
+    before = copy.deepcopy(encoder.model.state_dict())
+    record = evaluation.evaluate(encoder, [classes(), tokens("tags")], SETTINGS)
+    assert not record["problems"]
+    assert all(torch.equal(before[name], value) for name, value in encoder.model.state_dict().items())
+
+
+def test_probing_sees_the_layers_and_not_only_the_embeddings(pico_model):
+    """Word order decides: a bag of embeddings cannot know it, a layer can."""
+    rows = [
+        Sentence(f"{a} {b}", "first" if a == "kitabu" else "second")
+        for a, b in [("kitabu", "mpira"), ("mpira", "kitabu")]
+    ]
+    benchmark = Benchmark("topic", "classes", ("first", "second"), dict.fromkeys(("train", "dev", "test"), rows * 20))
+    encoder = load_encoder(pico_model("xlmr"))
+    assert evaluation.evaluate(encoder, [benchmark], SETTINGS)["benchmarks"]["topic"]["mean"] == 1.0
+    blind = copy.deepcopy(encoder.model)
+    for name, parameter in blind.named_parameters():
+        if "position" in name or name.startswith("encoder"):
+            torch.nn.init.zeros_(parameter)
+    record = evaluation.evaluate(Encoder("blind", blind, encoder.tokenizer), [benchmark], SETTINGS)
+    assert record["benchmarks"]["topic"]["mean"] < 0.6
+
+
+def test_one_broken_benchmark_does_not_cost_the_others(pico_model):
+    wrong = Broken("ner", "line 3 is wrong")
+    record = evaluation.evaluate(pico_model("bert"), [wrong, classes()], SETTINGS)
+    assert list(record["benchmarks"]) == ["topic"] and record["problems"] == {"ner": "line 3 is wrong"}
+    with pytest.raises(NdogoError, match="No benchmark could be judged"):
+        evaluation.evaluate(pico_model("bert"), [wrong], SETTINGS)
+
+
+def test_progress_comes_during_the_work(pico_model):
+    seen = []
+    evaluation.evaluate(
+        pico_model("bert"),
+        [classes()],
+        SETTINGS,
+        lambda doing, done, total, numbers=None: seen.append((doing, done, total)),
+    )
+    assert {doing for doing, *_ in seen} == {"probing topic: states", "probing topic: linear heads"}
+    assert seen[-1][1] == seen[-1][2]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"seeds": ()}, {"seeds": (1, 1)}, {"learning_rates": (-1.0,)}, {"epochs": 0}, {"mode": "guess"}, {"epoch": 3}],
+)
+def test_impossible_settings_are_refused(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        EvaluationSettings(**bad)

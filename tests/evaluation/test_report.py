@@ -1,0 +1,78 @@
+import json
+import re
+
+import pytest
+from rich.console import Console
+
+from core.errors import NdogoError
+from evaluation.report import Entry, markdown, rich_table, summary, write_report
+from tests.evaluation.test_retention import coin, record
+
+
+def entry(name, role, right, parameters=1_000_000, problems=None):
+    made = record(right, model=name)
+    made |= {"parameters": parameters, "problems": problems or {}, "versions": {"torch": "2"}, "seconds": 1.0}
+    made["settings"] = {"mode": "finetune", "seeds": [1, 2]}
+    made["benchmarks"]["pos"] |= {
+        "std": 0.01,
+        "n_seeds": 2,
+        "others": {"macro_f1": {"mean": 0.5, "std": None, "n_seeds": 1, "scores": [0.5]}},
+        "chosen": {"learning_rate": 1e-4},
+        "rows": {"train": 5, "dev": 5, "test": 400},
+        "notes": ["line 3: odd <b>"],
+    }
+    return Entry(name, role, made)
+
+
+@pytest.fixture
+def entries():
+    teacher = coin(0.85)
+    student = teacher.copy()
+    student[:, :40] = 0
+    return [
+        entry("teacher", "original", teacher, 10_000_000),
+        entry("small", "student", student),
+        entry("blank", "untrained", coin(0.3, seed=5)),
+        entry("trim", "trimmed", teacher, 5_000_000, {"ner": "file, line 3\n  where: x"}),
+    ]
+
+
+def test_a_recipe_that_does_not_beat_a_baseline_is_told_so_first(entries):
+    made = summary("Swahili", entries)
+    assert (
+        "small does NOT beat the teacher with trimming alone (trim, 5.0 times its size): worse" in made["sentences"][0]
+    )
+    assert any(s.startswith("small beats the same shape, untrained: +") for s in made["sentences"])
+    assert "with 10.0 times fewer parameters" in made["sentences"][1]
+    json.dumps(made)
+
+
+def test_the_table_shows_mean_deviation_and_seeds(entries):
+    text = markdown(summary("Swahili", entries))
+    score = 100 * entries[0].record["benchmarks"]["pos"]["mean"]
+    assert f"| teacher | original | 10.00 M | 40.0 | {score:.1f} ± 1.0 (2) |" in text
+    assert "no difference" in text, "trimming alone lost nothing here"
+    assert "- ner was not judged (trim): file, line 3 where: x" in text
+    console = Console(width=250, record=True)
+    console.print(rich_table(summary("Swahili", entries)))
+    assert f"{score:.1f} ± 1.0 (2)" in console.export_text()
+
+
+def test_the_page_stands_alone_and_escapes_what_it_shows(entries, tmp_path):
+    named = [*entries, entry("<script>x</script>", "cut", coin(0.5))]
+    made = write_report("Swahili & co", named, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "<script" not in page and "&lt;script&gt;" in page and "odd &lt;b&gt;" in page
+    sources = re.findall(r'(?:src|href)="([^"]{1,40})', page)
+    assert sources and all(source.startswith("data:image/png;base64,") for source in sources)
+    assert "http" not in page
+    assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(made))
+    assert (tmp_path / "report.md").read_text() == markdown(made)
+
+
+def test_a_report_needs_entries_with_names_of_their_own(entries):
+    with pytest.raises(NdogoError, match="each name once"):
+        summary("x", [entries[0], entries[0]])
+    with pytest.raises(NdogoError, match="at least one entry"):
+        summary("x", [])
