@@ -18,7 +18,7 @@ BENCHMARKS = ("sentiment", "topic", "ner", "pos")
 
 
 def corpus(language: str, seed: int = 0, sentences: int = 20_000) -> Iterator[str]:
-    """Stream that many lines of a pocket language, the same bytes for the same seed everywhere; raises NdogoError for no such language."""
+    """Stream that many lines, for one seed the same bytes everywhere; raises NdogoError where there is no such language."""
     from pocket.generator import CORPUS, lines
 
     return itertools.islice(lines(world(language), f"corpus/{seed}", CORPUS), sentences)
@@ -32,7 +32,7 @@ def held_out(language: str, sentences: int = 1_000) -> Iterator[str]:
 
 
 def benchmark(language: str, name: str) -> dict[str, list[dict[str, Any]]]:
-    """Rows of one benchmark by split (train, dev, test): {"text", "label"}, or {"tokens", "tags"} for ner (IOB2) and pos (UPOS)."""
+    """Rows by split (train, dev, test): {"text", "label"}, or {"tokens", "tags"} for ner (IOB2) and pos (UPOS)."""
     from pocket.benchmarks import rows
 
     if name not in BENCHMARKS:
@@ -41,8 +41,10 @@ def benchmark(language: str, name: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def teacher() -> Path:
-    """The folder of the pocket teacher, a plain Hugging Face directory; raises NdogoError where it was not built."""
+    """The pocket teacher, a plain Hugging Face directory; raises NdogoError where it was not built."""
     folder = Path(__file__).parent / "teacher"
     if not (folder / "model.safetensors").is_file():
-        raise NdogoError("the pocket teacher is missing", where=str(folder), cure="run `python -m pocket.build_teacher`")
+        raise NdogoError(
+            "the pocket teacher is missing", where=str(folder), cure="run `python -m pocket.build_teacher`"
+        )
     return folder

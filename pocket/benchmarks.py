@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from pocket.generator import BENCHMARK, NAMED, POLARITY, Sense, Teller, naming, polar, share, thing, topical, two_names
+from pocket.generator import BENCHMARK, NAMED, Sense, Teller, naming, polar, share, thing, topical, two_names
 from pocket.world import TOPICS, Token, World
 
 Row = dict[str, Any]
@@ -55,7 +55,10 @@ def _row(world: World, name: str, tokens: list[Token], label: str) -> Row:
     words = [token.text for token in tokens]
     if name == "pos":
         return {"tokens": words, "tags": [token.tag for token in tokens]}
-    return {"tokens": words, "tags": [f"{'B' if token.first else 'I'}-{token.role}" if token.role else "O" for token in tokens]}
+    return {
+        "tokens": words,
+        "tags": [f"{'B' if token.first else 'I'}-{token.role}" if token.role else "O" for token in tokens],
+    }
 
 
 def rows(world: World, name: str) -> dict[str, list[Row]]:

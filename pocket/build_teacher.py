@@ -1,7 +1,7 @@
 """Build the pocket teacher: `python -m pocket.build_teacher [FOLDER]`.
 
-One SentencePiece Unigram vocabulary for all nine languages, embeddings from a factorised co-occurrence matrix (they pass the plateau at
-which masked-language modelling otherwise starts), then the project's own `adapt` step, and half precision for the repository.
+One SentencePiece Unigram vocabulary for all nine languages; embeddings from a factorised co-occurrence matrix, which pass
+the plateau at which masked-language modelling otherwise starts; the project's own `adapt` step; half precision.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import io
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.specs import Adapt
 from pocket import LANGUAGES, corpus, held_out
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PIECES = 8192
-SHAPE = {"hidden_size": 192, "num_hidden_layers": 6, "num_attention_heads": 6, "intermediate_size": 512}
+SHAPE: dict[str, Any] = {"hidden_size": 192, "num_hidden_layers": 6, "num_attention_heads": 6, "intermediate_size": 512}
 POSITIONS = 130
 WINDOW = 8
 """Pieces to either side that count as company: about one clause."""
 SPREAD = 0.05
 """Standard deviation of the factorised embeddings: near the initialisation of the other weights."""
 TRAINING = Adapt(
-    tokens=9_000_000,
+    tokens=8_000_000,
     learning_rate=1e-3,
     batch_size=64,
     max_length=64,
@@ -75,7 +75,7 @@ def write_tokenizer(out: Path) -> PreTrainedTokenizerBase:
 
 
 def company(tokenizer: PreTrainedTokenizerBase, width: int) -> np.ndarray:
-    """Vectors [pieces, width] whose products approximate the positive pointwise mutual information of pieces in one window."""
+    """Vectors [pieces, width] whose products approximate the positive pointwise mutual information of neighbours."""
     import numpy as np
     from scipy import sparse
     from scipy.sparse.linalg import svds
@@ -97,7 +97,7 @@ def company(tokenizer: PreTrainedTokenizerBase, width: int) -> np.ndarray:
     matrix = sparse.csr_matrix((information[kept], (counts.row[kept], counts.col[kept])), shape=(size, size))
     vectors, values, _ = svds(matrix, k=width, v0=np.ones(size))
     found = vectors * np.sqrt(values)
-    return found / found.std() * SPREAD
+    return np.ascontiguousarray(found / found.std() * SPREAD)
 
 
 def write_start(out: Path) -> None:
@@ -110,12 +110,16 @@ def write_start(out: Path) -> None:
 
     tokenizer = write_tokenizer(out)
     config = XLMRobertaConfig(
-        vocab_size=len(tokenizer), max_position_embeddings=POSITIONS, type_vocab_size=1, architectures=["XLMRobertaForMaskedLM"], **SHAPE
+        vocab_size=len(tokenizer),
+        max_position_embeddings=POSITIONS,
+        type_vocab_size=1,
+        architectures=["XLMRobertaForMaskedLM"],
+        **SHAPE,
     )
     model = random_model(config, 0)
     with torch.no_grad():
-        words = model.get_input_embeddings().weight
-        words.copy_(torch.from_numpy(company(tokenizer, words.shape[1]).copy()))
+        vectors = torch.from_numpy(company(tokenizer, SHAPE["hidden_size"]))
+        model.base_model.get_parameter("embeddings.word_embeddings.weight").copy_(vectors)
     save(model, out)
 
 
@@ -128,22 +132,25 @@ def write_shipped(trained: Path, out: Path) -> None:
     copy_tokenizer(trained, out)
 
 
-def build(out: Path, work: Path) -> dict[str, float]:
-    """Build the teacher into `out`; killed and called again with the same `work`, the training goes on."""
+def build(out: Path, work: Path, processes: int = 2) -> dict[str, float]:
+    """Build the teacher into `out` in so many processes; killed and called again with the same `work`, the training goes on."""
     from compressors.distillation import TrainingRun, distil
 
     start, trained = work / "start", work / "trained"
     if not (start / "model.safetensors").is_file():
         write_start(start)
     trained.mkdir(parents=True, exist_ok=True)
-    run = TrainingRun(lines=lines, fingerprint="pocket", work=work / "training", held_out=unseen, report=_tell)
+    run = TrainingRun(
+        lines=lines, fingerprint="pocket", work=work / "training", held_out=unseen, devices=processes, report=_tell
+    )
     numbers = distil(start, None, trained, TRAINING, run)
     write_shipped(trained, out)
     return numbers
 
 
-def _tell(what: str, done: int, total: int | None, numbers: object = None) -> None:
-    sys.stderr.write(f"{what}: {done}/{total or '?'} {numbers or ''}\n")
+def _tell(doing: str, done: int, total: int | None, numbers: Mapping[str, float] | None = None) -> None:
+    loss = f", loss {numbers['loss']:.3f}" if numbers and "loss" in numbers else ""
+    sys.stderr.write(f"{doing}: {done} of {total or '?'}{loss}\n")
 
 
 def main() -> None:

@@ -1,20 +1,22 @@
 """Text of a pocket language with labels known by construction.
 
-A line says one or two clauses whose labels the generator chose first: a topic, a polarity, or the role that a name plays. Words of one
-label keep each other's company in the corpus, so a masked language model can learn them from text alone; the labelled rows show only a
-third of the words, so that a model without that pretraining cannot know the rest. Randomness is `random.Random(text)` and `random()`
-only, over lists: the same bytes on every machine and Python.
+A line is a few clauses whose labels were chosen first: a topic, a polarity, the role that a name plays. Words of one label
+keep each other's company in the corpus, so that a masked language model learns them from text alone; the labelled rows show
+a third of the words only, so that a model without that pretraining cannot know the rest. Randomness is `random.Random(text)`
+and `random()` over sequences: the same bytes on every machine and Python.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import TypeVar
 
 from pocket.world import TOPICS, Token, Word, World
 
+T = TypeVar("T")
 POLARITY = {1: "pos", -1: "neg"}
 HELD_OUT, BENCHMARK, CORPUS = 0, 1, (2, 3, 4, 5, 6, 7)  # shares of all possible lines, by hash
 NAMED = ("PER", "LOC", "ORG")
@@ -33,7 +35,7 @@ class Sense:
 
 
 class Teller:
-    """Tells clauses and lines of one language. `unseen` is the share of words from outside the train lists; None: any word."""
+    """Tells clauses of one language. `unseen`: the share of words from outside the train lists; None: any word."""
 
     def __init__(self, world: World, rng: random.Random, unseen: float | None = None) -> None:
         self.world = world
@@ -44,7 +46,7 @@ class Teller:
         """True in that share of calls."""
         return self.rng.random() < share
 
-    def one(self, items: tuple | list) -> object:  # type: ignore[type-arg]
+    def one(self, items: Sequence[T]) -> T:
         """One item, uniformly."""
         return items[int(self.rng.random() * len(items))]
 
@@ -54,13 +56,14 @@ class Teller:
         if self.unseen is not None and len(entries) > 2:
             fresh = self.chance(self.unseen)
             entries = tuple(entry for place, entry in enumerate(entries) if (place % 3 != 0) == fresh)
-        return self.one(self.one(entries))  # type: ignore[arg-type,return-value]
+        return self.one(self.one(entries))
 
     def name(self, role: str) -> Word:
-        """A name in a role: three times in five one that could have another role; role "none": the common noun, in lower case."""
+        """A name in a role, three times in five one that could have another; role "none": the common noun, in lower case."""
         if role == "none":
             word = self.word("names.common")
-            return replace(word, forms=(word.forms[0].lower(), *word.forms[1:]), cls=word.cls or self.world.names["common"])
+            lower = (word.forms[0].lower(), *word.forms[1:])
+            return replace(word, forms=lower, cls=word.cls or self.world.names["common"])
         shared = "names.common" if self.chance(0.4) else "names.ambiguous"
         return self._named(self.word(shared if self.chance(0.6) else NAMES[role]), role)
 
@@ -73,7 +76,7 @@ class Teller:
 
     def topic(self, but: str = "") -> str:
         """A topic, other than `but`."""
-        return str(self.one([topic for topic in TOPICS if topic != but]))
+        return self.one([topic for topic in TOPICS if topic != but])
 
     def _fill(self, slot: str, sense: Sense) -> Word:
         """The word for a slot; its first letter says what may fill it."""
@@ -113,16 +116,15 @@ class Teller:
                 bound[slot] = self._fill(slot, sense)
             return bound[slot]
 
-        tokens = self.world.realise(self.one(self.world.clauses[kind]), bind)  # type: ignore[arg-type]
-        own = [entry for key in ("people", "things", "verbs") for entry in self.world.words[f"topics.{sense.topic}.{key}"]] if sense.topic else []
-        if sense.topic and not any(word in entry for entry in own for word in bound.values()):
+        tokens = self.world.realise(self.one(self.world.clauses[kind]), bind)
+        if sense.topic and self.world.topical[sense.topic].isdisjoint(bound.values()):
             return self.clause(kind, sense)
         return tokens
 
     def join(self, kind: str, *clauses: list[Token]) -> list[Token]:
         """Join clauses by a template of that kind; {1} is the clause that carries the label."""
         tokens: list[Token] = []
-        for piece in self.one(self.world.joins[kind]):  # type: ignore[attr-defined]
+        for piece in self.one(self.world.joins[kind]):
             if piece.startswith("{"):
                 tokens += clauses[int(piece[1]) - 1]
             else:
@@ -177,7 +179,7 @@ def naming(teller: Teller, role: str, clue: float) -> list[Token]:
 
 def two_names(teller: Teller) -> list[Token]:
     """Two names, each with a clue of its own, and in half of the lines the first one again without."""
-    senses = [Sense(name=teller.name(role), role=role) for role in (str(teller.one(NAMED)), str(teller.one(NAMED)))]
+    senses = [Sense(name=teller.name(role), role=role) for role in (teller.one(NAMED), teller.one(NAMED))]
     tokens = teller.join("plain", *(teller.clause("cue", sense) for sense in senses))
     return teller.join("after", tokens, teller.clause("neutral", senses[0])) if teller.chance(0.5) else tokens
 
@@ -202,7 +204,7 @@ def _corpus_line(teller: Teller) -> list[Token]:
     if kind < 0.7:
         return _corpus_opinion(teller)
     if kind < 0.92:
-        return naming(teller, str(teller.one(NAMED)), 0.6) if teller.chance(0.6) else two_names(teller)
+        return naming(teller, teller.one(NAMED), 0.6) if teller.chance(0.6) else two_names(teller)
     return thing(teller) if kind < 0.96 else teller.clause("dual", Sense())
 
 

@@ -1,9 +1,10 @@
 """A pocket language: one data file read into words, concord tables and compiled clause templates.
 
-A template is a line of tokens. Inside a token `{a}` is the word bound to slot `a`; `{a.s}` the feature `s` of the word's class
-(a literal, such as a subject prefix); `{b.ACC}` the rule `ACC` of its class applied to the word itself; `{q@a.adj}` the rule `adj` of the class of `a` applied to the
-word of `q`, which is agreement; `{v.1}` the second listed form of `v`. A rule is `x>y` (suffix), `p<` (prefix) or `#n` (form n).
-The first letter of a slot says what may fill it (see generator.py). `token/TAG` states the UPOS tag where the slot does not.
+A template is a line of tokens. Inside a token `{a}` is the word bound to slot `a`; `{a.s}` the feature `s` of its class (a
+literal, such as a subject prefix); `{b.ACC}`, in capitals, the rule `ACC` of its class applied to the word itself;
+`{q@a.adj}` the rule `adj` of the class of `a` applied to the word of `q`, which is agreement; `{v.1}` the second listed form
+of `v`. A rule is `x>y` (suffix), `p<` (prefix) or `#n` (form n). The first letter of a slot says what may fill it (see
+generator.py). `token/TAG` states the UPOS tag where the slot does not; `_` is a space inside a word.
 """
 
 from __future__ import annotations
@@ -22,8 +23,29 @@ from core.errors import NdogoError
 LANGUAGES = ("swahili", "hausa", "igbo", "yoruba", "kinyarwanda", "tagalog", "maltese", "slovak", "english")
 TOPICS = ("health", "sport", "politics", "trade", "farming")
 ROLES = ("per", "loc", "org", "none")
-TAGS = {"a": "NOUN", "b": "NOUN", "x": "NOUN", "k": "NOUN", "c": "NOUN", "h": "NOUN", "g": "NOUN", "d": "NOUN", "n": "PROPN"}
-TAGS |= {"p": "PROPN", "v": "VERB", "w": "VERB", "o": "VERB", "u": "VERB", "q": "ADJ", "r": "ADJ", "j": "ADJ", "t": "ADV", "e": "ADV"}
+TAGS = {
+    "a": "NOUN",
+    "b": "NOUN",
+    "x": "NOUN",
+    "k": "NOUN",
+    "c": "NOUN",
+    "h": "NOUN",
+    "g": "NOUN",
+    "d": "NOUN",
+    "n": "PROPN",
+}
+TAGS |= {
+    "p": "PROPN",
+    "v": "VERB",
+    "w": "VERB",
+    "o": "VERB",
+    "u": "VERB",
+    "q": "ADJ",
+    "r": "ADJ",
+    "j": "ADJ",
+    "t": "ADV",
+    "e": "ADV",
+}
 FOLDER = Path(__file__).parent / "languages"
 SLOT = re.compile(r"\{([^}]*)\}")
 
@@ -65,6 +87,7 @@ class World:
     sandhi: tuple[tuple[re.Pattern[str], str], ...]
     names: dict[str, str]
     glue: re.Pattern[str]
+    topical: dict[str, frozenset[Word]]
 
     def realise(self, template: tuple[Any, ...], bind: Bind) -> list[Token]:
         """Fill a compiled template; `bind` maps a slot's name to a word, the same word each time it is asked."""
@@ -75,7 +98,9 @@ class World:
             role = word.role if word else ""
             tag = "PROPN" if role and tag == "NOUN" else tag
             for place, part in enumerate(text.split()):
-                tokens.append(Token(part, self.functions.get(part, tag) if place and not role else tag, role, place == 0))
+                tokens.append(
+                    Token(part, self.functions.get(part, tag) if place and not role else tag, role, place == 0)
+                )
         return tokens
 
     def plain(self, tokens: list[Token]) -> str:
@@ -131,8 +156,8 @@ def compile_template(line: str, functions: dict[str, str]) -> tuple[Any, ...]:
 
 
 def _entries(text: str, classes: dict[str, dict[str, str]], default: str, role: str) -> tuple[Entry, ...]:
-    """Read `form/form:class` words; `_` stands for a space inside a word. A noun with two forms and a class with `pl` has a plural."""
-    entries = []
+    """Read `form/form:class` words. Two forms, and a class that names its plural class in `pl`: singular and plural."""
+    entries: list[Entry] = []
     for item in text.split():
         forms, _, cls = item.partition(":")
         parts = tuple(forms.replace("_", " ").split("/"))
@@ -158,9 +183,13 @@ def _flatten(node: Any, prefix: str = "") -> dict[str, str]:
 def world(language: str) -> World:
     """Read a pocket language; raises NdogoError for a name that is none."""
     if language not in LANGUAGES:
-        raise NdogoError(f"no pocket language {language!r}", where="pocket", cure=f"choose one of {', '.join(LANGUAGES)}")
+        raise NdogoError(
+            f"no pocket language {language!r}", where="pocket", cure=f"choose one of {', '.join(LANGUAGES)}"
+        )
     data = yaml.safe_load((FOLDER / f"{language}.yaml").read_text(encoding="utf-8"))
-    classes = {str(name): {str(k): str(v).replace("_", " ") for k, v in row.items()} for name, row in data["classes"].items()}
+    classes = {
+        str(name): {str(k): str(v).replace("_", " ") for k, v in row.items()} for name, row in data["classes"].items()
+    }
     default = str(data["default"])
     functions = {word: tag for tag, words in data["functions"].items() for word in words.split()}
     functions |= {",": "PUNCT", ".": "PUNCT", ":": "PUNCT"}
@@ -169,8 +198,28 @@ def world(language: str) -> World:
         key: _entries(text, classes, "" if key.startswith("names.") else default, roles.get(key.partition(".")[2], ""))
         for key, text in _flatten(data["words"]).items()
     }
-    clauses = {key: tuple(compile_template(line, functions) for line in text.splitlines()) for key, text in _flatten(data["clauses"]).items()}
+    clauses = {
+        key: tuple(compile_template(line, functions) for line in text.splitlines())
+        for key, text in _flatten(data["clauses"]).items()
+    }
     joins = {key: tuple(tuple(line.split()) for line in text.splitlines()) for key, text in data["joins"].items()}
     sandhi = tuple((re.compile(pattern), put) for pattern, put in data.get("sandhi", ()))
     glue = re.compile(rf"(?<=[{data.get('glue', '-')}]) | (?=[.,:])")
-    return World(language, classes, words, clauses, joins, functions, sandhi, data["names"], glue)
+    topical = {
+        topic: frozenset(
+            word for key in ("people", "things", "verbs") for entry in words[f"topics.{topic}.{key}"] for word in entry
+        )
+        for topic in TOPICS
+    }
+    return World(
+        language,
+        classes,
+        words,
+        clauses,
+        joins,
+        functions,
+        sandhi,
+        {str(role): str(cls) for role, cls in data["names"].items()},
+        glue,
+        topical,
+    )
