@@ -10,7 +10,7 @@ from compressors.width import selection
 from compressors.width.cutting import cut
 from compressors.width.importance import Scores, score
 from compressors.width.saved import load_scores, save_scores, what_is_scored
-from core.architectures import layers_of, shape_of, with_shape
+from core.architectures import has_lm_head, layers_of, shape_of, with_shape
 from core.errors import NdogoError
 from core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
 from core.progress import Report
@@ -77,6 +77,6 @@ def scored(
     depends = what_is_scored(source, kind, digest_of(lines) if lines else "")
     if scores is not None:
         return load_scores(scores, depends), depends
-    masked = kind in ("taylor", "self")
+    masked = kind in ("taylor", "self", "pca") and has_lm_head(model)
     batches = to_batches(lines, load_tokenizer(source), masked=masked) if lines else []
     return score(model, kind, batches, report), depends

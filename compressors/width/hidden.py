@@ -17,7 +17,7 @@ from compressors.width.importance import Scores
 from compressors.width.refit import refit_norms
 from compressors.width.saved import save_scores
 from compressors.width.turn import basis, turn_heads, turn_stream
-from core.architectures import Shape, architecture_of, layers_of, shape_of
+from core.architectures import Shape, architecture_of, has_lm_head, layers_of, shape_of
 from core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
 from core.progress import Report
 from core.specs import PruneHidden
@@ -48,7 +48,8 @@ def prune_hidden(
     report("cutting hidden channels", 0, None)
     lost: dict[str, float] = {}
     if spec.select == "pca" and measured is not None and calibration is not None:
-        text = to_batches(sample_lines(calibration, spec.sentences), load_tokenizer(source), masked=False)
+        lines = sample_lines(calibration, spec.sentences)
+        text = to_batches(lines, load_tokenizer(source), masked=has_lm_head(model))
         student, lost["pca_error"] = narrow_turned(model, config, spec.heads, measured, text)
     else:
         student = narrow_hidden(model, config, spec.heads, measured)
@@ -87,7 +88,8 @@ def narrow_turned(
 ) -> tuple[PreTrainedModel, float]:
     """As `narrow_hidden`, with the main directions of the stream in place of its channels; `scores` are those of `pca`.
 
-    With `shrink` every head is turned too, before it loses its last dimensions. The norms are refitted on `batches`.
+    With `shrink` every head is turned too, before it loses its last dimensions. Norms and masked-LM head are refitted on
+    `batches`, which should be masked where the model has one.
 
     :returns: the new model, and what it lost: the squared error of its last states over the size of `model`'s.
     """
