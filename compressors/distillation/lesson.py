@@ -50,6 +50,10 @@ class Lesson:
     precision: torch.dtype | None = None
     """Of the student's matrix products under autocast; None: as its weights are."""
 
+    def __post_init__(self) -> None:
+        # The gradient comes as the rows that were read: a fresh V x H of zeros per batch costs more than the embedding.
+        self._words().sparse = True
+
     def parameters(self) -> dict[str, nn.Parameter]:
         """All that is trained, by name, tied weights once: the student's parameters and the terms' projections."""
         named = {f"student.{name}": p for name, p in self.student.named_parameters()}
@@ -66,7 +70,6 @@ class Lesson:
         self.student.train(seed is not None)
         if seed is not None:
             torch.manual_seed(seed)
-            self._expect_sparse()
         with torch.set_grad_enabled(seed is not None), self._autocast(batch.ids_BL.device):
             taught = self._taught(batch)
             seen = look(self.student, self.wanted("student"), batch.ids_BL, batch.real_BL)
@@ -80,16 +83,18 @@ class Lesson:
             if total is not None:
                 backward_from.append((total, torch.ones_like(total)))
             if backward_from:
+                self._expect_sparse()
                 torch.autograd.backward([at for at, _ in backward_from], [gradient for _, gradient in backward_from])
         return {name: float(values[name]) for name in self.weights}
 
-    def _expect_sparse(self) -> None:
-        """Let the word embedding's gradient come as the rows that were read, added to a dense one: a fresh V x H of zeros
-        per batch costs more than the whole embedding.
-        """
+    def _words(self) -> nn.Embedding:
         words = self.student.base_model.get_submodule(architecture_of(self.student.config).words)
         assert isinstance(words, nn.Embedding)
-        words.sparse = True
+        return words
+
+    def _expect_sparse(self) -> None:
+        """Give the word embedding's sparse gradient a dense one to be added to, unless a tied decoder left one already."""
+        words = self._words()
         if words.weight.grad is None:
             words.weight.grad = torch.zeros_like(words.weight)
 

@@ -8,11 +8,28 @@ from dataclasses import dataclass
 
 import torch
 
-ELEMENTS = 2**25
-"""Logits in memory at once: 128 MiB in fp32."""
+ELEMENTS = 2**26
+"""Logits in memory at once: 256 MiB in fp32. More chunks cost time: each makes a gradient of the whole V x H matrix."""
 
-OnLogits = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""(student logits, teacher logits, labels) of some rows -> the sum of a loss over them. No teacher: its logits are empty."""
+
+class Logits:
+    """The logits of some rows, and what several objectives want of them, made once."""
+
+    def __init__(self, logits_NV: torch.Tensor) -> None:
+        # At least fp32: a softmax over 250,002 columns loses too much in bf16.
+        self.values_NV = logits_NV if logits_NV.dtype == torch.float64 else logits_NV.float()
+        self._logs: dict[float, torch.Tensor] = {}
+
+    def logs(self, temperature: float = 1.0) -> torch.Tensor:
+        """Log-probabilities, (N, V)."""
+        if temperature not in self._logs:
+            scaled = self.values_NV if temperature == 1 else self.values_NV / temperature
+            self._logs[temperature] = scaled.log_softmax(-1)
+        return self._logs[temperature]
+
+
+OnLogits = Callable[[Logits, Logits, torch.Tensor], torch.Tensor]
+"""(student's, teacher's, labels) of some rows -> the sum of a loss over them. No teacher: its logits are empty."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +55,14 @@ def vocabulary_loss(
     size = max(1, ELEMENTS // student.columns)
     for at in range(0, len(leaf), size):
         chunk = slice(at, at + size)
-        logits_NV = _wide(student.logits(leaf[chunk]))
-        taught_NV = logits_NV.new_empty(0)
+        ours, theirs = Logits(student.logits(leaf[chunk])), Logits(leaf.new_empty(0))
         if teacher is not None:
             with torch.no_grad():
-                taught_NV = _wide(teacher.logits(teacher.rows_NH[chunk]))
-        values = {name: loss(logits_NV, taught_NV, labels_N[chunk]) for name, (_, loss) in losses.items()}
+                theirs = Logits(teacher.logits(teacher.rows_NH[chunk]))
+        values = {name: loss(ours, theirs, labels_N[chunk]) for name, (_, loss) in losses.items()}
         if learning:
             with torch.autocast(leaf.device.type, enabled=False):
                 torch.stack([losses[name][0] * value for name, value in values.items()]).sum().backward()
         for name, value in values.items():
             sums[name] += value.detach()
     return sums, leaf.grad
-
-
-def _wide(logits: torch.Tensor) -> torch.Tensor:
-    """At least fp32: a softmax over 250,002 columns loses too much in bf16."""
-    return logits if logits.dtype == torch.float64 else logits.float()

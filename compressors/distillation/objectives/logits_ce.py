@@ -4,9 +4,10 @@ Its gradient is that of logits_kl at T = 1; its value keeps the teacher's entrop
 """
 
 import torch
-from torch.nn import functional
+
+from compressors.distillation.vocabulary import Logits
 
 
-def logits_ce(student_NV: torch.Tensor, teacher_NV: torch.Tensor, _labels_N: torch.Tensor) -> torch.Tensor:
+def logits_ce(student: Logits, teacher: Logits, _labels_N: torch.Tensor) -> torch.Tensor:
     """The sum over rows of the cross-entropy with the teacher's distribution."""
-    return functional.cross_entropy(student_NV, teacher_NV.softmax(-1), reduction="sum")
+    return -(teacher.logs().exp() * student.logs()).sum()

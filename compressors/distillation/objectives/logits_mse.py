@@ -5,7 +5,9 @@ The paper's own code takes all positions, padding included; ours never counts pa
 
 import torch
 
+from compressors.distillation.vocabulary import Logits
 
-def logits_mse(student_NV: torch.Tensor, teacher_NV: torch.Tensor, _labels_N: torch.Tensor) -> torch.Tensor:
+
+def logits_mse(student: Logits, teacher: Logits, _labels_N: torch.Tensor) -> torch.Tensor:
     """The sum over rows of the mean over columns."""
-    return (student_NV - teacher_NV).square().mean(-1).sum()
+    return (student.values_NV - teacher.values_NV).square().mean(-1).sum()

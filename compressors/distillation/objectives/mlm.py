@@ -3,9 +3,10 @@
 import torch
 from torch.nn import functional
 
+from compressors.distillation.vocabulary import Logits
 from core.masking import IGNORED
 
 
-def mlm(student_NV: torch.Tensor, _teacher_NV: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
+def mlm(student: Logits, _teacher: Logits, labels_N: torch.Tensor) -> torch.Tensor:
     """The sum over rows of the cross-entropy with the masked pieces; unmasked rows count nothing."""
-    return functional.cross_entropy(student_NV, labels_N, ignore_index=IGNORED, reduction="sum")
+    return functional.nll_loss(student.logs(), labels_N, ignore_index=IGNORED, reduction="sum")
