@@ -60,15 +60,18 @@ def language_model_quality(
     settings: LanguageModelSettings,
     report: Report = silent,
     teacher_dir: Path | None = None,
+    training: Sequence[Lines] = (),
 ) -> dict[str, Any]:
     """Bits per byte and whole-word accuracy of a masked language model on drawn words of held-out text.
 
     With a teacher, also its own numbers, and `dropped_columns_bits_per_byte` where `model_dir/old_to_new.json` says which
-    of its pieces the model has: what the teacher would gain by merely not being able to guess the others.
+    of its pieces the model has: what the teacher would gain by merely not being able to guess the others. With `training`
+    texts, the drawn lines are first looked for in them.
 
-    :raises NdogoError: no masked-LM head, no usable line, or a map that does not fit the teacher.
+    :raises NdogoError: no masked-LM head, no usable line, or a drawn line that occurs in a training text.
     """
     words = draw_words(held_out(), settings)
+    refuse_overlap(lambda: iter([word.line for word in words]), training)
     with fixed(settings.threads):
         found = _measure(model_dir, words, report, None)
         if teacher_dir is None:

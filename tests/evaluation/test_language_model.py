@@ -159,3 +159,9 @@ def test_a_model_without_a_head_and_a_line_too_long_are_refused(tmp_path, pico_m
         language_model_quality(tmp_path, lambda: iter(["habari"]), ALL)
     with pytest.raises(NdogoError, match="the model takes 64"):
         language_model_quality(pico_model("bert"), lambda: iter(["q w e r t y u i o p " * 10]), ALL)
+
+
+def test_scoring_a_line_of_the_training_text_is_refused(tmp_path):
+    model = known_model(tmp_path / "m", {"ab": 2 / 3, "cd": 1 / 3})
+    with pytest.raises(NdogoError, match="occurs in the training text"):
+        language_model_quality(model, lambda: iter(["ab cd"]), ALL, training=[lambda: iter(["x", "AB, cd!"])])
