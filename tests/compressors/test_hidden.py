@@ -8,7 +8,7 @@ from torch import nn
 
 from compressors.calibration import to_batches
 from compressors.plan import planned_config
-from compressors.width import prune_hidden
+from compressors.width import prune_hidden, refit
 from compressors.width.hidden import narrow_hidden, narrow_turned
 from compressors.width.importance import score
 from compressors.width.saved import FILE
@@ -148,6 +148,27 @@ def test_pca_reports_its_loss_and_serves_another_width(pico_model, tmp_path):
     assert 0 < numbers["first"]["pca_error"] < numbers["anew"]["pca_error"] < 1.5
     with pytest.raises(NdogoError, match="there is none"):
         prune_hidden(source, tmp_path, PruneHidden(size=16, select="pca"), None, silent)
+
+
+@pytest.mark.parametrize("family", ["xlmr", "bert", "distilbert", "modernbert"])
+def test_the_heads_regression_is_kept_only_where_it_comes_nearer(pico_model, monkeypatch, family):
+    model = model_of(pico_model(family), "lm")
+    batches = to_batches(TEXT, load_tokenizer(pico_model(family)), masked=True)
+    scores = score(model, "pca", batches, silent)
+    config = planned_config(PruneHidden(size=16, heads="drop"), model.config, 0, "")
+    errors = []
+    for fit in (refit._fit_head, lambda *_: None):
+        monkeypatch.setattr(refit, "_fit_head", fit)
+        student, _ = narrow_turned(model, config, "drop", scores, batches)
+        directions = basis(model, scores["moment"], 16).float()
+        with torch.no_grad():
+            text = refit._some(batches)
+            states = [
+                made.base_model(text.ids, text.real.long()).last_hidden_state[text.real] for made in (student, model)
+            ]
+            made, wanted = (refit._head_states(*pair) for pair in zip((student, model), states, strict=True))
+        errors.append(float((made - wanted @ directions).square().mean()))
+    assert errors[0] < errors[1]
 
 
 @pytest.mark.parametrize("heads", ["shrink", "recut"])
