@@ -1,7 +1,8 @@
 """The pipeline: one recipe, one language, from a teacher to a small model in the registry."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.futures import PrefectFuture
@@ -15,7 +16,7 @@ from registry.corpora import Profile
 from registry.languages import languages
 from registry.recipes import recipe_names
 from tasks import evaluation, notes, publication, steps
-from tasks.run import Run, resolve
+from tasks.run import Run, resolve, sharing_evaluations, sharing_steps
 
 Language = Annotated[str, Field(json_schema_extra={"enum": list(languages())})]
 RecipeName = Annotated[str, Field(json_schema_extra={"enum": recipe_names()})]
@@ -52,29 +53,39 @@ def compress(
     """
     run = resolve(flow_run.id, language, recipe, profile, seed, teacher=teacher, mode=mode)
     with notes.opened(run):
-        bundles, judged = chain(run)
-        return publication.publish(run, settled(bundles)[run.recipe.last], settled(judged))
+        made, judged = chain([run])
+        return publication.publish(run, *outcome(run, made, judged))
+
+
+def chain(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Submit the union of the runs' DAGs: each step once, after what it needs, then each evaluation after its model."""
+    made: dict[str, Any] = {run.original: Bundle("original", run.original) for run in runs}
+    for key, owners in sharing_steps(runs).items():
+        run, name = owners[0]
+        step = run.recipe.step(name)
+        parents = {role: made[parent] for role, parent in run.requests()[name].parents.items()}
+        named = steps.make.with_options(name=steps.TITLES[step.kind], task_run_name=name, tags=[step.kind])
+        made[key] = named.submit(owners, parents)
+    judged: dict[str, Any] = {}
+    for key, owners in sharing_evaluations(runs).items():
+        run, name = owners[0]
+        titled = evaluation.judge.with_options(name="Evaluate", task_run_name=f"evaluate {name}")
+        judged[key] = titled.submit(owners, made[run.keys()[name]])
+    return made, judged
+
+
+def outcome(run: Run, made: dict[str, Any], judged: dict[str, Any]) -> tuple[Bundle, dict[str, str]]:
+    """A run's small model and its evaluations; the first failure is raised as it was."""
+    keys = run.keys()
+    bundles = {name: result(made[key]) for name, key in keys.items()}
+    return bundles[run.recipe.last], {name: result(judged[run.asks(name)]) for name in run.evaluated()}
+
+
+def result(future: Any) -> Any:
+    """What a future gives; what is there already is given as it is."""
+    return future.result() if isinstance(future, PrefectFuture) else future
 
 
 def run_name(language: str, recipe: str, seed: int, **_: object) -> str:
     """For people: `swahili-two-step-0`."""
     return f"{language}-{Path(recipe).stem}-{seed}"
-
-
-def settled(futures: dict) -> dict:
-    """The results by id; the first failure is raised as it was."""
-    return {name: future.result() if isinstance(future, PrefectFuture) else future for name, future in futures.items()}
-
-
-def chain(run: Run) -> tuple[dict, dict]:
-    """Submit every step after what it needs, and every evaluation after its model; futures by the steps' ids."""
-    bundles: dict = {"original": Bundle("original", run.original)}
-    for step in run.recipe.order():
-        parents = {role: bundles[name] for role, name in run.recipe.parents(step).items()}
-        named = steps.make.with_options(name=steps.TITLES[step.kind], task_run_name=step.id, tags=[step.kind])
-        bundles[step.id] = named.submit(run, step.id, parents)
-    judged = {}
-    for name in run.evaluated():
-        titled = evaluation.judge.with_options(name="Evaluate", task_run_name=f"evaluate {name}")
-        judged[name] = titled.submit(run, name, bundles[name])
-    return bundles, judged

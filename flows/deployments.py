@@ -20,7 +20,9 @@ from prefect.schedules import Cron
 from prefect.states import Scheduled
 
 from flows.compress import compress
+from flows.sweep import sweep
 from registry.languages import languages
+from registry.recipes import recipe_names
 from tasks import notes
 
 NIGHTLY = "0 2 * * *"
@@ -29,8 +31,8 @@ ZOMBIES = Path(__file__).with_name("zombies.yaml")
 
 
 def deployments() -> list[RunnerDeployment]:
-    """One deployment per language of the registry, those that a user added included."""
-    return [
+    """One deployment per language of the registry, those that a user added included, and the sweep."""
+    nightly = [
         RunnerDeployment.from_flow(
             compress,
             name=name,
@@ -40,6 +42,12 @@ def deployments() -> list[RunnerDeployment]:
             tags=[TAG],
         )
         for name, entry in languages().items()
+    ]
+    compared = {"languages": ["swahili"], "recipes": recipe_names(), "seeds": [0, 1, 2]}
+    about = "Recipes side by side. `prefect deployment run sweep/recipes --watch`"
+    return [
+        *nightly,
+        RunnerDeployment.from_flow(sweep, name="recipes", description=about, parameters=compared, tags=[TAG]),
     ]
 
 

@@ -1,22 +1,25 @@
 """Commands that run recipes and look at what came of them."""
 
+import contextlib
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from registry.corpora import Profile
 
 PANEL = "Runs"
+Runner = Literal["here", "dask"]
 
 Language = Annotated[str, typer.Argument(help="A language; `ndogo languages` lists them.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (compress, evaluate, compare, serve, history, promote, sync, clean):
+    for command in (compress, sweep, evaluate, compare, serve, history, promote, sync, clean):
         app.command(rich_help_panel=PANEL)(command)
 
 
@@ -38,18 +41,42 @@ def compress(
     chosen = profile or default_profile(entry)
     find_recipe(recipe)  # these two refuse bad input before Prefect starts
     weights(teacher, entry, chosen)
-    _prefect_home()
-    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    with _without_server():
+        from flows.compress import compress as flow
+        from ndogo import show
 
-    from flows.compress import compress as flow
-    from ndogo import show
+        show.result(flow(language, recipe, chosen, seed, teacher, mode))
 
-    alone = (
-        {} if os.environ.get("PREFECT_API_URL") else {PREFECT_API_URL: None, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    )
-    with temporary_settings(alone):
-        run_id = flow(language, recipe, chosen, seed, teacher, mode)
-    show.result(run_id)
+
+def sweep(
+    languages: Annotated[str, typer.Option(help="Comma-separated.")],
+    recipes: Annotated[str, typer.Option(help="Comma-separated.")],
+    seeds: Annotated[str, typer.Option(help="Comma-separated.")] = "0,1,2",
+    profile: Annotated[Profile | None, typer.Option(help="Where teacher, text and benchmarks come from.")] = None,
+    teacher: Annotated[str, typer.Option(help="A model directory; default: the profile's own.")] = "",
+    runner: Annotated[
+        Runner, typer.Option(help="dask: a local cluster, or one that runs already (--address).")
+    ] = "here",
+    address: Annotated[str | None, typer.Option(help="Of a Dask scheduler, such as tcp://10.0.0.5:8786.")] = None,
+) -> None:
+    """Compare recipes: languages x recipes x seeds as one DAG, shared steps made once."""
+    from registry.languages import language as find_language
+    from registry.recipes import recipe as find_recipe
+
+    names = {"languages": languages.split(","), "recipes": recipes.split(",")}
+    for name in names["languages"]:
+        find_language(name)
+    for name in names["recipes"]:
+        find_recipe(name)
+    with _without_server():
+        from flows.sweep import dask
+        from flows.sweep import sweep as flow
+        from ndogo import show
+        from tasks.comparison import markdown
+
+        chosen = dask(flow, address) if runner == "dask" else flow
+        rows = chosen(**names, seeds=[int(s) for s in seeds.split(",")], profile=profile, teacher=teacher)
+        show.markdown(markdown(rows))
 
 
 def serve(
@@ -182,8 +209,9 @@ def clean(
     typer.echo(f"{len(gone)} folders")
 
 
-def _prefect_home() -> None:
-    """Prefect's own files lie beside the store, and it says little."""
+@contextlib.contextmanager
+def _without_server() -> Iterator[None]:
+    """Prefect's own files lie beside the store, and unless PREFECT_API_URL names a server a temporary one is used."""
     from registry.bundles import home
 
     folder = home() / "prefect"
@@ -191,4 +219,14 @@ def _prefect_home() -> None:
     os.environ.setdefault("PREFECT_HOME", str(folder))
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault(
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120"
+    )  # a busy laptop is slow, not broken
     logging.getLogger("ndogo").setLevel(logging.INFO)
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    alone = (
+        {} if os.environ.get("PREFECT_API_URL") else {PREFECT_API_URL: None, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    )
+    with temporary_settings(alone):
+        yield

@@ -79,8 +79,6 @@ def languages_table() -> None:
 
 def result(run_id: str) -> None:
     """What a run made, step by step, and where to look."""
-    from rich.markdown import Markdown
-
     from registry.bundles import Store
     from tasks.notes import RUNS
     from tasks.publication import table
@@ -88,7 +86,7 @@ def result(run_id: str) -> None:
     store = Store()
     record = store.read_record(RUNS, run_id) or {}
     summary = record["summary"]
-    console.print(Markdown(f"## {record['name']}\n\n{table(record)}"))
+    markdown(f"## {record['name']}\n\n{table(record)}")
     low, high = 100 * summary["retention_low"], 100 * summary["retention_high"]
     console.print(
         f"{summary['params']:,} parameters, {summary['compression_ratio']:.1f} times smaller; "
@@ -98,6 +96,13 @@ def result(run_id: str) -> None:
     console.print(
         "look    make serve, then the MLflow address that it prints; experiment compress/" + record["language"]
     )
+
+
+def markdown(text: str) -> None:
+    """A Markdown text, as a terminal shows it."""
+    from rich.markdown import Markdown
+
+    console.print(Markdown(text))
 
 
 def comparison(language: str, records: "Sequence[Mapping[str, Any]]") -> None:

@@ -78,13 +78,14 @@ def truncate(
     keep: Annotated[
         str, typer.Option(help="first, last, stride, stride-last, first-last, importance, or 0,2,4.")
     ] = "stride",
+    importance: Annotated[str, typer.Option(help="With keep importance: change or loss.")] = "change",
     corpus: Text = None,
 ) -> None:
     """Keep some of the layers."""
     from core.specs import Truncate
 
     chosen = tuple(int(n) for n in keep.split(",")) if keep[:1].isdigit() else keep
-    spec = _spec(Truncate, layers=_size(layers), keep=chosen)
+    spec = _spec(Truncate, layers=_size(layers), keep=chosen, importance=importance)
 
     def build(draft: Path, report: Any) -> Mapping[str, Any]:
         from compressors import depth
@@ -94,6 +95,11 @@ def truncate(
     _into(out, build)
 
 
+Scores = Annotated[
+    Path | None, typer.Option(help="An earlier result of the same model, corpus and importance: take its scores over.")
+]
+
+
 def prune_ffn(
     model: Model,
     out: Out,
@@ -101,6 +107,7 @@ def prune_ffn(
     importance: Annotated[str, typer.Option(help="magnitude, taylor, activation or self.")] = "activation",
     corpus: Text = None,
     sentences: Annotated[int, typer.Option(help="Lines of the corpus to measure on.")] = 1000,
+    scores: Scores = None,
 ) -> None:
     """Cut the FFN to one width in all layers."""
     from core.specs import PruneFfn
@@ -110,7 +117,7 @@ def prune_ffn(
     def build(draft: Path, report: Any) -> Mapping[str, Any]:
         from compressors import width
 
-        return width.prune_ffn(model, draft, spec, _lines(corpus), report)
+        return width.prune_ffn(model, draft, spec, _lines(corpus), report, scores)
 
     _into(out, build)
 
@@ -120,9 +127,10 @@ def prune_hidden(
     out: Out,
     size: SizeText,
     select: Annotated[str, typer.Option(help="first, magnitude, taylor, activation or pca.")] = "activation",
-    heads: Annotated[str, typer.Option(help="drop: whole heads go; shrink: every head loses dimensions.")] = "shrink",
+    heads: Annotated[str, typer.Option(help="drop whole heads, shrink every head, or recut as the paper.")] = "shrink",
     corpus: Text = None,
     sentences: Annotated[int, typer.Option(help="Lines of the corpus to measure on.")] = 1000,
+    scores: Scores = None,
 ) -> None:
     """Cut the hidden width."""
     from core.specs import PruneHidden
@@ -132,7 +140,7 @@ def prune_hidden(
     def build(draft: Path, report: Any) -> Mapping[str, Any]:
         from compressors import width
 
-        return width.prune_hidden(model, draft, spec, _lines(corpus), report)
+        return width.prune_hidden(model, draft, spec, _lines(corpus), report, scores)
 
     _into(out, build)
 

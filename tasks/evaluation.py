@@ -1,7 +1,7 @@
 """Judging a model: one task per model, whose record is found again as long as nothing that decides a score has changed."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect import task
@@ -17,7 +17,7 @@ from registry.bundles import Bundle, Store, canonical
 from registry.corpora import corpus
 from tasks import notes
 from tasks.progress import reporter
-from tasks.run import Run
+from tasks.run import Owner
 
 EVALUATIONS = "evaluations"
 LANGUAGE_MODEL = LanguageModelSettings(lines=100, words=2)
@@ -26,8 +26,9 @@ LANGUAGE_MODEL_NUMBERS = ("bits_per_byte", "word_accuracy")
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def judge(run: Run, name: str, bundle: Bundle) -> "str | State[str]":
-    """Find or make the evaluation of a model; the key of its record."""
+def judge(owners: Sequence[Owner], bundle: Bundle) -> "str | State[str]":
+    """Find or make the evaluation of a model that one run or several ask for; the key of its record."""
+    run, name = owners[0]
     found_benchmarks = benchmarks(run.language, run.profile)
     content = {
         "bundle": bundle.key,
@@ -49,7 +50,8 @@ def judge(run: Run, name: str, bundle: Bundle) -> "str | State[str]":
         return record
 
     record, found = store.record(EVALUATIONS, key, measure)
-    notes.note_evaluation(run, name, key, {"metrics": metrics_of(record), "problems": record["problems"]})
+    for owner, own_name in owners:
+        notes.note_evaluation(owner, own_name, key, {"metrics": metrics_of(record), "problems": record["problems"]})
     return Completed(name="Cached", message=f"found evaluation {key}", data=key) if found else key
 
 

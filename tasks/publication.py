@@ -23,16 +23,12 @@ from tasks.run import Run, planned
 
 @task(name="Publish", cache_policy=NO_CACHE, persist_result=False)
 def publish(run: Run, bundle: Bundle, judged: Mapping[str, str]) -> str:
-    """Summarise, report and register the small model; it becomes champion only through the gate. The run's id.
+    """Conclude a run and register its small model, which becomes champion only through the gate. The run's id.
 
     :raises NdogoError: the gate refused it; the message says which number fell, by how much, against which version.
     """
-    store = Store()
-    records = {name: store.read_record(EVALUATIONS, key) or {} for name, key in judged.items()}
-    summary = summarise(run, bundle, records)
-    record = notes.finish(run, "COMPLETED", summary)
-    record = notes.note_report(run, write_report(run, bundle, records, record))
-    create_markdown_artifact(table(record), key=run.name, description=f"{run.name}: size and quality, step by step")
+    records = read(judged)
+    record = conclude(run, bundle, records)
     refusals = register(run, bundle, records, record)
     if refusals:
         notes.close(run.id, "REFUSED")
@@ -42,6 +38,20 @@ def publish(run: Run, bundle: Bundle, judged: Mapping[str, str]) -> str:
             cure="The champion stays. `ndogo promote` overrules the gate.",
         )
     return run.id
+
+
+def read(judged: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The evaluations of a run by step, from their keys."""
+    store = Store()
+    return {name: store.read_record(EVALUATIONS, key) or {} for name, key in judged.items()}
+
+
+def conclude(run: Run, bundle: Bundle, records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Summarise a run and write its report; its record."""
+    record = notes.finish(run, "COMPLETED", summarise(run, bundle, records))
+    record = notes.note_report(run, write_report(run, bundle, records, record))
+    create_markdown_artifact(table(record), key=run.name, description=f"{run.name}: size and quality, step by step")
+    return record
 
 
 def summarise(run: Run, bundle: Bundle, records: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """What one run of a recipe is: resolved, planned and keyed before any work, then passed to every task."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from compressors.plan import Planned, plan
@@ -50,6 +51,14 @@ class Run(Frozen):
             return [ORIGINAL, *(s.id for s in order)]
         return [ORIGINAL, *(s.id for s in order if s.kind == "adapt" or s.id == self.recipe.last)]
 
+    def keys(self) -> dict[str, str]:
+        """The bundle's key of every step, the teacher's included."""
+        return {ORIGINAL: self.original} | {name: request.key for name, request in self.requests().items()}
+
+    def asks(self, name: str) -> str:
+        """Names the evaluation of a step's model: equal for runs that would judge the same model alike."""
+        return f"{self.language} {self.profile} {self.settings.model_dump_json()} {self.keys()[name]}"
+
     def requests(self) -> dict[str, Request]:
         """The store's request of every step. A key needs its parents' keys, not their files: all are known beforehand."""
         keys = {ORIGINAL: self.original}
@@ -70,6 +79,10 @@ class Run(Frozen):
             seed=self.seed if step.draws else None,
             tokens=self.token_cap if step.trains else None,
         )
+
+
+Owner = tuple[Run, str]
+"""A run that needs a step, and the step's id in it: in a sweep, several runs share one step."""
 
 
 def resolve(run_id: str, language: str, recipe: str, profile: Profile | None, seed: int, **given: Any) -> Run:
@@ -95,6 +108,24 @@ def resolve(run_id: str, language: str, recipe: str, profile: Profile | None, se
     )
     planned(run)
     return run
+
+
+def sharing_steps(runs: Sequence[Run]) -> dict[str, list[Owner]]:
+    """Every step that the runs need, by its key, in an order in which they can be made, with all who need it."""
+    owners: dict[str, list[Owner]] = {}
+    for run in runs:
+        for name, request in run.requests().items():
+            owners.setdefault(request.key, []).append((run, name))
+    return owners
+
+
+def sharing_evaluations(runs: Sequence[Run]) -> dict[str, list[Owner]]:
+    """Every evaluation that the runs ask for, with all who ask."""
+    owners: dict[str, list[Owner]] = {}
+    for run in runs:
+        for name in run.evaluated():
+            owners.setdefault(run.asks(name), []).append((run, name))
+    return owners
 
 
 def planned(run: Run) -> list[Planned]:

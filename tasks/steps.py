@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from registry.bundles import Bundle, Request, Store
 from registry.corpora import corpus
 from tasks import notes
 from tasks.progress import reporter
-from tasks.run import Run
+from tasks.run import Owner, Run
 
 TITLES = {
     "adapt": "Adapt the teacher",
@@ -31,16 +31,20 @@ TITLES = {
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def make(run: Run, name: str, parents: Mapping[str, Bundle]) -> "Bundle | State[Bundle]":
-    """Find or make the bundle of a step; a found one ends in the state Cached.
+def make(owners: Sequence[Owner], parents: Mapping[str, Bundle]) -> "Bundle | State[Bundle]":
+    """Find or make the bundle of a step that one run or several need; a found one ends in the state Cached.
 
     `parents` are the bundles it needs, by role: they are there when this starts.
     """
+    run, name = owners[0]
     step, request = run.recipe.step(name), run.requests()[name]
     report = reporter(run, name)
     started = time.monotonic()
     bundle, found = Store().find_or_make(request, lambda draft: build(run, step, request, draft, report))
-    notes.note_step(run, step, bundle, parents, found=found, seconds=time.monotonic() - started)
+    for owner, own_name in owners:
+        shared = found or owner is not run
+        seconds = time.monotonic() - started
+        notes.note_step(owner, owner.recipe.step(own_name), bundle, parents, found=shared, seconds=seconds)
     return Completed(name="Cached", message=f"found {bundle.key} in the store", data=bundle) if found else bundle
 
 

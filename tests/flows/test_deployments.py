@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_language_is_a_nightly_deployment_in_its_own_zone():
-    served = {d.name: d for d in deployments()}
+    served = {d.name: d for d in deployments() if d.flow_name == "compress"}
     assert set(served) == set(languages())
     for name, entry in languages().items():
         assert served[name].flow_name == "compress"
@@ -25,6 +25,7 @@ def test_prefect_yaml_cannot_drift_from_the_language_table():
     written = {d["name"]: d for d in yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]}
     served = {d.name: d for d in deployments()}
     assert set(written) == set(served)
+    assert written.pop("recipes")["entrypoint"] == served["recipes"].entrypoint == "flows/sweep.py:sweep"
     for name, entry in written.items():
         assert entry["entrypoint"] == served[name].entrypoint
         assert entry["parameters"] == served[name].parameters

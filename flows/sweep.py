@@ -1,0 +1,79 @@
+"""The sweep: languages x recipes x seeds as one DAG, in which every shared step stands once."""
+
+import contextlib
+import itertools
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import Flow, flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from core.errors import NdogoError
+from flows.compress import Language, Mode, RecipeName, Seed, chain, outcome
+from registry.corpora import Profile
+from tasks import comparison, notes, publication
+from tasks.run import Run, resolve
+
+
+@flow(
+    flow_run_name="sweep",
+    task_runner=ThreadPoolTaskRunner(max_workers=1),  # type: ignore[arg-type]  # as in compress; --runner dask spreads it
+    persist_result=False,
+)
+def sweep(
+    languages: list[Language],
+    recipes: list[RecipeName],
+    seeds: Sequence[Seed] = (0, 1, 2),
+    profile: Profile | None = None,
+    teacher: str = "",
+    mode: Mode = "probe",
+) -> list[dict[str, Any]]:
+    """Compare recipes: every language with every recipe and seed.
+
+    Args:
+        languages: The languages.
+        recipes: The recipes to compare.
+        seeds: One run each.
+        profile: Where teacher, text and benchmarks come from; default $NDOGO_PROFILE, else pocket.
+        teacher: A model directory; default: the profile's own.
+        mode: How models are judged.
+
+    """
+    runs: list[Run] = [
+        resolve(
+            f"{flow_run.id}-{language}-{recipe}-{seed}", language, recipe, profile, seed, teacher=teacher, mode=mode
+        )
+        for language, recipe, seed in itertools.product(languages, recipes, seeds)
+    ]
+    with contextlib.ExitStack() as stack:
+        for run in runs:
+            stack.enter_context(notes.opened(run))
+        made, judged = chain(runs)
+        records = []
+        for run in runs:
+            bundle, keys = outcome(run, made, judged)
+            records.append(publication.conclude(run, bundle, publication.read(keys)))
+    rows = comparison.rows(records)
+    create_markdown_artifact(comparison.markdown(rows), key="sweep", description="What is kept at which size")
+    return rows
+
+
+def dask(flow: Flow[..., Any], address: str | None) -> Flow[..., Any]:
+    """The same flow on Dask, each step in a process of its own: a local cluster, or the one at an address.
+
+    :raises NdogoError: the `dask` extra is not installed.
+    """
+    try:
+        from prefect_dask import DaskTaskRunner
+    except ImportError as error:
+        raise NdogoError(
+            "prefect-dask is not installed.", where="--runner dask", cure="pip install 'ndogo[dask]'"
+        ) from error
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    alone = {"n_workers": os.cpu_count(), "threads_per_worker": 1, "dashboard_address": None}
+    runner = DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=alone)
+    return flow.with_options(task_runner=runner)
