@@ -5,7 +5,7 @@ import itertools
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import Flow, flow
 from prefect.artifacts import create_markdown_artifact
@@ -17,6 +17,9 @@ from flows.compress import Language, Mode, RecipeName, Seed, chain, outcome
 from registry.corpora import Profile
 from tasks import comparison, notes, publication
 from tasks.run import Run, resolve
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @flow(
@@ -62,7 +65,7 @@ def sweep(
     return rows
 
 
-def dask(flow: Flow[..., Any], address: str | None) -> Flow[..., Any]:
+def dask(flow: Flow[P, R], address: str | None) -> Flow[P, R]:
     """The same flow on Dask, each step in a process of its own: a local cluster, or the one at an address.
 
     :raises NdogoError: the `dask` extra is not installed.
@@ -75,5 +78,5 @@ def dask(flow: Flow[..., Any], address: str | None) -> Flow[..., Any]:
         ) from error
     logging.getLogger("distributed").setLevel(logging.WARNING)
     alone = {"n_workers": os.cpu_count(), "threads_per_worker": 1, "dashboard_address": None}
-    runner = DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=alone)
+    runner: Any = DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=alone)
     return flow.with_options(task_runner=runner)

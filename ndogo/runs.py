@@ -75,8 +75,8 @@ def sweep(
         from tasks.comparison import markdown
 
         chosen = dask(flow, address) if runner == "dask" else flow
-        rows = chosen(**names, seeds=[int(s) for s in seeds.split(",")], profile=profile, teacher=teacher)
-        show.markdown(markdown(rows))
+        numbers = [int(seed) for seed in seeds.split(",")]
+        show.markdown(markdown(chosen(names["languages"], names["recipes"], numbers, profile, teacher)))
 
 
 def serve(

@@ -1,0 +1,84 @@
+"""Cleaning never takes a champion's lineage, and nothing at all when the registry cannot say who the champions are."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from core.errors import NdogoError
+from registry import model_registry
+from registry.bundles import Bundle, Request, Store
+from registry.cleaning import clean, lineage
+
+LONG_AGO = time.time() - 90 * 86_400
+
+
+def bundle(store: Store, source: Path, name: str, parent: str = "") -> Bundle:
+    def build(draft: Path) -> dict[str, float]:
+        for file in source.iterdir():
+            (draft / file.name).write_bytes(file.read_bytes())
+        return {}
+
+    parents = {"student": parent} if parent else {}
+    made, _ = store.find_or_make(Request("trim", {"name": name}, 1, parents=parents), build)
+    os.utime(store.path(made) / "step.json", (LONG_AGO, LONG_AGO))
+    return made
+
+
+def test_only_what_no_registered_model_descends_from_goes(pico_model):
+    store = Store()
+    source = pico_model("xlmr")
+    old = bundle(store, source, "teacher")
+    champion = bundle(store, source, "champion", old.key)
+    alone = bundle(store, source, "alone")
+    fresh = bundle(store, source, "fresh")
+    os.utime(store.path(fresh) / "step.json")
+    (store.folder / "drafts" / "deadbeef-1").mkdir(parents=True)
+    registry = model_registry.client()
+    run = registry.create_run(registry.create_experiment("e")).info.run_id
+    model_registry.register("ndogo-test", run, store.path(champion), {}, {"bundle": champion.key})
+
+    would = {f.name for f in clean(store, 30, pretend=True)}
+    assert would == {alone.key, "deadbeef-1"}
+    assert {f.name for f in clean(store, 30)} == would
+    assert {f.name for f in (store.folder / "bundles").iterdir()} == {old.key, champion.key, fresh.key}
+    assert lineage(store, {champion.key}) == {champion.key, old.key}
+
+
+def test_nothing_goes_when_the_registry_cannot_be_reached(pico_model, monkeypatch):
+    store = Store()
+    alone = bundle(store, pico_model("xlmr"), "alone")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(NdogoError, match="nothing was removed"):
+        clean(store, 0)
+    assert store.path(alone).is_dir()
+
+
+def test_a_served_model_fills_masks_and_the_same_bundle_is_one_version(pico_model):
+    import json
+
+    import mlflow
+
+    store = Store()
+    made = bundle(store, pico_model("xlmr"), "served")
+    registry = model_registry.client()
+    run = registry.create_run(registry.create_experiment("e")).info.run_id
+    tags = {"bundle": made.key}
+    version = model_registry.register("ndogo-served", run, store.path(made), {"retention": 0.9}, tags)
+    again = model_registry.register("ndogo-served", run, store.path(made), {"retention": 0.9}, tags)
+    assert (version.version, len(model_registry.versions("ndogo-served"))) == (again.version, 1)
+    model_registry.promote("ndogo-served", version.version, {"gate": "passed"})
+    champion = model_registry.by_alias("ndogo-served", model_registry.CHAMPION)
+    assert champion is not None and champion.tags["gate"] == "passed"
+    served = mlflow.pyfunc.load_model("models:/ndogo-served@champion")
+    (answer,) = served.predict(["Mtoto anasoma <mask>."])
+    best = json.loads(answer)[0]
+    assert 0 < best["score"] <= 1 and best["token_str"]
+    files = {
+        f.name
+        for f in Path(mlflow.artifacts.download_artifacts("models:/ndogo-served@champion")).rglob("*")
+        if f.is_file()
+    }
+    assert not {f for f in files if f.endswith((".pkl", ".bin", ".pt"))}

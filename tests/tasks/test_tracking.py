@@ -1,0 +1,110 @@
+"""Notes survive MLflow's absence: the record holds everything, and delivery is the same act however often it is done."""
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from core.recipes import parse_recipe
+from evaluation import EvaluationSettings
+from registry.bundles import Store
+from registry.model_registry import tracking_uri
+from tasks import notes
+from tasks.run import Run
+
+RECIPE = "name: r\nabout: x\nsteps:\n  - truncate: {layers: 1}\n  - adapt: {steps: 1}"
+
+
+@pytest.fixture
+def run(pico_model) -> Run:
+    original = Store().adopt(pico_model("xlmr"))
+    return Run(
+        id="run-1",
+        language="tiny",
+        profile="local",
+        recipe=parse_recipe(RECIPE),
+        seed=0,
+        original=original.key,
+        corpus="c",
+        settings=EvaluationSettings(),
+        token_cap=None,
+    )
+
+
+def made(run: Run, name: str = "truncate") -> None:
+    """Make and note a step, as its task does."""
+    store = Store()
+    request = run.requests()[name]
+
+    def build(draft: Path) -> dict[str, float]:
+        for file in store.path(run.original).iterdir():
+            if file.name != "step.json":
+                (draft / file.name).write_bytes(file.read_bytes())
+        return {}
+
+    bundle, found = store.find_or_make(request, build)
+    notes.note_step(run, run.recipe.step(name), bundle, {}, found=found, seconds=1.0)
+
+
+def there() -> dict[str, object]:
+    """Every run in MLflow by its step's id, the parent as `parent`."""
+    client = MlflowClient(tracking_uri=tracking_uri())
+    experiment = client.get_experiment_by_name("compress/tiny")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    named = {r.data.tags.get("step", "parent"): r for r in runs}
+    assert len(named) == len(runs), "a run stands twice"
+    return named
+
+
+def test_what_happens_while_mlflow_is_away_is_delivered_later(run, monkeypatch, caplog):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with notes.opened(run):
+        made(run)
+        notes.note_curve(run, "adapt", 5, {"loss": 2.0})
+        made(run, "adapt")
+    notes.finish(run, "COMPLETED", {"retention": 0.5})
+    assert "does not answer" in caplog.text
+    assert notes.sync() == (0, 1)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert notes.sync() == (1, 0)
+    assert notes.sync() == (0, 0)
+    runs = there()
+    assert set(runs) == {"parent", "original", "truncate", "adapt"}
+    assert runs["parent"].data.metrics["retention"] == 0.5
+    assert runs["parent"].info.status == "FINISHED"
+    assert runs["adapt"].data.metrics["train/loss"] == 2.0
+    assert runs["truncate"].data.params["layers"] == "1"
+
+
+def test_delivery_again_changes_nothing(run):
+    with notes.opened(run):
+        made(run)
+        before = there()
+        made(run)
+        record = Store().read_record("runs", run.id)
+        assert record is not None
+        record.pop("delivered")
+        Store().write_record("runs", run.id, record)
+        notes.sync()
+    assert {name: r.info.run_id for name, r in there().items()} == {name: r.info.run_id for name, r in before.items()}
+
+
+def test_a_lost_record_finds_its_runs_again_by_their_tags(run):
+    with notes.opened(run):
+        made(run)
+    before = {name: r.info.run_id for name, r in there().items()}
+    (Store().folder / "runs" / f"{run.id}.json").unlink()
+    with notes.opened(run):
+        made(run)
+    assert {name: r.info.run_id for name, r in there().items()} == before
+
+
+def test_a_run_left_open_by_a_kill_is_closed_by_the_next_start(run):
+    with notes.opened(run):
+        assert notes.lives(run.id)
+        assert not notes.was_killed(run.id)
+    assert notes.was_killed(run.id)
+    with notes.opened(run.model_copy(update={"id": "run-2"})):
+        first = Store().read_record("runs", run.id)
+    assert first is not None and first["state"] == "KILLED"
