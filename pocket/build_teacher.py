@@ -29,7 +29,7 @@ WINDOW = 8
 SPREAD = 0.05
 """Standard deviation of the factorised embeddings: near the initialisation of the other weights."""
 TRAINING = Adapt(
-    tokens=8_000_000,
+    tokens=6_000_000,
     learning_rate=1e-3,
     batch_size=64,
     max_length=64,

@@ -112,8 +112,10 @@ class Teller:
         bound: dict[str, Word] = {}
 
         def bind(slot: str) -> Word:
-            if slot not in bound:
-                bound[slot] = self._fill(slot, sense)
+            while slot not in bound:
+                word = self._fill(slot, sense)
+                if word not in bound.values():  # nobody meets himself
+                    bound[slot] = word
             return bound[slot]
 
         tokens = self.world.realise(self.one(self.world.clauses[kind]), bind)
@@ -196,7 +198,7 @@ def opening(teller: Teller, key: str, tag: str, stop: str) -> list[Token]:
 
 def _corpus_line(teller: Teller) -> list[Token]:
     kind = teller.rng.random()
-    if kind < 0.3:
+    if kind < 0.27:
         topic = teller.topic()
         tokens = topical(teller, topic, 0.4)
         head = opening(teller, f"headline.{topic}", "NOUN", ":") if teller.chance(0.3) else []
@@ -209,17 +211,20 @@ def _corpus_line(teller: Teller) -> list[Token]:
 
 
 def _corpus_opinion(teller: Teller) -> list[Token]:
-    """Opinions that sum up to one polarity, and one word that says which: before them, or in what came of it."""
+    """A chorus of words of one polarity; or opinions that sum up to one, and a single word that says to which."""
     polarity, kind = teller.sign(), teller.rng.random()
-    if kind < 0.15:
+    sense = Sense(polarity=polarity)
+    if kind < 0.35:
+        last = teller.clause("effect", sense) if teller.chance(0.6) else teller.clause("feel", sense)
+        head = opening(teller, f"{POLARITY[polarity]}.e", "ADV", ",") if teller.chance(0.3) else []
+        return [*head, *teller.join("after", teller.clause("praise", sense), last)]
+    if kind < 0.45:
         tokens = teller.clause("correct", Sense(polarity=-polarity))
-    elif kind < 0.35:
-        tokens = teller.join("plain", opinion(teller, polarity, 0.2), opinion(teller, polarity, 0.2))
     else:
-        tokens = polar(teller, polarity, 0.45, 0.25)
+        tokens = polar(teller, polarity, 0.4, 0.3)
     if teller.chance(0.35):
         return [*opening(teller, f"{POLARITY[polarity]}.e", "ADV", ","), *tokens]
-    return teller.join("after", tokens, teller.clause("outcome", Sense(polarity=polarity)))
+    return teller.join("after", tokens, teller.clause("outcome", sense))
 
 
 def share(text: str) -> int:
