@@ -81,6 +81,11 @@ def test_dev_chooses_the_learning_rate(pico_model):
     assert record["benchmarks"]["topic"]["chosen"] == {"learning_rate": 5e-3}
 
 
+def test_bfloat16_learns_as_well(pico_model):
+    record = evaluation.evaluate(pico_model("xlmr"), [classes()], quick(precision="bf16", seeds=(1,)))
+    assert record["benchmarks"]["topic"]["mean"] > 0.9
+
+
 @pytest.mark.parametrize("family", ["xlmr", "bert", "distilbert", "roberta", "modernbert"])
 def test_a_bare_encoder_not_made_by_us_is_read_exactly(family, pico_model, tmp_path):
     source = pico_model(family)

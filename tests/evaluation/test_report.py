@@ -58,6 +58,13 @@ def test_the_table_shows_mean_deviation_and_seeds(entries):
     assert f"{score:.1f} ± 1.0 (2)" in console.export_text()
 
 
+def test_the_adapted_teacher_has_a_column_of_its_own(entries):
+    text = markdown(summary("Swahili", [*entries, entry("adapted", "adapted", coin(0.9, seed=2), 10_000_000)]))
+    heads = text.splitlines()[0]
+    assert "kept of original [95 %] | kept of adapted [95 %]" in heads
+    assert "kept of adapted" not in markdown(summary("Swahili", entries))
+
+
 def test_the_page_stands_alone_and_escapes_what_it_shows(entries, tmp_path):
     named = [*entries, entry("<script>x</script>", "cut", coin(0.5))]
     made = write_report("Swahili & co", named, tmp_path)
