@@ -70,13 +70,13 @@ def chain(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Any]]:
     for key, owners in sharing_evaluations(runs).items():
         run, name = owners[0]
         titled = evaluation.judge.with_options(name="Evaluate", task_run_name=f"evaluate {name}")
-        judged[key] = titled.submit(owners, made[run.keys()[name]])
+        judged[key] = titled.submit(owners, made[run.bundle_keys()[name]])
     return made, judged
 
 
 def outcome(run: Run, made: dict[str, Any], judged: dict[str, Any]) -> tuple[Bundle, dict[str, str]]:
     """A run's small model and its evaluations; the first failure is raised as it was."""
-    keys = run.keys()
+    keys = run.bundle_keys()
     bundles = {name: result(made[key]) for name, key in keys.items()}
     return bundles[run.recipe.last], {name: result(judged[run.asks(name)]) for name in run.evaluated()}
 

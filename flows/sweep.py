@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from core.errors import NdogoError
-from flows.compress import Language, Mode, RecipeName, Seed, chain, outcome
+from flows.compress import Language, Mode, RecipeName, Seed, chain, outcome, run_name
 from registry.corpora import Profile
 from tasks import comparison, notes, publication
 from tasks.run import Run, resolve

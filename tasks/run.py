@@ -51,13 +51,13 @@ class Run(Frozen):
             return [ORIGINAL, *(s.id for s in order)]
         return [ORIGINAL, *(s.id for s in order if s.kind == "adapt" or s.id == self.recipe.last)]
 
-    def keys(self) -> dict[str, str]:
+    def bundle_keys(self) -> dict[str, str]:
         """The bundle's key of every step, the teacher's included."""
         return {ORIGINAL: self.original} | {name: request.key for name, request in self.requests().items()}
 
     def asks(self, name: str) -> str:
         """Names the evaluation of a step's model: equal for runs that would judge the same model alike."""
-        return f"{self.language} {self.profile} {self.settings.model_dump_json()} {self.keys()[name]}"
+        return f"{self.language} {self.profile} {self.settings.model_dump_json()} {self.bundle_keys()[name]}"
 
     def requests(self) -> dict[str, Request]:
         """The store's request of every step. A key needs its parents' keys, not their files: all are known beforehand."""
