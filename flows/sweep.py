@@ -48,7 +48,13 @@ def sweep(
     """
     runs: list[Run] = [
         resolve(
-            f"{flow_run.id}-{language}-{recipe}-{seed}", language, recipe, profile, seed, teacher=teacher, mode=mode
+            f"{flow_run.id}-{run_name(language, recipe, seed)}",
+            language,
+            recipe,
+            profile,
+            seed,
+            teacher=teacher,
+            mode=mode,
         )
         for language, recipe, seed in itertools.product(languages, recipes, seeds)
     ]

@@ -120,6 +120,7 @@ class Store:
                 draft.mkdir(parents=True)
                 numbers = dict(build(draft))
                 numbers |= check_model(draft) | {"seconds": round(time.monotonic() - started, 3)}
+                numbers |= self._ratios(request, numbers["params"])
                 self._publish(draft, request, numbers)
             shutil.rmtree(self.work(request.key), ignore_errors=True)
         return Bundle(request.step, request.key), False
@@ -194,6 +195,14 @@ class Store:
         """Drafts of this key were left by a crash: whoever makes one holds the lock."""
         for draft in (self.folder / "drafts").glob(f"{key}-*"):
             shutil.rmtree(draft)
+
+    def _ratios(self, request: Request, params: int) -> dict[str, float]:
+        """The parent's parameters over the new model's, and those of the teacher at the root of the lineage."""
+        chain = [request.parents.get("student", "")]
+        while chain[-1] and self.path(chain[-1]).is_dir():
+            chain.append(self.details(chain[-1])["parents"].get("student", ""))
+        known = [self.details(key)["numbers"]["params"] for key in chain if key and self.path(key).is_dir()]
+        return {"ratio_to_parent": known[0] / params, "ratio_to_teacher": known[-1] / params} if known else {}
 
     def _publish(self, draft: Path, request: Request, numbers: Mapping[str, Any]) -> None:
         files = sorted(f for f in draft.rglob("*") if f.is_file())
