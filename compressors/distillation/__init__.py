@@ -1,7 +1,13 @@
 """Distillation and language adaptation: fast, resumable to the bit, on any model directory."""
 
+import json
 import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 from compressors.distillation.batches import Schedule
 from compressors.distillation.corpus import Tokenized, tokenize, tokenizer_digest
@@ -12,9 +18,12 @@ from compressors.distillation.request import Request
 from compressors.distillation.run import TrainingRun
 from core.errors import NdogoError
 from core.models import load_tokenizer
+from core.progress import silent
 from core.specs import Adapt, Distil
 
-__all__ = ["TrainingRun", "distil", "planned_steps"]
+__all__ = ["TrainingRun", "distil", "planned_steps", "steps_in_minutes"]
+
+TRIAL_STEPS, TRIAL_SECONDS = 20, 20.0
 
 
 def distil(student: Path, teacher: Path | None, out: Path, spec: Distil | Adapt, run: TrainingRun) -> dict[str, float]:
@@ -31,12 +40,44 @@ def distil(student: Path, teacher: Path | None, out: Path, spec: Distil | Adapt,
     return train_here(request, run) if count == 1 else train_in_processes(request, count, run.report)
 
 
-def train_here(request: Request, run: TrainingRun) -> dict[str, float]:
-    """Train in this process."""
-    import torch
+def steps_in_minutes(
+    minutes: float, student: Path, teacher: Path | None, spec: Distil | Adapt, run: TrainingRun
+) -> int:
+    """How many steps of this training fit into so many minutes on this machine, tokenisation apart.
 
+    Measured once, on throw-away weights, and remembered in `run.work`: a training that is started again has the same length.
+    The caller puts the number into the specification, prints it, and from then on only steps count.
+
+    :raises NdogoError: as `distil`.
+    """
+    remembered = run.work / f"steps-in-{minutes:g}-minutes.json"
+    if remembered.is_file():
+        return int(json.loads(remembered.read_text()))
+    request = prepare(student, teacher, run.work, spec, run)
+    with _own_randomness() as device:
+        training = Training(request, World(0, 1, device), silent)
+        training.learn()  # the first step pays for memory and kernels
+        started, done = time.monotonic(), 0
+        while done < TRIAL_STEPS and time.monotonic() - started < TRIAL_SECONDS:
+            training.learn()
+            done += 1
+        each = (time.monotonic() - started) / done / processes(run.devices)
+    steps = max(1, int(minutes * 60 / each))
+    remembered.write_text(json.dumps(steps))
+    return steps
+
+
+@contextmanager
+def _own_randomness() -> Iterator[torch.device]:
+    """The device of a training in this process, whose caller's random state stays as it was."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield device
+
+
+def train_here(request: Request, run: TrainingRun) -> dict[str, float]:
+    """Train in this process."""
+    with _own_randomness() as device:
         return Training(request, World(0, 1, device), run.report).train()
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 
 ELEMENTS = 2**26
-"""Logits in memory at once: 256 MiB in fp32. More chunks cost time: each makes a gradient of the whole V x H matrix."""
+"""Logits in memory at once: 128 MiB in bf16. More chunks cost time: each makes a gradient of the whole V x H matrix."""
+IN_CACHE = 2**21
+"""Logits that go through softmax and losses at once on a CPU: 8 MiB in fp32, so that a dozen passes stay in its cache."""
 
 
 class Logits:
@@ -55,14 +57,37 @@ def vocabulary_loss(
     size = max(1, ELEMENTS // student.columns)
     for at in range(0, len(leaf), size):
         chunk = slice(at, at + size)
-        ours, theirs = Logits(student.logits(leaf[chunk])), Logits(leaf.new_empty(0))
+        ours_NV, theirs_NV = student.logits(leaf[chunk]), leaf.new_empty(len(leaf[chunk]), 0)
         if teacher is not None:
             with torch.no_grad():
-                theirs = Logits(teacher.logits(teacher.rows_NH[chunk]))
-        values = {name: loss(ours, theirs, labels_N[chunk]) for name, (_, loss) in losses.items()}
+                theirs_NV = teacher.logits(teacher.rows_NH[chunk])
+        with torch.autocast(leaf.device.type, enabled=False):
+            gradient_NV = _judge(losses, ours_NV.detach(), theirs_NV, labels_N[chunk], sums)
+            if learning:
+                ours_NV.backward(gradient_NV)
+    return sums, leaf.grad
+
+
+def _judge(
+    losses: Mapping[str, tuple[float, OnLogits]],
+    ours_NV: torch.Tensor,
+    theirs_NV: torch.Tensor,
+    labels_N: torch.Tensor,
+    sums: dict[str, torch.Tensor],
+) -> torch.Tensor:
+    """Add each loss to its sum, a few rows at a time; return the weighted total's gradient with regard to the logits."""
+    learning = torch.is_grad_enabled()
+    gradient_NV = torch.empty_like(ours_NV) if learning else ours_NV
+    size = max(1, (IN_CACHE if ours_NV.device.type == "cpu" else ELEMENTS) // ours_NV.shape[1])
+    for at in range(0, len(ours_NV), size):
+        some = slice(at, at + size)
+        ours, theirs = Logits(ours_NV[some]), Logits(theirs_NV[some])
+        ours.values_NV.requires_grad_(learning)
+        values = {name: loss(ours, theirs, labels_N[some]) for name, (_, loss) in losses.items()}
         if learning:
-            with torch.autocast(leaf.device.type, enabled=False):
-                torch.stack([losses[name][0] * value for name, value in values.items()]).sum().backward()
+            total = torch.stack([losses[name][0] * value for name, value in values.items()]).sum()
+            (gradient,) = torch.autograd.grad(total, ours.values_NV)
+            gradient_NV[some] = gradient
         for name, value in values.items():
             sums[name] += value.detach()
-    return sums, leaf.grad
+    return gradient_NV

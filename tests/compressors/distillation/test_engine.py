@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import XLMRobertaModel
 
-from compressors.distillation import TrainingRun, checkpoints, distil, engine, launch, prepare
+from compressors.distillation import TrainingRun, checkpoints, distil, engine, launch, prepare, steps_in_minutes
 from compressors.distillation.devices import World
 from compressors.distillation.engine import Training, rate_at
 from core.architectures import with_shape
@@ -235,6 +235,15 @@ def test_patience_stops_and_gives_the_best_weights(pico_model, tmp_path, run):
     assert found["held_out_loss"] <= found["first_held_out_loss"]
     with pytest.raises(NdogoError, match="patience needs held-out text"):
         distil(pico_model("xlmr"), None, tmp_path, spec, replace(run, held_out=None, work=tmp_path / "other"))
+
+
+def test_minutes_become_steps_once(pico_model, tmp_path, run, monkeypatch):
+    spec = Adapt(**settings(5))
+    steps = steps_in_minutes(0.1, pico_model("xlmr"), None, spec, run)
+    assert steps > 5
+    monkeypatch.setattr("compressors.distillation.Training", lambda *_: pytest.fail("measured twice"))
+    assert steps_in_minutes(0.1, pico_model("xlmr"), None, spec, run) == steps
+    assert not list(run.work.glob("*.safetensors"))
 
 
 def test_too_many_positions_are_refused(pico_model, tmp_path, run):
