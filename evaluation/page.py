@@ -7,18 +7,18 @@ from typing import Any
 
 from evaluation.report import kept_text, problems_of, rows, score_text
 
-SAME = "no difference"
 STYLE = """
 :root { color-scheme: light dark; --ink: #1e293b; --soft: #64748b; --line: #e2e8f0; --paper: #ffffff; --hint: #f8fafc;
   --good: #0f766e; --bad: #b91c1c; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e2e8f0; --soft: #94a3b8; --line: #334155; --paper: #0f172a;
   --hint: #1e293b; --good: #2dd4bf; --bad: #f87171; } }
-body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 68rem;
+body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 76rem;
   margin: 2.5rem auto; padding: 0 1.2rem; }
 h1 { font-size: 1.7rem; margin: 0 0 .4rem; } h2 { font-size: 1.15rem; margin: 2.4rem 0 .6rem; }
 .lead { font-size: 1.1rem; margin: .3rem 0; } .bad { color: var(--bad); font-weight: 600; } .soft { color: var(--soft); }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
-th, td { padding: .38rem .65rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%;
+  font-size: .9rem; }
+th, td { padding: .38rem .5rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { font-size: .82rem; color: var(--soft); font-weight: 600; } th:first-child, td:first-child { text-align: left; }
 td.text { text-align: left; white-space: normal; } tr.student td { background: var(--hint); font-weight: 600; }
 .better { color: var(--good); } .worse { color: var(--bad); }
@@ -70,8 +70,15 @@ def _table(heads: Sequence[str], body: Sequence[Sequence[str]], classes: Sequenc
 
 def _main_table(made: Mapping[str, Any]) -> str:
     heads, body = rows(made)
-    lines = [[escape(cell).replace(SAME, f"<br><small>{SAME}</small>") for cell in cells] for cells in body]
+    lines = [[escape(cell).replace(" ± ", "&nbsp;± ") for cell in cells] for cells in body]
+    lines = [[_two_lines(cell) for cell in cells] for cells in lines]
     return _table([escape(head) for head in heads], lines, [entry["role"] for entry in made["entries"]])
+
+
+def _two_lines(cell: str) -> str:
+    """An interval, and what it means, under its number."""
+    number, bracket, interval = cell.partition(" [")
+    return f"{number}<br><small>[{interval}</small>" if bracket and "%" in number else cell
 
 
 def _comparisons(made: Mapping[str, Any]) -> list[str]:
@@ -85,7 +92,7 @@ def _comparisons(made: Mapping[str, Any]) -> list[str]:
         for found in entry["against"].values():
             each = [found["benchmarks"].get(name) for name in names]
             cells = [_difference(one) if one else "-" for one in [*each, found["mean"]]]
-            body.append([escape(found["name"]), *cells, escape(kept_text(found["mean"]))])
+            body.append([escape(found["name"]), *cells, _two_lines(escape(kept_text(found["mean"])))])
         parts += [
             f"<h2>{escape(entry['name'])} against the others</h2>",
             _table(["compared with", *(escape(name) for name in names), "mean", "kept [95 %]"], body),

@@ -64,10 +64,9 @@ def _drawn(
     rows = len(data["train"].ids)
     train = generator.permutation(rows)[: max(1, round(SHARE * rows))]
     units = [1 if benchmark.kind == "classes" else len(data["train"].firsts[i]) for i in train]
-    test = len(data["test"].ids)
-    return train[: max(1, int(np.searchsorted(np.cumsum(units), TRAIN_UNITS, "right")))], generator.integers(
-        test, size=test
-    )
+    most = max(1, int(np.searchsorted(np.cumsum(units), TRAIN_UNITS, "right")))
+    test = generator.permutation(len(data["test"].ids))
+    return train[:most], np.sort(test[: max(1, round(SHARE * len(test)))])
 
 
 def _all_states(

@@ -136,20 +136,18 @@ def _beaten(entry: Mapping[str, Any], baseline: str, found: Mapping[str, Any]) -
 def rows(made: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The table as text: column heads and one row per entry; scores in points, as mean ± standard deviation (seeds)."""
     teachers = [role for role in TEACHERS if any(role in entry["against"] for entry in made["entries"])]
-    heads = ["model", "role", "parameters", "MB fp32"]
-    heads += [f"{name} {b['metric']}" for name, b in made["benchmarks"].items()] + ["mean"]
-    heads += [f"kept of {role} [95 %]" for role in teachers] + ["bits/byte"]
+    heads = ["model", "role", "parameters", "MB fp32", "mean", *(f"kept of {role} [95 %]" for role in teachers)]
+    heads += [f"{name} {b['metric']}" for name, b in made["benchmarks"].items()] + ["bits/byte"]
     return heads, [_row(entry, list(made["benchmarks"]), teachers) for entry in made["entries"]]
 
 
 def _row(entry: Mapping[str, Any], names: Sequence[str], teachers: Sequence[Role]) -> list[str]:
     cells = [entry["name"], entry["role"], f"{entry['parameters'] / 1e6:.2f} M", f"{entry['parameters'] * 4 / 1e6:.1f}"]
-    for name in names:
-        score = entry["scores"].get(name)
-        cells.append(score_text(score) if score else "-")
     cells.append(f"{100 * entry['mean']:.1f}" if len(entry["scores"]) == len(names) else "-")
     compared = [entry["against"].get(role) for role in teachers]
     cells += [kept_text(found["mean"]) if found else "-" for found in compared]
+    scores = [entry["scores"].get(name) for name in names]
+    cells += [score_text(score) if score else "-" for score in scores]
     quality = entry["language_model"]
     cells.append(f"{quality['bits_per_byte']:.3f}" if quality else "-")
     return cells

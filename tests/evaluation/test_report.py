@@ -50,7 +50,7 @@ def test_a_recipe_that_does_not_beat_a_baseline_is_told_so_first(entries):
 def test_the_table_shows_mean_deviation_and_seeds(entries):
     text = markdown(summary("Swahili", entries))
     score = 100 * entries[0].record["benchmarks"]["pos"]["mean"]
-    assert f"| teacher | original | 10.00 M | 40.0 | {score:.1f} ± 1.0 (2) |" in text
+    assert f"| teacher | original | 10.00 M | 40.0 | {score:.1f} | - | {score:.1f} ± 1.0 (2) | - |" in text
     assert "no difference" in text, "trimming alone lost nothing here"
     assert "- ner was not judged (trim): file, line 3 where: x" in text
     console = Console(width=250, record=True)
