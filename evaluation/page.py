@@ -19,7 +19,8 @@ h1 { font-size: 1.7rem; margin: 0 0 .4rem; } h2 { font-size: 1.15rem; margin: 2.
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%;
   font-size: .9rem; }
 th, td { padding: .38rem .5rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { font-size: .82rem; color: var(--soft); font-weight: 600; } th:first-child, td:first-child { text-align: left; }
+th { font-size: .82rem; color: var(--soft); font-weight: 600; white-space: normal; }
+th:first-child, td:first-child { text-align: left; }
 td.text { text-align: left; white-space: normal; } tr.student td { background: var(--hint); font-weight: 600; }
 .better { color: var(--good); } .worse { color: var(--bad); }
 figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; border-radius: 6px; background: #fff; }

@@ -85,3 +85,12 @@ def test_progress_comes_during_the_work(pico_model):
 def test_impossible_settings_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         EvaluationSettings(**bad)
+
+
+@pytest.mark.real
+def test_the_real_teacher_is_judged_on_real_swahili(shared):
+    benchmarks = [evaluation.read_local(shared / "data", name, "swa") for name in ("topic", "pos")]
+    record = evaluation.evaluate(shared / "teacher", benchmarks, SETTINGS)
+    assert not record["problems"]
+    assert 0.4 < record["benchmarks"]["topic"]["mean"] < 0.7
+    assert 0.75 < record["benchmarks"]["pos"]["mean"] < 0.9

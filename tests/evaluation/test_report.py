@@ -78,6 +78,32 @@ def test_the_page_stands_alone_and_escapes_what_it_shows(entries, tmp_path):
     assert (tmp_path / "report.md").read_text() == markdown(made)
 
 
+def test_cost_and_language_model_are_shown_where_they_were_measured(entries, tmp_path):
+    cost = {
+        "parameters": {"embeddings": 600_000, "layers": 300_000, "head": 100_000, "total": 1_000_000},
+        "bytes": {"fp32": 4_000_000, "fp16": 2_000_000, "int8": 1_100_000, "disk": 5_500_000},
+        "memory": {"idle": 300_000_000, "peak": 345_000_000},
+        "speed": {"1x32": {"p50_ms": 12.3, "p95_ms": 15.6, "rows_per_second": 81.0, "runs": 30}},
+    }
+    language_model = {
+        "bits_per_byte": 1.2345,
+        "dropped_columns_bits_per_byte": 0.0678,
+        "word_accuracy": 0.25,
+        "words": 77,
+        "pieces_per_word": 1.5,
+        "words_with_unknown_pieces": 0.0,
+    }
+    teacher, student, *_ = entries
+    measured = Entry(student.name, student.role, student.record, cost, language_model)
+    made = write_report("Swahili", [teacher, measured], tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    for shown in ("12.3 / 15.6, 81", "1.235", "0.068", "25.0 %", "77 whole words", "0.60 M", "345", "45", "5.5"):
+        assert shown in page, shown
+    assert "| 1.235 |" in markdown(made)
+    without = write_report("Swahili", [teacher], tmp_path)
+    assert "What it costs" not in (tmp_path / "report.html").read_text() and not without["sentences"]
+
+
 def test_a_report_needs_entries_with_names_of_their_own(entries):
     with pytest.raises(NdogoError, match="each name once"):
         summary("x", [entries[0], entries[0]])
