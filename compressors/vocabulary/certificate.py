@@ -25,7 +25,7 @@ from core.errors import NdogoError
 from core.models import copy_tokenizer, load_model, load_tokenizer
 
 LOGIT_LINES = 64
-LOGIT_PIECES = 12
+LOGIT_PIECES = 8
 """Lines whose logits are compared, and pieces of each (specials included): enough to touch every matrix."""
 LOGIT_NUMBERS = 2**25
 """Largest number of logits made at once: 128 MiB."""

@@ -78,8 +78,7 @@ class _Tally:
         if self._whole_lines:
             self._count(encode(self._backend, lines))
             return
-        for line in lines:
-            self._stretches.update(line.split(" "))
+        self._stretches.update(" ".join(lines).split(" "))
         if len(self._stretches) > STRETCHES or sum(map(len, self._stretches)) > STRETCH_CHARACTERS:
             self._count_stretches()
 
