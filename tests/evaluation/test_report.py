@@ -86,7 +86,7 @@ def test_cost_and_language_model_are_shown_where_they_were_measured(entries, tmp
         "speed": {"1x32": {"p50_ms": 12.3, "p95_ms": 15.6, "rows_per_second": 81.0, "runs": 30}},
     }
     language_model = {
-        "bits_per_byte": 1.2345,
+        "bits_per_byte": 1.2346,
         "dropped_columns_bits_per_byte": 0.0678,
         "word_accuracy": 0.25,
         "words": 77,
