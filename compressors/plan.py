@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from transformers import PreTrainedConfig
 
 from compressors.memory import peak_training_bytes
-from core.architectures import Shape, architecture_of, shape_of, with_shape
+from core.architectures import Shape, architecture_of, positions, shape_of, with_shape
 from core.errors import NdogoError
 from core.models import empty_model, encoder_parameters, parameters
 from core.recipes import ORIGINAL, Recipe
@@ -41,8 +41,10 @@ class Planned:
         return self.params * bits // 8
 
 
-def plan(recipe: Recipe, teacher: PreTrainedConfig, specials: int, where: str = "") -> list[Planned]:
-    """The rows `original` and one per step, in running order.
+def plan(
+    recipe: Recipe, teacher: PreTrainedConfig, specials: int, where: str = "", *, scaled: bool = False
+) -> list[Planned]:
+    """The rows `original` and one per step, in running order. `scaled`: lengths are cut to what the teacher reads.
 
     :raises NdogoError: a step that this teacher cannot take, before any work.
     """
@@ -54,6 +56,12 @@ def plan(recipe: Recipe, teacher: PreTrainedConfig, specials: int, where: str = 
         vocabulary = step.id if isinstance(step, Trim) else student.vocabulary
         row = _row(step.id, step.kind, config, vocabulary, rows[ORIGINAL].params)
         if isinstance(step, Training):
+            if step.max_length > positions(config) and not scaled:
+                raise NdogoError(
+                    f"The model reads at most {positions(config)} positions, and max_length is {step.max_length}.",
+                    where=f"{at}.max_length",
+                    cure=f"Use {positions(config)} or less.",
+                )
             guide = rows[step.teacher] if isinstance(step, Distil) else None
             if guide is not None and isinstance(step, Distil):
                 _check_vocabularies(step, student, guide, at)

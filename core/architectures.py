@@ -53,6 +53,8 @@ class Architecture:
     """The parameter that biases the vocabulary, below the whole model."""
     fused_qkv: bool = False
     gated: bool = False
+    positions_after_padding: bool = False
+    """Positions are counted from the padding id + 1, which makes that many rows of the table unused."""
     rotary: bool = False
     """Rotary positions: the head dimension sets their frequencies and must not change."""
     first_layer_fixed: bool = False
@@ -96,6 +98,7 @@ _ROBERTA = Architecture(
     decoder="lm_head.decoder",
     lm_calls=("lm_head",),
     decoder_bias="lm_head.bias",
+    positions_after_padding=True,
 )
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -186,6 +189,12 @@ def shape_of(config: PreTrainedConfig) -> Shape:
     """The sizes that a configuration states."""
     names = architecture_of(config).names
     return Shape(vocab=config.vocab_size, **{part: getattr(config, name) for part, name in names.items()})
+
+
+def positions(config: PreTrainedConfig) -> int:
+    """The longest input, in pieces."""
+    skipped = (config.pad_token_id or 0) + 1 if architecture_of(config).positions_after_padding else 0
+    return config.max_position_embeddings - skipped
 
 
 def with_shape(config: PreTrainedConfig, **sizes: Any) -> PreTrainedConfig:

@@ -81,7 +81,9 @@ def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedM
     :raises NdogoError: not a model directory, or a missing, unexpected or mismatched tensor.
     """
     check_model_directory(path)
-    kind: Any = model_class(load_config(path))  # from_pretrained gives a pair where it is asked for the loading's faults
+    kind: Any = model_class(
+        load_config(path)
+    )  # from_pretrained gives a pair where it is asked for the loading's faults
     try:
         model, info = kind.from_pretrained(
             str(path), dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True

@@ -5,8 +5,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scipy.stats import t as student_t
-
 
 def rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row per language and recipe: size, and what was kept as mean over seeds with its 95% interval (Student's t)."""
@@ -34,6 +32,8 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
     """The 95% interval of a mean over seeds; None for a single one."""
     if len(values) < 2:
         return None
+    from scipy.stats import t as student_t
+
     half = student_t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
     return statistics.mean(values) - half, statistics.mean(values) + half
 

@@ -8,10 +8,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
-from core.models import load_config, model_class
-from evaluation import evaluate
+from evaluation import LanguageModelSettings, evaluate
 from evaluation.judge import RECORD_VERSION, versions
-from evaluation.language_model import LanguageModelSettings, language_model_quality
 from registry.benchmarks import benchmarks
 from registry.bundles import Bundle, Store, canonical
 from registry.corpora import corpus
@@ -42,6 +40,9 @@ def judge(owners: Sequence[Owner], bundle: Bundle) -> "str | State[str]":
     store, report = Store(), reporter(run, f"evaluate-{name}")
 
     def measure() -> dict[str, Any]:
+        from core.models import load_config, model_class
+        from evaluation import language_model_quality
+
         folder = store.path(bundle)
         record = evaluate(folder, found_benchmarks, run.settings, report)
         if model_class(load_config(folder)).__name__.endswith("ForMaskedLM"):

@@ -3,14 +3,13 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 import evaluation
-from compressors.plan import Planned
 from core.errors import NdogoError
 from core.recipes import ORIGINAL
 from evaluation import Entry, Role, retention
@@ -19,6 +18,9 @@ from registry.bundles import Bundle, Store
 from tasks import gate, notes, pictures, tracking
 from tasks.evaluation import EVALUATIONS, LANGUAGE_MODEL_NUMBERS, metrics_of
 from tasks.run import Run, planned
+
+if TYPE_CHECKING:
+    from compressors.plan import Planned
 
 
 @task(name="Publish", cache_policy=NO_CACHE, persist_result=False)
@@ -88,7 +90,7 @@ def write_report(run: Run, bundle: Bundle, records: Mapping[str, Any], record: M
     return folder
 
 
-def _row(row: Planned) -> dict[str, Any]:
+def _row(row: "Planned") -> dict[str, Any]:
     return {"step": row.id, "params": row.params, "params_encoder": row.params_encoder, **row.shape.__dict__}
 
 

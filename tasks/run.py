@@ -1,9 +1,8 @@
 """What one run of a recipe is: resolved, planned and keyed before any work, then passed to every task."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from compressors.plan import Planned, plan
 from core.objectives import Frozen
 from core.recipes import ORIGINAL, Recipe
 from core.specs import Step
@@ -15,8 +14,12 @@ from registry.languages import language as find_language
 from registry.recipes import recipe as find_recipe
 from registry.teachers import teacher, weights
 
+if TYPE_CHECKING:  # torch is imported when a run is planned, not when it is deployed
+    from compressors.plan import Planned
+
 POCKET_TOKENS = 300_000
-"""On the pocket profile each training reads at most so many tokens, and the result is marked as scaled."""
+"""On the pocket profile each training reads at most so many tokens, in lines as long as the model reads, and the result is
+marked as scaled."""
 
 
 class Run(Frozen):
@@ -128,10 +131,13 @@ def sharing_evaluations(runs: Sequence[Run]) -> dict[str, list[Owner]]:
     return owners
 
 
-def planned(run: Run) -> list[Planned]:
+def planned(run: Run) -> "list[Planned]":
     """The plan of a run, from its teacher's own configuration."""
+    from compressors.plan import plan
+
     guide = teacher(str(Store().path(run.original)))
-    return plan(run.recipe, guide.config, guide.specials, where=f"{run.recipe.name}.yaml")
+    scaled = run.token_cap is not None
+    return plan(run.recipe, guide.config, guide.specials, where=f"{run.recipe.name}.yaml", scaled=scaled)
 
 
 def opening(run: Run) -> dict[str, Any]:

@@ -80,6 +80,8 @@ def build(run: Run, step: Step, request: Request, draft: Path, report: Report) -
             return fresh(source, draft, step, run.seed, report)
         case Adapt() | Distil():
             from compressors.distillation import TrainingRun, distil
+            from core.architectures import positions
+            from core.models import load_config
 
             training = TrainingRun(
                 lines=text.lines,
@@ -91,5 +93,7 @@ def build(run: Run, step: Step, request: Request, draft: Path, report: Report) -
                 report=report,
             )
             guide = store.path(request.parents["teacher"]) if "teacher" in request.parents else None
+            if run.token_cap is not None:
+                step = step.model_copy(update={"max_length": min(step.max_length, positions(load_config(source)))})
             return distil(source, guide, draft, step, training)
     raise AssertionError(step)

@@ -21,7 +21,7 @@ from compressors.distillation.objectives.mlm import mlm
 from compressors.distillation.objectives.relations import RelationsTerm
 from compressors.distillation.request import Request
 from compressors.distillation.teachers import load_teacher
-from core.architectures import Shape, architecture_of, has_lm_head, shape_of
+from core.architectures import Shape, architecture_of, has_lm_head, positions, shape_of
 from core.errors import NdogoError
 from core.models import load_config, load_model, load_tokenizer
 from core.objectives import NEED_LM_HEAD, VOCABULARY_WIDE, Objective
@@ -106,9 +106,7 @@ def _check_head(model: Any, objectives: dict[str, Objective], needy: tuple[str, 
 
 
 def _check_positions(config: PreTrainedConfig, request: Request) -> None:
-    """RoBERTa's family counts positions from the padding id + 1."""
-    offset = (config.pad_token_id or 0) + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
-    most = config.max_position_embeddings - offset
+    most = positions(config)
     if request.step.max_length > most and not architecture_of(config).rotary:
         raise NdogoError(
             f"The model reads at most {most} positions, and max_length is {request.step.max_length}.",
