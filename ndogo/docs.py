@@ -17,7 +17,7 @@ def commands_page() -> str:
 
     runner = CliRunner()
     group = typer.main.get_command(app)
-    names = [[]] + [[name] for name in sorted(group.commands)]  # type: ignore[attr-defined]  # it is a group
+    names: list[list[str]] = [[]] + [[name] for name in sorted(group.commands)]  # type: ignore[attr-defined]  # it is a group
     names.append(["languages", "add"])
     parts = ["# Commands\n\nMade by `make docs` from the commands' own help."]
     for words in names:
