@@ -69,6 +69,8 @@ class Certificate:
     other_files: tuple[str, ...]
     """Tokenizer files beside tokenizer.json, loaded alone and compared on the held-out lines."""
     other_files_equal: float | None
+    other_files_equal_before: float | None
+    """The same of the source's files; measured only where the trimmed ones differ."""
     rows_equal: bool
     """Every kept row of embedding, decoder and bias, and every other tensor, bit for bit."""
     compared: str
@@ -86,7 +88,9 @@ class Certificate:
             f"{held_out.covered - held_out.covered_identical} covered lines are split otherwise": (
                 self.reestimated is None and held_out.covered_identical < held_out.covered
             ),
-            f"{', '.join(self.other_files)} and tokenizer.json disagree": self.other_files_equal not in (None, 1.0),
+            f"{', '.join(self.other_files)} and tokenizer.json disagree, and did not before": (
+                self.other_files_equal is not None and self.other_files_equal < (self.other_files_equal_before or 1.0)
+            ),
             "a kept row or another tensor differs": not self.rows_equal,
             f"{self.compared} differ by {self.relative_difference}": (self.relative_difference or 0.0)
             > LOGIT_TOLERANCE,
@@ -114,7 +118,9 @@ def certify(
     trimmed = _plain_backend(out)
     held_out, covered = compare_segmentation(vocabulary, kept, counts.held_out, trimmed)
     others = tuple(name for name in TWINS if (out / name).is_file())
-    others_equal = _twins_equal(out, trimmed, [text for text, _ in counts.held_out]) if others else None
+    texts = [text for text, _ in counts.held_out]
+    equal = _twins_equal(out, trimmed, texts) if others else None
+    equal_before = _twins_equal(source, vocabulary.backend, texts) if equal is not None and equal < 1.0 else None
     old, new = load_model(source), load_model(out)
     lines = _spread(covered, LOGIT_LINES)
     if len(lines) < LOGIT_LINES:
@@ -136,7 +142,8 @@ def certify(
         scripts=selection.scripts,
         held_out=held_out,
         other_files=others,
-        other_files_equal=others_equal,
+        other_files_equal=equal,
+        other_files_equal_before=equal_before,
         rows_equal=equal_rows(old, new, kept),
         compared="kept columns of the logits" if has_lm_head(old) else "outputs",
         compared_lines=len(lines),
@@ -195,15 +202,15 @@ def compare_segmentation(
     ), covered_lines
 
 
-def _twins_equal(out: Path, trimmed: Tokenizer, texts: Sequence[str]) -> float:
-    """Share of the lines that the other tokenizer files, loaded without tokenizer.json, give the same ids."""
+def _twins_equal(path: Path, backend: Tokenizer, texts: Sequence[str]) -> float:
+    """Share of the lines that the directory's other tokenizer files, loaded without tokenizer.json, give the same ids."""
     with tempfile.TemporaryDirectory() as folder:
         alone = Path(folder)
-        copy_tokenizer(out, alone)
-        (alone / "tokenizer.json").unlink()
-        shutil.copyfile(out / "config.json", alone / "config.json")
+        copy_tokenizer(path, alone)
+        (alone / "tokenizer.json").unlink(missing_ok=True)
+        shutil.copyfile(path / "config.json", alone / "config.json")
         found = encode(_plain_backend(alone), texts)
-    return sum(a == b for a, b in zip(found, encode(trimmed, texts), strict=True)) / max(len(texts), 1)
+    return sum(a == b for a, b in zip(found, encode(backend, texts), strict=True)) / max(len(texts), 1)
 
 
 def equal_rows(source: PreTrainedModel, trimmed: PreTrainedModel, kept: Sequence[int]) -> bool:

@@ -23,7 +23,11 @@ def certificate_table(certificate: Certificate) -> str:
     ]
     if certificate.other_files:
         files = ", ".join(certificate.other_files)
-        checks.append((f"same ids from {files} alone", f"{certificate.other_files_equal:.4%} of the held-out lines"))
+        before = certificate.other_files_equal_before
+        remark = "" if before is None else f" (before: {before:.4%})"
+        checks.append(
+            (f"same ids from {files} alone", f"{certificate.other_files_equal:.4%} of the held-out lines{remark}")
+        )
     lines = ["# Certificate of a trimmed vocabulary", "", "| | before | after |", "| --- | ---: | ---: |"]
     lines += [f"| {name} | {before} | {after} |" for name, before, after in rows]
     lines += ["", "| check | found |", "| --- | ---: |"]

@@ -65,6 +65,17 @@ def test_a_wrong_tokenizer_makes_it_fail(model_of, trimmed, monkeypatch):
         trimmed(model_of("xlmr"), text=SWAHILI, size=10_000)
 
 
+def test_files_that_disagreed_before_are_told_of_and_only_a_new_disagreement_fails(model_of, trimmed, monkeypatch):
+    monkeypatch.setattr("compressors.vocabulary.certificate._twins_equal", lambda *_: 0.5)
+    out, numbers = trimmed(model_of("xlmr"), text=SWAHILI, size=10_000)
+    assert numbers["other_files_equal"] == numbers["other_files_equal_before"] == 0.5
+    assert "50.0000% of the held-out lines (before: 50.0000%)" in (out / "certificate.md").read_text()
+    shares = iter([0.5, 0.75])
+    monkeypatch.setattr("compressors.vocabulary.certificate._twins_equal", lambda *_: next(shares))
+    with pytest.raises(NdogoError, match="disagree, and did not before"):
+        trimmed(model_of("xlmr"), text=SWAHILI, name="worse", size=10_000)
+
+
 def test_json_and_page_say_the_same(model_of, trimmed):
     out, numbers = trimmed(model_of("xlmr"), text=SWAHILI, size=10_000)
     found, page = json.loads((out / "certificate.json").read_text()), (out / "certificate.md").read_text()
