@@ -1,6 +1,7 @@
 """What every way of cutting leaves of a masked-LM, straight after the cut: the tables of docs/cuts.md.
 
     python benchmarks/cuts.py NAME MODEL_DIRECTORY TEXT [--write docs/cuts.md]
+    python benchmarks/cuts.py pocket pocket/teacher pocket:swahili --write docs/cuts.md
 
 Part of the text is held out and masked once; the rest is what calibration is drawn from, once per seed. No training anywhere.
 The table goes between `<!-- cuts: NAME -->` and `<!-- end: NAME -->` in the file written to (appended where they are missing).
@@ -156,12 +157,20 @@ def write(file: Path, name: str, text: str) -> None:
     file.write_text(new)
 
 
+def _lines(text: str) -> Iterator[str]:
+    if text.startswith("pocket:"):
+        from pocket import corpus
+
+        return corpus(text.removeprefix("pocket:"))
+    return read_lines(Path(text))
+
+
 def main() -> None:
     """Measure, print, write."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("name")
     asked.add_argument("model", type=Path)
-    asked.add_argument("text", type=Path)
+    asked.add_argument("text", help="a file or folder of text, or pocket:LANGUAGE")
     asked.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     asked.add_argument("--sentences", type=int, default=300, help="lines of calibration text")
     asked.add_argument("--held-out", type=int, default=500, help="lines that are judged on")
@@ -170,7 +179,7 @@ def main() -> None:
     given = asked.parse_args()
     torch.set_num_threads(given.threads)
     model, tokenizer = load_model(given.model), load_tokenizer(given.model)
-    every = list(dict.fromkeys(read_lines(given.text)))
+    every = list(dict.fromkeys(_lines(given.text)))
     judged = sample_lines(lambda: iter(every), given.held_out, HELD_OUT_SEED)
     apart = set(judged)
     left = [line for line in every if line not in apart]

@@ -1,0 +1,40 @@
+"""A fine-tuned model keeps its head and its labels through all three cuts, directory by directory."""
+
+import pytest
+import torch
+
+from compressors.depth import truncate
+from compressors.width import prune_ffn, prune_hidden
+from core.models import copy_tokenizer, load_model, save
+from core.progress import silent
+from core.specs import PruneFfn, PruneHidden, Truncate
+from tests.compressors.cases import answer, lines, model_of
+
+LABELS = {0: "hasi", 1: "wastani", 2: "chanya"}
+
+
+@pytest.mark.parametrize("kind", ["sequence", "token", "bare"])
+@pytest.mark.parametrize("family", ["xlmr", "bert", "distilbert", "modernbert"])
+def test_task_heads_go_through_all_three(pico_model, tmp_path, family, kind):
+    model = model_of(pico_model(family), kind, layers=4)
+    if kind != "bare":
+        model.config.id2label, model.config.label2id = LABELS, {name: number for number, name in LABELS.items()}
+        model = type(model)(model.config).eval()
+    source = tmp_path / "source"
+    save(model, source)
+    copy_tokenizer(pico_model(family), source)
+    for step, spec in (
+        (truncate, Truncate(layers=2, keep="importance")),
+        (prune_ffn, PruneFfn(size=40, importance="self", sentences=9)),
+        (prune_hidden, PruneHidden(size=24, select="pca", heads="drop", sentences=9)),
+    ):
+        out = tmp_path / step.__name__
+        out.mkdir()
+        step(source, out, spec, lines, silent)
+        source = out
+    student = load_model(source)
+    assert type(student) is type(model) and student.config.hidden_size == 24
+    assert answer(student).isfinite().all()
+    if kind != "bare":
+        assert student.config.id2label == LABELS and answer(student).shape[-1] == 3
+        assert not torch.equal(answer(student)[0], answer(student)[-1])
