@@ -17,8 +17,8 @@ def commands_page() -> str:
 
     runner = CliRunner()
     group = typer.main.get_command(app)
-    names: list[list[str]] = [[]] + [[name] for name in sorted(group.commands)]  # type: ignore[attr-defined]  # it is a group
-    names.append(["languages", "add"])
+    named = sorted(group.commands)  # type: ignore[attr-defined]  # it is a group
+    names: list[list[str]] = [[], *([name] for name in named), ["languages", "add"]]
     parts = ["# Commands\n\nMade by `make docs` from the commands' own help."]
     for words in names:
         shown = runner.invoke(app, [*words, "--help"], env={"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "100"}).stdout

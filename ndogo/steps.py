@@ -229,7 +229,7 @@ def _train(out: Path, student: Path, teacher: Path | None, spec: Any, corpus: Pa
         )
         chosen = spec
         if run["minutes"]:
-            steps = steps_in_minutes(run["minutes"], student, teacher, spec, training)
+            steps = steps_in_minutes(student, teacher, spec, training, run["minutes"])
             typer.echo(f"{run['minutes']:g} minutes are {steps:,} steps on this machine")
             chosen = spec.model_copy(update={"steps": steps})
         numbers = distil(student, teacher, draft, chosen, training)

@@ -36,7 +36,7 @@ def test_only_what_no_registered_model_descends_from_goes(pico_model):
     os.utime(store.path(fresh) / "step.json")
     (store.folder / "drafts" / "deadbeef-1").mkdir(parents=True)
     registry = model_registry.client()
-    run = registry.create_run(registry.create_experiment("e")).info.run_id
+    run = registry.create_run(registry.create_experiment("e", (store.folder / "artifacts").as_uri())).info.run_id
     model_registry.register("ndogo-test", run, store.path(champion), {}, {"bundle": champion.key})
 
     would = {f.name for f in clean(store, 30, pretend=True)}
@@ -64,7 +64,7 @@ def test_a_served_model_fills_masks_and_the_same_bundle_is_one_version(pico_mode
     store = Store()
     made = bundle(store, pico_model("xlmr"), "served")
     registry = model_registry.client()
-    run = registry.create_run(registry.create_experiment("e")).info.run_id
+    run = registry.create_run(registry.create_experiment("e", (store.folder / "artifacts").as_uri())).info.run_id
     tags = {"bundle": made.key}
     version = model_registry.register("ndogo-served", run, store.path(made), {"retention": 0.9}, tags)
     again = model_registry.register("ndogo-served", run, store.path(made), {"retention": 0.9}, tags)
