@@ -41,7 +41,7 @@ def distil(student: Path, teacher: Path | None, out: Path, spec: Distil | Adapt,
 
 
 def steps_in_minutes(
-    minutes: float, student: Path, teacher: Path | None, spec: Distil | Adapt, run: TrainingRun
+    student: Path, teacher: Path | None, spec: Distil | Adapt, run: TrainingRun, minutes: float
 ) -> int:
     """How many steps of this training fit into so many minutes on this machine, tokenisation apart.
 
@@ -53,7 +53,8 @@ def steps_in_minutes(
     remembered = run.work / f"steps-in-{minutes:g}-minutes.json"
     if remembered.is_file():
         return int(json.loads(remembered.read_text()))
-    request = prepare(student, teacher, run.work, spec, run)
+    endless = spec.model_copy(update={"steps": 10**6, "epochs": None, "tokens": None})
+    request = prepare(student, teacher, run.work, endless, run)
     with _own_randomness() as device:
         training = Training(request, World(0, 1, device), silent)
         training.learn()  # the first step pays for memory and kernels

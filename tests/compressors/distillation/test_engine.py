@@ -239,10 +239,10 @@ def test_patience_stops_and_gives_the_best_weights(pico_model, tmp_path, run):
 
 def test_minutes_become_steps_once(pico_model, tmp_path, run, monkeypatch):
     spec = Adapt(**settings(5))
-    steps = steps_in_minutes(0.1, pico_model("xlmr"), None, spec, run)
+    steps = steps_in_minutes(pico_model("xlmr"), None, spec, run, 0.1)
     assert steps > 5
     monkeypatch.setattr("compressors.distillation.Training", lambda *_: pytest.fail("measured twice"))
-    assert steps_in_minutes(0.1, pico_model("xlmr"), None, spec, run) == steps
+    assert steps_in_minutes(pico_model("xlmr"), None, spec, run, 0.1) == steps
     assert not list(run.work.glob("*.safetensors"))
 
 
