@@ -29,13 +29,13 @@ WINDOW = 8
 SPREAD = 0.05
 """Standard deviation of the factorised embeddings: near the initialisation of the other weights."""
 TRAINING = Adapt(
-    tokens=6_000_000,
+    tokens=9_000_000,
     learning_rate=1e-3,
     batch_size=64,
     max_length=64,
     warmup=0.04,
     weight_decay=0.01,
-    mask_probability=0.25,
+    mask_probability=0.3,
     dropout=0.0,
 )
 

@@ -114,7 +114,7 @@ class Teller:
         def bind(slot: str) -> Word:
             while slot not in bound:
                 word = self._fill(slot, sense)
-                if word not in bound.values():  # nobody meets himself
+                if slot == "n" or word not in bound.values():  # nobody meets himself
                     bound[slot] = word
             return bound[slot]
 
@@ -198,16 +198,16 @@ def opening(teller: Teller, key: str, tag: str, stop: str) -> list[Token]:
 
 def _corpus_line(teller: Teller) -> list[Token]:
     kind = teller.rng.random()
-    if kind < 0.27:
+    if kind < 0.24:
         topic = teller.topic()
         tokens = topical(teller, topic, 0.4)
         head = opening(teller, f"headline.{topic}", "NOUN", ":") if teller.chance(0.3) else []
         return [*head, *(teller.join("after", tokens, topical(teller, topic, 0.0)) if teller.chance(0.8) else tokens)]
-    if kind < 0.7:
+    if kind < 0.76:
         return _corpus_opinion(teller)
-    if kind < 0.92:
+    if kind < 0.95:
         return naming(teller, teller.one(NAMED), 0.6) if teller.chance(0.6) else two_names(teller)
-    return thing(teller) if kind < 0.96 else teller.clause("dual", Sense())
+    return thing(teller) if kind < 0.97 else teller.clause("dual", Sense())
 
 
 def _corpus_opinion(teller: Teller) -> list[Token]:
@@ -221,7 +221,7 @@ def _corpus_opinion(teller: Teller) -> list[Token]:
     if kind < 0.45:
         tokens = teller.clause("correct", Sense(polarity=-polarity))
     else:
-        tokens = polar(teller, polarity, 0.4, 0.3)
+        tokens = polar(teller, polarity, 0.35, 0.4)
     if teller.chance(0.35):
         return [*opening(teller, f"{POLARITY[polarity]}.e", "ADV", ","), *tokens]
     return teller.join("after", tokens, teller.clause("outcome", sense))

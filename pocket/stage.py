@@ -23,7 +23,7 @@ Mode = Literal["finetune", "probe"]
 VARIANTS = ("untrained", "embeddings", "half", "teacher")
 CEILING = 100.0
 SETTINGS: dict[str, dict[str, Any]] = {
-    "finetune": {"learning_rates": (5e-4,), "epochs": 6, "patience": 6, "batch_size": 16},
+    "finetune": {"learning_rates": (5e-4,), "epochs": 5, "patience": 5, "batch_size": 16},
     "probe": {},
 }
 
