@@ -34,7 +34,7 @@ Mode = Annotated[str, Field(pattern="^(probe|finetune)$")]
 )
 def compress(
     language: Language,
-    recipe: RecipeName = "two-step",
+    recipe: RecipeName = "ndogo-small",
     profile: Profile | None = None,
     seed: Seed = 0,
     teacher: str = "",

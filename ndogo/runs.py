@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def compress(
     language: Language,
-    recipe: Annotated[str, typer.Option(help="A recipe's name, or a .yaml file.")] = "two-step",
+    recipe: Annotated[str, typer.Option(help="A recipe's name, or a .yaml file.")] = "ndogo-small",
     profile: Annotated[Profile | None, typer.Option(help="Where teacher, text and benchmarks come from.")] = None,
     teacher: Annotated[str, typer.Option(help="A model directory; default: the profile's own.")] = "",
     seed: Annotated[int, typer.Option(min=0)] = 0,

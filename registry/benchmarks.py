@@ -1,7 +1,7 @@
 """Benchmarks of a language, from the profile's own source. One that cannot be read is reported; the others still run."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,14 @@ def _reader(kind: str, entry: Language, profile: Profile) -> Callable[[str], Ben
         return read_local(local_folder(), kind, entry.code)
 
     return read
+
+
+@cache  # generated rows never change within a process
+def _pocket(name: str, language_name: str, kind: str) -> Benchmark:
+    import pocket
+
+    rows = pocket.benchmark(language_name, kind)
+    return checked(name, {s: ((f"pocket {s}, row {n}", row) for n, row in enumerate(rows[s], 1)) for s in SPLITS})
 
 
 def _file(folder: Path, split: str) -> Path:

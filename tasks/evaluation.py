@@ -8,6 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
+from core.progress import Report
 from evaluation import LanguageModelSettings, evaluate
 from evaluation.judge import RECORD_VERSION, versions
 from registry.benchmarks import benchmarks
@@ -15,7 +16,7 @@ from registry.bundles import Bundle, Store, canonical
 from registry.corpora import corpus
 from tasks import notes
 from tasks.progress import reporter
-from tasks.run import Owner
+from tasks.run import Owner, Run
 
 EVALUATIONS = "evaluations"
 LANGUAGE_MODEL = LanguageModelSettings(lines=100, words=2)
@@ -27,33 +28,39 @@ LANGUAGE_MODEL_NUMBERS = ("bits_per_byte", "word_accuracy")
 def judge(owners: Sequence[Owner], bundle: Bundle) -> "str | State[str]":
     """Find or make the evaluation of a model that one run or several ask for; the key of its record."""
     run, name = owners[0]
-    found_benchmarks = benchmarks(run.language, run.profile)
+    key, record, found = evaluated(run, bundle, reporter(run, f"evaluate-{name}"))
+    for owner, own_name in owners:
+        notes.note_evaluation(owner, own_name, key, {"metrics": metrics_of(record), "problems": record["problems"]})
+    return Completed(name="Cached", message=f"found evaluation {key}", data=key) if found else key
+
+
+def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, dict[str, Any], bool]:
+    """Key and record of a bundle's evaluation on a run's benchmarks, found or made, and whether it was found."""
+    rows = benchmarks(run.language, run.profile)
     content = {
         "bundle": bundle.key,
         "version": RECORD_VERSION,
         "settings": run.settings.model_dump(mode="json"),
-        "benchmarks": [getattr(b, "fingerprint", lambda problem=b: str(problem))() for b in found_benchmarks],
+        "benchmarks": [getattr(b, "fingerprint", lambda problem=b: str(problem))() for b in rows],
         "versions": versions(),
         "language_model": [LANGUAGE_MODEL.model_dump(mode="json"), run.corpus],
     }
     key = hashlib.sha256(canonical(content).encode()).hexdigest()[:20]
-    store, report = Store(), reporter(run, f"evaluate-{name}")
+    store = Store()
 
     def measure() -> dict[str, Any]:
         from core.models import load_config, model_class
         from evaluation import language_model_quality
 
         folder = store.path(bundle)
-        record = evaluate(folder, found_benchmarks, run.settings, report)
+        record = evaluate(folder, rows, run.settings, report)
         if model_class(load_config(folder)).__name__.endswith("ForMaskedLM"):
             held_out = corpus(run.language, run.profile).held_out
             record["language_model"] = language_model_quality(folder, held_out, LANGUAGE_MODEL, report)
         return record
 
     record, found = store.record(EVALUATIONS, key, measure)
-    for owner, own_name in owners:
-        notes.note_evaluation(owner, own_name, key, {"metrics": metrics_of(record), "problems": record["problems"]})
-    return Completed(name="Cached", message=f"found evaluation {key}", data=key) if found else key
+    return key, record, found
 
 
 def metrics_of(record: Mapping[str, Any]) -> dict[str, float]:

@@ -1,16 +1,21 @@
 """The nightly gate: what a challenger must show before it becomes the champion."""
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from core.progress import silent
 from core.recipes import Budget
 from evaluation.retention import retention
 from registry import model_registry
-from registry.bundles import Store
+from registry.bundles import Bundle, Store
+from tasks.evaluation import evaluated
 from tasks.run import Run
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
+
+log = logging.getLogger("ndogo.gate")
 
 WORST_FALL = -1.0
 """Points: a paired 95% interval that lies wholly below this is a fall."""
@@ -21,8 +26,12 @@ def decide(run: Run, version: "ModelVersion", judged: Mapping[str, Any], summary
     champion = model_registry.by_alias(run.model_name, model_registry.CHAMPION)
     against = over_budget(run.recipe.budget, summary)
     if champion is not None and champion.version != version.version:
-        before = Store().read_record("evaluations", champion.tags["evaluation"])
-        against += fallen(judged, before, f"version {champion.version}") if before else []
+        store, defended = Store(), champion.tags["bundle"]
+        if store.find(defended) is None:
+            log.warning("the champion's bundle %s is gone, so nothing can be compared with it", defended)
+        else:  # judged again where rows, settings or libraries have changed since
+            _, before, _ = evaluated(run, Bundle("champion", defended), silent)
+            against += fallen(judged, before, f"version {champion.version}")
     if not against:
         model_registry.promote(run.model_name, version.version, {"gate": "passed"})
     return against
