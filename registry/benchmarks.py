@@ -45,12 +45,7 @@ def benchmarks(name: str, profile: Profile) -> list[Benchmark | Broken]:
 def _reader(kind: str, entry: Language, profile: Profile) -> Callable[[str], Benchmark]:
     def read(name: str) -> Benchmark:
         if profile == "pocket":
-            import pocket
-
-            rows = pocket.benchmark(entry.name, kind)
-            return checked(
-                name, {s: ((f"pocket {s}, row {n}", row) for n, row in enumerate(rows[s], 1)) for s in SPLITS}
-            )
+            return _pocket(name, entry.name, kind)
         if profile == "hub":
             return checked(name, {split: _hub_rows(kind, entry, split) for split in SPLITS})
         if entry.added:
