@@ -62,6 +62,7 @@ class _Tally:
         self._whole_lines = not cuts_at_spaces(backend)
         self._counts = np.zeros(size, np.int64)
         self._stretches: Counter[str] = Counter()
+        self._characters = 0
         self._candidates = 0
         self._draw = random.Random(0)
 
@@ -78,8 +79,12 @@ class _Tally:
         if self._whole_lines:
             self._count(encode(self._backend, lines))
             return
-        self._stretches.update(" ".join(lines).split(" "))
-        if len(self._stretches) > STRETCHES or sum(map(len, self._stretches)) > STRETCH_CHARACTERS:
+        text = " ".join(lines)
+        self._stretches.update(text.split(" "))
+        self._characters += len(text)
+        if self._characters > STRETCH_CHARACTERS:  # at most so many; those of distinct stretches are fewer
+            self._characters = sum(map(len, self._stretches))
+        if len(self._stretches) > STRETCHES or self._characters > STRETCH_CHARACTERS:
             self._count_stretches()
 
     def end_corpus(self, weight: float) -> None:
@@ -122,6 +127,7 @@ class _Tally:
             part = slice(start, start + STRETCH_BATCH)
             self._count(encode(self._backend, stretches[part]), times[part])
         self._stretches.clear()
+        self._characters = 0
 
 
 def count_pieces(backend: Tokenizer, size: int, corpora: Sequence[WeightedLines], report: Report) -> Counts:

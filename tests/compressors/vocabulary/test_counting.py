@@ -63,7 +63,8 @@ def test_a_line_has_the_ids_of_its_stretches(model_of, family):
     check()
 
 
-def test_stretches_are_forgotten_in_time_and_counted_all_the_same(model_of, monkeypatch):
+@pytest.mark.parametrize(("limit", "value"), [("STRETCHES", 10), ("STRETCH_CHARACTERS", 60)])
+def test_stretches_are_forgotten_in_time_and_counted_all_the_same(model_of, monkeypatch, limit, value):
     vocabulary = read_vocabulary(model_of("xlmr"), load_config(model_of("xlmr")))
     expected = count(vocabulary, pico.TEXT * 5).weighted
     largest = 0
@@ -74,7 +75,7 @@ def test_stretches_are_forgotten_in_time_and_counted_all_the_same(model_of, monk
         original(self, *given)
         largest = max(largest, len(self))
 
-    monkeypatch.setattr(counting, "STRETCHES", 10)
+    monkeypatch.setattr(counting, limit, value)
     monkeypatch.setattr(counting, "BATCH_LINES", 2)
     monkeypatch.setattr(counting.Counter, "update", watched)
     assert np.array_equal(count(vocabulary, pico.TEXT * 5).weighted, expected)
