@@ -190,15 +190,16 @@ def problems_of(made: Mapping[str, Any]) -> list[str]:
 
 
 def rich_table(made: Mapping[str, Any]) -> "Table":
-    """The table for a terminal."""
+    """The table for a terminal, turned: one column per model, so that 80 characters hold it."""
     from rich.table import Table
 
     heads, body = rows(made)
     table = Table(title=made["title"], caption="points: mean ± standard deviation (seeds)")
-    for number, head in enumerate(heads):
-        table.add_column(head, justify="left" if number < 2 else "right")
+    table.add_column(heads[0])
     for cells in body:
-        table.add_row(*cells)
+        table.add_column(cells[0], justify="right", overflow="fold")
+    for head, *shown in list(zip(heads, *body, strict=True))[1:]:
+        table.add_row(head, *shown)
     return table
 
 
