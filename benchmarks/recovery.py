@@ -37,7 +37,6 @@ ARMS: dict[str, dict[str, float] | None] = {
     "no teacher (mlm)": {"mlm": 1.0},
     "relations": {"relations": 1.0},
     "logits (logits_kl)": {"logits_kl": 1.0},
-    "logits + mlm": {"logits_kl": 0.5, "mlm": 0.5},
 }
 SETTINGS = {"learning_rate": 1e-3, "batch_size": 32, "max_length": 64, "warmup": 0.05, "dropout": 0.0}
 HELD_OUT, LINES = 500, 30_000

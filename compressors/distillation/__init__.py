@@ -11,7 +11,7 @@ import torch
 
 from compressors.distillation.batches import Schedule
 from compressors.distillation.corpus import Tokenized, tokenize, tokenizer_digest
-from compressors.distillation.devices import World, processes
+from compressors.distillation.devices import World, exact, processes
 from compressors.distillation.engine import Training
 from compressors.distillation.launch import train_in_processes
 from compressors.distillation.request import Request
@@ -72,7 +72,7 @@ def steps_in_minutes(
 def _own_randomness() -> Iterator[torch.device]:
     """The device of a training in this process, whose caller's random state stays as it was."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with exact(device), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield device
 
 

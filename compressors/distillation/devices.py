@@ -1,6 +1,8 @@
 """Where and in which precision a process computes."""
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -89,6 +91,21 @@ def _buckets(parameters: list[torch.nn.Parameter]) -> Iterator[list[torch.nn.Par
         size += p.numel()
     if bucket:
         yield bucket
+
+
+@contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """On a GPU: kernels that give the same bits every time, where there are some. The caller's setting comes back."""
+    if device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may choose another sum each time
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def processes(asked: int | Literal["auto"]) -> int:

@@ -50,10 +50,6 @@ class Lesson:
     precision: torch.dtype | None = None
     """Of the student's matrix products under autocast; None: as its weights are."""
 
-    def __post_init__(self) -> None:
-        # The gradient comes as the rows that were read: a fresh V x H of zeros per batch costs more than the embedding.
-        self._words().sparse = True
-
     def parameters(self) -> dict[str, nn.Parameter]:
         """All that is trained, by name, tied weights once: the student's parameters and the terms' projections."""
         named = {f"student.{name}": p for name, p in self.student.named_parameters()}
@@ -70,6 +66,8 @@ class Lesson:
         self.student.train(seed is not None)
         if seed is not None:
             torch.manual_seed(seed)
+            # On a CPU the gradient comes as the rows that were read: a fresh V x H of zeros costs more than the embedding.
+            self._words().sparse = batch.ids_BL.device.type == "cpu"
         with torch.set_grad_enabled(seed is not None), self._autocast(batch.ids_BL.device):
             taught = self._taught(batch)
             seen = look(self.student, self.wanted("student"), batch.ids_BL, batch.real_BL)
@@ -95,7 +93,7 @@ class Lesson:
     def _expect_sparse(self) -> None:
         """Give the word embedding's sparse gradient a dense one to be added to, unless a tied decoder left one already."""
         words = self._words()
-        if words.weight.grad is None:
+        if words.sparse and words.weight.grad is None:
             words.weight.grad = torch.zeros_like(words.weight)
 
     def _on_logits(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from compressors.distillation.devices import this_world
+from compressors.distillation.devices import exact, this_world
 from compressors.distillation.engine import Training
 from compressors.distillation.launch import MARK
 from compressors.distillation.request import Request
@@ -28,7 +28,8 @@ def main(file: Path, parent: int | None) -> None:
             _say({"doing": doing, "done": done, "total": total, "numbers": numbers})
 
     try:
-        result = Training(Request.read(file), world, report).train()
+        with exact(world.device):
+            result = Training(Request.read(file), world, report).train()
     except NdogoError as error:
         told = {"what": error.what, "where": error.where, "cure": error.cure}
         file.with_name("error.json").write_text(json.dumps(told))
