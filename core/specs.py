@@ -125,7 +125,7 @@ class Trim(Step):
     keep: tuple[str, ...] = ()
     """Pieces to keep whatever the corpus says."""
     reestimate: bool = False
-    """Estimate the Unigram scores anew on the corpus: better splits, but no longer the teacher's."""
+    """Estimate the Unigram scores anew on the corpus: its text becomes more probable, its splits are no longer the teacher's."""
 
     @property
     def reads_text(self) -> bool:

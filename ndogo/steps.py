@@ -18,7 +18,8 @@ Out = Annotated[Path, typer.Option(help="The directory to write; it must not exi
 Corpora = Annotated[
     list[str],
     typer.Option(
-        help="Text: .txt, .txt.gz, .jsonl(.gz), .parquet or a folder; again for more, each with an optional =WEIGHT."
+        help="Text: .txt, .txt.gz, .jsonl(.gz), .parquet, a folder or hf:ID:CONFIG:SPLIT; "
+        "again for more, each with an optional =WEIGHT."
     ),
 ]
 Text = Annotated[Path | None, typer.Option(help="Text to measure importance on.")]
@@ -47,7 +48,7 @@ def trim(
     multiple_of: Annotated[int, typer.Option(help="Round the rows up to a multiple, such as 64.")] = 1,
     keep: Annotated[Path | None, typer.Option(help="A file of pieces to keep in any case, one a line.")] = None,
     reestimate: Annotated[
-        bool, typer.Option(help="Estimate Unigram scores anew: better splits, no longer identical.")
+        bool, typer.Option(help="Estimate Unigram scores anew: text more probable, splits no longer identical.")
     ] = False,
 ) -> None:
     """Keep the pieces that a language uses, with a certificate of what was kept."""
@@ -256,15 +257,15 @@ def _lines(corpus: Path | None) -> Any:
 
 
 def _weighted(given: str) -> Any:
-    from core.text import WeightedLines, lines_of
+    from core.text import WeightedLines, corpus_of
 
     name, _, weight = given.rpartition("=")
     try:
         share = float(weight) if name else 1.0
     except ValueError:
         name, share = given, 1.0
-    path = Path(name or given)
-    return WeightedLines(lines_of(path), share, path.name)
+    text = name or given
+    return WeightedLines(corpus_of(text), share, Path(text).name)
 
 
 def _into(out: Path, build: Callable[[Path, Any], Mapping[str, Any]]) -> None:
