@@ -14,7 +14,7 @@ from pocket.world import TOPICS, Token, World
 
 Row = dict[str, Any]
 Made = tuple[list[Token], str]
-SIZES = {"train": 240, "dev": 100, "test": 300}
+SIZES = {"train": 200, "dev": 80, "test": 240}
 UNSEEN = {"train": 0.0, "dev": 0.9, "test": 0.9}
 LABELS = {1: "positive", -1: "negative"}
 NAMES = ("sentiment", "topic", "ner", "pos")

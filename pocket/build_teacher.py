@@ -28,16 +28,12 @@ WINDOW = 8
 """Pieces to either side that count as company: about one clause."""
 SPREAD = 0.05
 """Standard deviation of the factorised embeddings: near the initialisation of the other weights."""
-TRAINING = Adapt(
-    tokens=9_000_000,
-    learning_rate=1e-3,
-    batch_size=64,
-    max_length=64,
-    warmup=0.04,
-    weight_decay=0.01,
-    mask_probability=0.3,
-    dropout=0.0,
+COMMON: dict[str, Any] = {"batch_size": 64, "max_length": 64, "warmup": 0.04, "weight_decay": 0.01, "dropout": 0.0}
+TRAININGS = (
+    Adapt(tokens=5_500_000, learning_rate=1e-3, mask_probability=0.25, **COMMON),
+    Adapt(tokens=4_000_000, learning_rate=7e-4, mask_probability=0.3, seed_offset=1, **COMMON),
 )
+"""The first learns words, the second, with more to guess from less, what clauses do to them."""
 
 
 def lines() -> Iterator[str]:
@@ -136,15 +132,20 @@ def build(out: Path, work: Path, processes: int = 2) -> dict[str, float]:
     """Build the teacher into `out` in so many processes; killed and called again with the same `work`, the training goes on."""
     from compressors.distillation import TrainingRun, distil
 
-    start, trained = work / "start", work / "trained"
-    if not (start / "model.safetensors").is_file():
-        write_start(start)
-    trained.mkdir(parents=True, exist_ok=True)
-    run = TrainingRun(
-        lines=lines, fingerprint="pocket", work=work / "training", held_out=unseen, devices=processes, report=_tell
-    )
-    numbers = distil(start, None, trained, TRAINING, run)
-    write_shipped(trained, out)
+    model = work / "start"
+    if not (model / "model.safetensors").is_file():
+        write_start(model)
+    numbers: dict[str, float] = {}
+    for number, training in enumerate(TRAININGS, 1):
+        trained, own = work / f"trained-{number}", work / f"training-{number}"
+        if not (trained / "model.safetensors").is_file():
+            trained.mkdir(parents=True, exist_ok=True)
+            run = TrainingRun(
+                lines=lines, fingerprint="pocket", work=own, held_out=unseen, devices=processes, report=_tell
+            )
+            numbers |= distil(model, None, trained, training, run)
+        model = trained
+    write_shipped(model, out)
     return numbers
 
 

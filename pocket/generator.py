@@ -198,16 +198,16 @@ def opening(teller: Teller, key: str, tag: str, stop: str) -> list[Token]:
 
 def _corpus_line(teller: Teller) -> list[Token]:
     kind = teller.rng.random()
-    if kind < 0.24:
+    if kind < 0.27:
         topic = teller.topic()
         tokens = topical(teller, topic, 0.4)
         head = opening(teller, f"headline.{topic}", "NOUN", ":") if teller.chance(0.3) else []
         return [*head, *(teller.join("after", tokens, topical(teller, topic, 0.0)) if teller.chance(0.8) else tokens)]
-    if kind < 0.76:
+    if kind < 0.7:
         return _corpus_opinion(teller)
-    if kind < 0.95:
+    if kind < 0.92:
         return naming(teller, teller.one(NAMED), 0.6) if teller.chance(0.6) else two_names(teller)
-    return thing(teller) if kind < 0.97 else teller.clause("dual", Sense())
+    return thing(teller) if kind < 0.96 else teller.clause("dual", Sense())
 
 
 def _corpus_opinion(teller: Teller) -> list[Token]:
@@ -218,10 +218,8 @@ def _corpus_opinion(teller: Teller) -> list[Token]:
         last = teller.clause("effect", sense) if teller.chance(0.6) else teller.clause("feel", sense)
         head = opening(teller, f"{POLARITY[polarity]}.e", "ADV", ",") if teller.chance(0.3) else []
         return [*head, *teller.join("after", teller.clause("praise", sense), last)]
-    if kind < 0.45:
-        tokens = teller.clause("correct", Sense(polarity=-polarity))
-    else:
-        tokens = polar(teller, polarity, 0.35, 0.4)
+    corrected = kind < 0.45
+    tokens = teller.clause("correct", Sense(polarity=-polarity)) if corrected else polar(teller, polarity, 0.4, 0.3)
     if teller.chance(0.35):
         return [*opening(teller, f"{POLARITY[polarity]}.e", "ADV", ","), *tokens]
     return teller.join("after", tokens, teller.clause("outcome", sense))

@@ -1,0 +1,83 @@
+"""The shipped teacher is what its page says, and the stage is built from it as it claims."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+import pocket
+from core.models import load_config, load_model, load_tokenizer, parameters
+from pocket.stage import BENCHMARKS, VARIANTS, judged, merged, stages, table, write_variants
+
+
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_variants(pocket.teacher(), tmp_path_factory.mktemp("variants"))
+
+
+def test_shape_and_size():
+    config = load_config(pocket.teacher())
+    assert (config.num_hidden_layers, config.hidden_size, config.intermediate_size) == (6, 192, 512)
+    assert config.architectures == ["XLMRobertaForMaskedLM"]
+    assert (pocket.teacher() / "model.safetensors").stat().st_size <= 8_000_000
+    assert parameters(load_model(pocket.teacher())) < 4_000_000
+
+
+def test_the_vocabulary_has_the_layout_of_xlmr():
+    tokenizer = load_tokenizer(pocket.teacher())
+    assert tokenizer.is_fast and len(tokenizer) == load_config(pocket.teacher()).vocab_size >= 8_000
+    assert tokenizer.convert_ids_to_tokens([0, 1, 2, 3, len(tokenizer) - 1]) == [
+        "<s>",
+        "<pad>",
+        "</s>",
+        "<unk>",
+        "<mask>",
+    ]
+    assert (pocket.teacher() / "sentencepiece.bpe.model").is_file()
+    for language in pocket.LANGUAGES:
+        ids = tokenizer(list(pocket.held_out(language, 20)))["input_ids"]
+        assert not any(tokenizer.unk_token_id in row for row in ids)
+
+
+def test_it_knows_its_languages():
+    """Masked pieces of held-out lines are guessed far better than by chance, in every language."""
+    tokenizer, model = load_tokenizer(pocket.teacher()), load_model(pocket.teacher())
+    for language in pocket.LANGUAGES:
+        batch = tokenizer(list(pocket.held_out(language, 24)), return_tensors="pt", padding=True)
+        ids = batch["input_ids"]
+        places = torch.arange(ids.shape[1]) % 5 == 3
+        asked = places & (batch["attention_mask"] == 1) & (ids > 3)
+        with torch.no_grad():
+            logits = model(ids.masked_fill(asked, tokenizer.mask_token_id), batch["attention_mask"]).logits
+        loss = torch.nn.functional.cross_entropy(logits[asked], ids[asked])
+        assert float(loss) < 0.5 * math.log(len(tokenizer)), language
+
+
+def test_variants_are_what_they_are_called(variants: dict[str, Path]):
+    models = {name: load_model(path) for name, path in variants.items()}
+    words = {name: model.get_input_embeddings().weight for name, model in models.items()}
+    assert tuple(models) == VARIANTS
+    assert torch.equal(words["embeddings"], words["teacher"]) and not torch.equal(words["untrained"], words["teacher"])
+    query = "encoder.layer.{}.attention.self.query.weight"
+    old, half, fresh = (models[n].base_model for n in ("teacher", "half", "embeddings"))
+    assert half.config.num_hidden_layers == 3
+    assert torch.equal(half.get_parameter(query.format(1)), old.get_parameter(query.format(2)))
+    assert not torch.equal(fresh.get_parameter(query.format(1)), old.get_parameter(query.format(1)))
+
+
+def test_the_teacher_beats_an_untrained_model(variants: dict[str, Path]):
+    topic = [benchmark for benchmark in stages("swahili") if benchmark.name == "topic"]
+    scores = {name: judged(variants[name], topic, "probe", (1,))["topic"][0] for name in ("untrained", "teacher")}
+    assert scores["teacher"] > scores["untrained"] + 15
+
+
+def test_the_table_joins_runs(tmp_path: Path):
+    import json
+
+    for number, score in enumerate((50.0, 70.0)):
+        found = {"igbo": {variant: {name: [score] for name in BENCHMARKS} for variant in VARIANTS}}
+        found["igbo"]["teacher"] = {name: [score + 20] for name in BENCHMARKS}
+        (tmp_path / f"{number}.json").write_text(json.dumps(found | {"slovak": {"untrained": {}}}))
+    scores = merged(sorted(tmp_path.glob("*.json")))
+    assert table(scores).splitlines()[2:] == ["| igbo | 2 | 60.0 | 60.0 | 60.0 | 80.0 | 100.0 | 20.0 | 20.0 | 20.0 |"]
