@@ -1,6 +1,7 @@
 """Loading and saving a model directory: strictly, safetensors only, stock classes only."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from core.errors import NdogoError
 
 transformers.utils.logging.disable_progress_bar()
 
+PRETRAINING_PARTS = re.compile(r"(^|\.)(pooler|seq_relationship)\.|\.position_ids$")
+"""What published masked-LM checkpoints carry beside the masked-LM model, and its class has no place for."""
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.ckpt")
 
 
@@ -76,7 +79,7 @@ def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
 
 
 def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """Load a model directory strictly, in evaluation mode, on the CPU.
+    """Load a model directory strictly, in evaluation mode, on the CPU; poolers and the like of pretraining are left behind.
 
     :raises NdogoError: not a model directory, or a missing, unexpected or mismatched tensor.
     """
@@ -90,6 +93,7 @@ def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedM
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise NdogoError(f"The model cannot be loaded: {error}", where=str(path)) from error
+    info["unexpected_keys"] = {key for key in info["unexpected_keys"] if not PRETRAINING_PARTS.search(key)}
     faults = {key: sorted(map(str, value)) for key, value in info.items() if value and key.endswith("_keys")}
     if faults:
         raise NdogoError(f"The weights do not fit the configuration: {faults}", where=str(path))

@@ -121,28 +121,40 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Write report.html, .md, .json and .png here.")] = None,
 ) -> None:
     """Judge any model on a language's benchmarks, alone or against its teacher."""
+    from core.models import load_config
     from core.recipes import validated
-    from evaluation import Entry, EvaluationSettings, cost, rich_table, summary, write_report
+    from evaluation import (
+        Entry,
+        EvaluationSettings,
+        LanguageModelSettings,
+        Role,
+        cost,
+        language_model_quality,
+        rich_table,
+        summary,
+        write_report,
+    )
     from evaluation import evaluate as judge
     from ndogo import show
     from registry.benchmarks import benchmarks
-    from registry.corpora import default_profile
+    from registry.corpora import corpus, default_profile
     from registry.languages import language as find_language
 
     settings = validated(EvaluationSettings, {"mode": mode}, "the command line")
-    found = benchmarks(language, profile or default_profile(find_language(language)))
+    source = profile or default_profile(find_language(language))
+    rows, held_out = benchmarks(language, source), corpus(language, source).held_out
+    title = f"{model.name}, {language}"
     with show.progress() as report:
         costs = cost(model, teacher, report=report)
-        entries = [Entry(str(model), "student", judge(model, found, settings, report), costs["student"])]
-        if teacher:
-            entries.insert(
-                0, Entry(str(teacher), "original", judge(teacher, found, settings, report), costs["teacher"])
-            )
-    made = (
-        write_report(f"{model.name}, {language}", entries, out)
-        if out
-        else summary(f"{model.name}, {language}", entries)
-    )
+
+        def entry(folder: Path, role: Role, part: str) -> Entry:
+            masked = (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM")
+            quality = language_model_quality(folder, held_out, LanguageModelSettings(), report) if masked else None
+            return Entry(folder.name, role, judge(folder, rows, settings, report), costs[part], quality)
+
+        entries = [entry(teacher, "original", "teacher")] if teacher else []
+        entries.append(entry(model, "student", "student"))
+    made = write_report(title, entries, out) if out else summary(title, entries)
     show.console.print(rich_table(made))
     for sentence in made["sentences"]:
         show.console.print(sentence)

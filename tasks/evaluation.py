@@ -49,12 +49,12 @@ def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, dict[str, 
     store = Store()
 
     def measure() -> dict[str, Any]:
-        from core.models import load_config, model_class
+        from core.models import load_config
         from evaluation import language_model_quality
 
         folder = store.path(bundle)
         record = evaluate(folder, rows, run.settings, report)
-        if model_class(load_config(folder)).__name__.endswith("ForMaskedLM"):
+        if (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM"):
             held_out = corpus(run.language, run.profile).held_out
             record["language_model"] = language_model_quality(folder, held_out, LANGUAGE_MODEL, report)
         return record

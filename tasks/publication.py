@@ -75,8 +75,7 @@ def write_report(run: Run, bundle: Bundle, records: Mapping[str, Any], record: M
     """The folder with everything for people: report, plan, pictures."""
     store = Store()
     folder = store.folder / "reports" / run.id
-    roles: dict[str, Role] = {s.id: "adapted" for s in run.recipe.steps if s.kind == "adapt"}
-    roles |= {ORIGINAL: "original", run.recipe.last: "student"}
+    roles = roles_of(run)
     entries = [
         Entry(name, roles[name], judged, language_model=judged.get("language_model"))
         for name, judged in records.items()
@@ -88,6 +87,20 @@ def write_report(run: Run, bundle: Bundle, records: Mapping[str, Any], record: M
     (folder / "stages.png").write_bytes(pictures.stages(record))
     (folder / "size-and-quality.png").write_bytes(pictures.landscape(notes.finished(run.language), run.language))
     return folder
+
+
+def roles_of(run: Run) -> dict[str, Role]:
+    """What each judged step is to the reader: the ends, the adapted teacher, and the baselines that the recipe passes by."""
+    found: dict[str, Role] = {}
+    for step in run.recipe.order():
+        if step.kind == "adapt":
+            found[step.id] = "adapted"
+        if step.kind == "trim" and step.student == ORIGINAL:
+            found[step.id] = "trimmed"
+    last = run.recipe.step(run.recipe.last)
+    if last.kind == "distil" and last.student not in found:
+        found[last.student] = "cut"
+    return {**found, ORIGINAL: "original", run.recipe.last: "student"}
 
 
 def _row(row: "Planned") -> dict[str, Any]:

@@ -1,0 +1,58 @@
+"""Corpora: held-out lines stay out, groups are mixed by weight, fingerprints follow the text."""
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import NdogoError
+from evaluation import refuse_overlap
+from registry.corpora import corpus, default_profile
+from registry.languages import Language, add_language, language
+from tests import tiny
+
+
+@pytest.fixture
+def added(tmp_path: Path, pico_model) -> Path:
+    text, _ = tiny.write(tmp_path / "tiny")
+    text.write_text(text.read_text() + "\n".join(line.upper() + " !" for line in tiny.lines()), encoding="utf-8")
+    add_language(Language(name="tiny", corpus=str(text), teacher=str(pico_model("xlmr"))))
+    return text
+
+
+def test_held_out_lines_never_occur_in_training_text_however_they_are_spelt(added: Path):
+    found = corpus("tiny", "local")
+    lines, held_out = list(found.lines()), list(found.held_out())
+    assert len(lines) + len(held_out) == 2 * len(tiny.lines())
+    assert len(held_out) >= 2
+    assert refuse_overlap(found.held_out, [found.lines]) > 0
+
+
+def test_the_fingerprint_follows_the_text(added: Path):
+    before = corpus("tiny", "local").fingerprint()
+    assert corpus("tiny", "local").fingerprint() == before
+    added.write_text(added.read_text() + "\nmstari mpya\n", encoding="utf-8")
+    assert corpus("tiny", "local").fingerprint() != before
+
+
+def test_an_added_language_is_local_by_itself(added: Path, monkeypatch: pytest.MonkeyPatch):
+    assert default_profile(language("tiny")) == "local"
+    assert default_profile(language("swahili")) == "pocket"
+    monkeypatch.setenv("NDOGO_PROFILE", "hub")
+    assert default_profile(language("swahili")) == "hub"
+
+
+def test_a_group_gives_each_member_its_share():
+    members = corpus("comet-five", "pocket")
+    swahili = set(corpus("swahili", "pocket").lines())
+    first = [line in swahili for _, line in zip(range(500), members.lines(), strict=False)]
+    assert 80 <= sum(first) <= 140
+    assert members.fingerprint() != corpus("swahili", "pocket").fingerprint()
+
+
+def test_the_local_profile_says_what_it_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.delenv("NDOGO_DATA", raising=False)
+    with pytest.raises(NdogoError, match="NDOGO_DATA"):
+        corpus("swahili", "local")
+    monkeypatch.setenv("NDOGO_DATA", str(tmp_path))
+    with pytest.raises(NdogoError, match="no text of swahili"):
+        corpus("swahili", "local")
