@@ -2,6 +2,7 @@
 
 from transformers import PreTrainedConfig
 
+from compressors.distillation.engine import MICRO_TOKENS
 from core.architectures import shape_of
 from core.specs import Training
 
@@ -12,13 +13,13 @@ PROCESS = 600 * 2**20
 def peak_training_bytes(
     step: Training, params: int, student: PreTrainedConfig, teacher: PreTrainedConfig | None
 ) -> int:
-    """Predicted peak resident bytes of a training step on the CPU.
+    """Predicted peak resident bytes of a training step on the CPU, on text whose lines fill `max_length`.
 
     Student: weights, gradients and two moments in fp32. Teacher: weights once. Activations: what the backward pass keeps per
     token and layer. The vocabulary's share: logits of the scored positions, a chunk at a time.
     """
     shape = shape_of(student)
-    tokens = step.batch_size * step.max_length
+    tokens = min(step.batch_size * step.max_length, MICRO_TOKENS["cpu"])
     kept = tokens * shape.layers * (12 * shape.hidden + 3 * shape.ffn) * 4
     scored = max(1, int(tokens * step.mask_probability))
     logits = min(scored, 512) * shape.vocab * 4 * 3

@@ -1,0 +1,55 @@
+"""The predicted memory of a training is what a process then takes, within a quarter."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
+
+from core.models import copy_tokenizer, load_config, save
+from tests import tiny
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+    import json, resource, sys
+    from pathlib import Path
+    from compressors.distillation import TrainingRun, distil
+    from compressors.memory import peak_training_bytes
+    from core.models import empty_model, load_config, parameters
+    from core.specs import Distil
+    from core.text import lines_of
+
+    folder = Path(sys.argv[1])
+    spec = Distil(objective={"mlm": 0.5, "logits_kl": 0.5}, steps=3, batch_size=16, max_length=128)
+    run = TrainingRun(lines=lines_of(folder / "text.txt"), fingerprint="x", work=folder / "work")
+    (folder / "out").mkdir()
+    distil(folder / "student", folder / "teacher", folder / "out", spec, run)
+    student, teacher = load_config(folder / "student"), load_config(folder / "teacher")
+    predicted = peak_training_bytes(spec, parameters(empty_model(student)), student, teacher)
+    print(json.dumps([predicted, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+"""
+
+
+@pytest.fixture
+def folder(pico_model, tmp_path: Path) -> Path:
+    source = pico_model("xlmr")
+    ids = {"pad_token_id": 1, "vocab_size": load_config(source).vocab_size, "max_position_embeddings": 258}
+    for name, layers, hidden in (("teacher", 8, 512), ("student", 6, 384)):
+        config = XLMRobertaConfig(
+            num_hidden_layers=layers, hidden_size=hidden, intermediate_size=4 * hidden, num_attention_heads=8, **ids
+        )
+        save(XLMRobertaForMaskedLM(config), tmp_path / name)
+        copy_tokenizer(source, tmp_path / name)
+    (tmp_path / "text.txt").write_text(" ".join(tiny.lines(600)), encoding="utf-8")
+    return tmp_path
+
+
+def test_prediction_and_measurement_agree_within_a_quarter(folder: Path):
+    line = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(folder)]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, timeout=280)
+    assert done.returncode == 0, done.stderr
+    predicted, measured = json.loads(done.stdout.splitlines()[-1])
+    assert 0.75 < predicted / measured < 1.25, (predicted, measured)
