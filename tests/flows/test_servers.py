@@ -103,7 +103,8 @@ def recipe_file(folder: Path, steps: int, name: str) -> None:
 
 
 def newest_run(addresses: Addresses) -> dict:
-    found = api(addresses, "/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
+    started = {"start_time": {"is_null_": False}}
+    found = api(addresses, "/flow_runs/filter", {"flow_runs": started, "sort": "START_TIME_DESC", "limit": 1})
     assert isinstance(found, list)
     return found[0]
 
