@@ -1,12 +1,10 @@
 """Training: it learns, it survives kills to the bit, processes agree, and what goes wrong is said."""
 
 import json
-import multiprocessing
-import os
 import random
-import resource
 import signal
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -20,9 +18,8 @@ from core.architectures import with_shape
 from core.errors import NdogoError
 from core.models import copy_tokenizer, load_model, save
 from core.specs import Adapt, Distil
+from tests.compressors.distillation import children
 from tests.pico import TEXT
-
-FORK = multiprocessing.get_context("fork")  # torch is loaded already: a process costs milliseconds
 
 
 @pytest.fixture
@@ -39,7 +36,7 @@ def student(pico_model, tmp_path):
 @pytest.fixture
 def run(tmp_path):
     return TrainingRun(
-        lines=lambda: iter(TEXT), fingerprint="f" * 64, work=tmp_path / "work", held_out=lambda: iter(TEXT[:9])
+        lines=partial(iter, TEXT), fingerprint="f" * 64, work=tmp_path / "work", held_out=partial(iter, TEXT[:9])
     )
 
 
@@ -94,30 +91,9 @@ def test_killed_again_and_again_the_weights_are_the_same_to_the_bit(pico_model, 
     again = replace(run, work=tmp_path / "again")
     at = [*sorted(deaths.sample(range(1, 30), 5)), None]
     for death, how in zip(at, ["step", "write", "step", "write", "step", ""], strict=True):
-        child = FORK.Process(target=_doomed, args=(student, pico_model("xlmr"), out, spec, again, death, how))
-        child.start()
-        child.join(120)
-        assert child.exitcode == (0 if death is None else -signal.SIGKILL)
+        status = children.ran(children.doomed, student, pico_model("xlmr"), out, spec, again, death, how)
+        assert status == (0 if death is None else -signal.SIGKILL)
     assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
-
-
-def _doomed(student, teacher, out, spec, run, death, how):
-    """Train; at the step `death` be killed before its checkpoint, or half-way through writing it."""
-    torch.set_num_threads(1)  # makes torch's pool anew, before the threads that load a model race for it
-    write = checkpoints.save_file
-
-    def dying(tensors, path, metadata):
-        write(tensors, path, metadata)
-        if how == "write" and f'"step": {death},' in metadata["facts"]:
-            os.truncate(path, os.path.getsize(path) // 2)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def report(doing, done, total, numbers=None):
-        if how == "step" and doing == "distil" and done == death:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    checkpoints.save_file = dying
-    distil(student, teacher, out, spec, replace(run, report=report))
 
 
 def test_two_processes_agree_with_one(pico_model, student, tmp_path, run):
@@ -127,9 +103,11 @@ def test_two_processes_agree_with_one(pico_model, student, tmp_path, run):
     for size in (1, 2):
         work = folder(tmp_path / f"work{size}")
         request = prepare(student, pico_model("xlmr"), folder(tmp_path / f"out{size}"), spec, replace(run, work=work))
-        queue = FORK.Queue()
+        queue = children.SERVER.Queue()
         started = [
-            FORK.Process(target=_one_of, args=(request, rank, size, tmp_path / f"store{size}", queue))
+            children.SERVER.Process(
+                target=children.one_of, args=(request, rank, size, tmp_path / f"store{size}", queue)
+            )
             for rank in range(size)
         ]
         for child in started:
@@ -142,17 +120,6 @@ def test_two_processes_agree_with_one(pico_model, student, tmp_path, run):
     assert len(curves[1]) == len(curves[2]) == 100
     assert curves[2] == pytest.approx(curves[1], abs=1e-5)
     assert max(float((weights[1][name] - weights[2][name]).abs().max()) for name in weights[1]) < 1e-4
-
-
-def _one_of(request, rank, size, store, queue):
-    torch.set_num_threads(1)
-    if size > 1:
-        torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
-    curve = []
-    report = lambda doing, done, total, numbers=None: curve.append(numbers["loss"])  # noqa: E731
-    Training(request, World(rank, size, torch.device("cpu")), report).train()
-    if rank == 0:
-        queue.put(curve)
 
 
 def test_a_launched_training_reports_and_tells_its_errors(pico_model, tmp_path, run):
@@ -205,23 +172,13 @@ def test_a_loss_that_is_no_number_names_its_batch_and_keeps_the_checkpoint(pico_
 def test_a_full_disk_is_said_and_the_former_checkpoint_stays(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     checkpoints.write(path, {"weight/x": torch.ones(4)}, {"identity": "a"})
-    child = FORK.Process(target=_write_too_much, args=(path,))
-    child.start()
-    child.join(60)
-    assert child.exitcode == 0
+    assert children.ran(children.write_too_much, path) == 0
     tensors, facts = checkpoints.read(path)
     assert facts == {"identity": "a"} and torch.equal(tensors["weight/x"], torch.ones(4))
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.safetensors"]
     path.write_bytes(b"no checkpoint")
     with pytest.raises(NdogoError, match="damaged"):
         checkpoints.read(path)
-
-
-def _write_too_much(path):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))  # the file system then refuses, as a full one does
-    with pytest.raises(NdogoError, match="cannot be written") as raised:
-        checkpoints.write(path, {"weight/x": torch.zeros(100_000)}, {"identity": "b"})
-    assert "the last checkpoint, which is kept" in raised.value.cure
 
 
 def test_patience_stops_and_gives_the_best_weights(pico_model, tmp_path, run):

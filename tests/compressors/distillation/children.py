@@ -1,0 +1,70 @@
+"""What the tests do in other processes, forked from a server that loaded torch and computed nothing, so that forking is safe."""
+
+import multiprocessing
+import os
+import resource
+import signal
+from dataclasses import replace
+
+import torch
+
+from compressors.distillation import checkpoints, distil
+from compressors.distillation.devices import World
+from compressors.distillation.engine import Training
+from core.errors import NdogoError
+
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload([__name__])
+
+
+def ran(target, *args, seconds=120):
+    """The exit status of `target(*args)` in a process of its own."""
+    child = SERVER.Process(target=target, args=args)
+    child.start()
+    child.join(seconds)
+    if child.exitcode is None:
+        child.kill()
+    return child.exitcode
+
+
+def doomed(student, teacher, out, spec, run, death, how):
+    """Train; at the step `death` be killed before its checkpoint, or half-way through writing it."""
+    torch.set_num_threads(1)
+    checkpoints.SECONDS_BETWEEN = 0.0
+    write = checkpoints.save_file
+
+    def dying(tensors, path, metadata):
+        write(tensors, path, metadata)
+        if how == "write" and f'"step": {death},' in metadata["facts"]:
+            os.truncate(path, os.path.getsize(path) // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def report(doing, done, total, numbers=None):
+        if how == "step" and doing == "distil" and done == death:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    checkpoints.save_file = dying
+    distil(student, teacher, out, spec, replace(run, report=report))
+
+
+def one_of(request, rank, size, store, queue):
+    """Train as one of `size` gloo processes; the first one sends its loss curve."""
+    torch.set_num_threads(1)
+    if size > 1:
+        torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
+    curve = []
+    report = lambda doing, done, total, numbers=None: curve.append(numbers["loss"])  # noqa: E731
+    Training(request, World(rank, size, torch.device("cpu")), report).train()
+    if rank == 0:
+        queue.put(curve)
+
+
+def write_too_much(path):
+    """Write a checkpoint where the file system refuses, as a full one does."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+    try:
+        checkpoints.write(path, {"weight/x": torch.zeros(100_000)}, {"identity": "b"})
+    except NdogoError as error:
+        assert "cannot be written" in error.what and "the last checkpoint, which is kept" in error.cure
+        return
+    raise AssertionError("nothing was raised")
