@@ -53,13 +53,14 @@ def trim(
 ) -> None:
     """Keep the pieces that a language uses, with a certificate of what was kept."""
     from core.specs import Trim
+    from core.text import read_lines
 
     spec = _spec(
         Trim,
         size=_size(size),
         coverage=coverage,
         multiple_of=multiple_of,
-        keep=tuple(keep.read_text(encoding="utf-8").split("\n")) if keep else (),
+        keep=tuple(read_lines(keep)) if keep else (),
         reestimate=reestimate,
     )
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.progress import silent
 from core.recipes import Budget
@@ -12,16 +12,13 @@ from registry.bundles import Bundle, Store
 from tasks.evaluation import evaluated
 from tasks.run import Run
 
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
-
 log = logging.getLogger("ndogo.gate")
 
 WORST_FALL = -1.0
 """Points: a paired 95% interval that lies wholly below this is a fall."""
 
 
-def decide(run: Run, version: "ModelVersion", judged: Mapping[str, Any], summary: Mapping[str, float]) -> list[str]:
+def decide(run: Run, version: Any, judged: Mapping[str, Any], summary: Mapping[str, float]) -> list[str]:
     """Promote the version where nothing speaks against it, else say what does."""
     champion = model_registry.by_alias(run.model_name, model_registry.CHAMPION)
     against = over_budget(run.recipe.budget, summary)

@@ -54,7 +54,7 @@ def home(tmp_path: Path) -> Path:
     return folder
 
 
-def refused(done: Done, *words: str) -> None:
+def check_refused(done: Done, *words: str) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("ndogo: ")
@@ -90,18 +90,18 @@ def test_lists(home: Path, ndogo):
 
 
 def test_bad_names_suggest_good_ones(home: Path, ndogo):
-    refused(ndogo("compress", "swahilli"), "Did you mean swahili", "languages add")
-    refused(ndogo("compress", "swahili", "--recipe", "two_step"), "Did you mean two-step")
-    refused(ndogo("plan", "--teacher", "xlm-roberta"), "Did you mean xlm-roberta-base")
-    refused(ndogo("compress", "swahili", NDOGO_PROFILE="moon"), "NDOGO_PROFILE", "pocket, local, hub")
+    check_refused(ndogo("compress", "swahilli"), "Did you mean swahili", "languages add")
+    check_refused(ndogo("compress", "swahili", "--recipe", "two_step"), "Did you mean two-step")
+    check_refused(ndogo("plan", "--teacher", "xlm-roberta"), "Did you mean xlm-roberta-base")
+    check_refused(ndogo("compress", "swahili", NDOGO_PROFILE="moon"), "NDOGO_PROFILE", "pocket, local, hub")
 
 
 def test_bad_recipe_files(home: Path, ndogo):
     file = home / "mine.yaml"
     file.write_text("name: mine\nsteps: [\n  - trim")
-    refused(ndogo("plan", "--recipe", file), "not YAML", "mine.yaml, line 3, column 3")
+    check_refused(ndogo("plan", "--recipe", file), "not YAML", "mine.yaml, line 3, column 3")
     file.write_text("name: mine\nsteps:\n  - trim: {sise: 5}\n")
-    refused(ndogo("plan", "--recipe", file), "Unknown key `sise`", "steps[0].trim", "Did you mean `size`")
+    check_refused(ndogo("plan", "--recipe", file), "Unknown key `sise`", "steps[0].trim", "Did you mean `size`")
 
 
 def test_bad_models(home: Path, ndogo, pico_model, tmp_path: Path):
@@ -111,14 +111,14 @@ def test_bad_models(home: Path, ndogo, pico_model, tmp_path: Path):
     def trim(model: Path) -> Done:
         return ndogo("trim", model, "--corpus", text, "--size", "50", "--out", home / "out")
 
-    refused(trim(home / "none"), "no model directory")
+    check_refused(trim(home / "none"), "no model directory")
     (home / "empty").mkdir()
-    refused(trim(home / "empty"), "no config.json")
+    check_refused(trim(home / "empty"), "no config.json")
     pickled = tmp_path / "pickled"
     shutil.copytree(pico_model("xlmr"), pickled)
     (pickled / "model.safetensors").unlink()
     torch.save({}, pickled / "pytorch_model.bin")
-    refused(trim(pickled), "pickled weights", "convert them once")
+    check_refused(trim(pickled), "pickled weights", "convert them once")
     assert not (home / "out").exists()
 
 
@@ -126,22 +126,22 @@ def test_bad_texts(home: Path, ndogo, pico_model):
     def trim(text: Path) -> Done:
         return ndogo("trim", pico_model("xlmr"), "--corpus", text, "--size", "50", "--out", home / "out")
 
-    refused(trim(home / "none.txt"), "no text at")
+    check_refused(trim(home / "none.txt"), "no text at")
     (home / "empty.txt").write_text("\n \n")
-    refused(trim(home / "empty.txt"), "corpus is empty")
+    check_refused(trim(home / "empty.txt"), "corpus is empty")
     (home / "latin.txt").write_bytes(b"habari\nyako\n\xff\xfe bad\n")
-    refused(trim(home / "latin.txt"), "Line 3 is not UTF-8", "iconv")
+    check_refused(trim(home / "latin.txt"), "Line 3 is not UTF-8", "iconv")
     (home / "rows.jsonl").write_text('{"text": "habari"}\n{"txt": 1}\n')
-    refused(trim(home / "rows.jsonl"), "Line 2", '{"text"')
+    check_refused(trim(home / "rows.jsonl"), "Line 2", '{"text"')
     (home / "cut.txt.gz").write_bytes(gzip.compress(b"habari\n" * 9999)[:-20])
-    refused(trim(home / "cut.txt.gz"), "cannot be read")
+    check_refused(trim(home / "cut.txt.gz"), "cannot be read")
     assert [p.name for p in home.iterdir() if "draft" in p.name] == []
 
 
 def test_an_output_that_is_there_is_not_touched(home: Path, ndogo, pico_model):
     (home / "out").mkdir()
     done = ndogo("truncate", pico_model("xlmr"), "--layers", "1", "--out", home / "out")
-    refused(done, "there already")
+    check_refused(done, "there already")
     assert list((home / "out").iterdir()) == []
 
 
@@ -196,8 +196,8 @@ def test_any_language_becomes_a_citizen(home: Path, ndogo, pico_model):
     add = ("languages", "add", "--name", "tiny", "--corpus", corpus, "--teacher", pico_model("xlmr"))
     assert ndogo(*add, "--benchmarks", benchmarks).returncode == 0
     assert "tiny" in ndogo("languages").stdout
-    refused(
+    check_refused(
         ndogo("languages", "add", "--name", "swahili", "--corpus", corpus, "--teacher", home),
         "brings a language",
     )
-    refused(ndogo("languages", "add", "--name", "new", "--corpus", home / "no", "--teacher", home), "no text at")
+    check_refused(ndogo("languages", "add", "--name", "new", "--corpus", home / "no", "--teacher", home), "no text at")
