@@ -53,7 +53,9 @@ def base(shared, tmp_path_factory) -> Path:
     torch.manual_seed(0)
     model = XLMRobertaForMaskedLM(XLMRobertaConfig(**BASE)).eval()
     save(model, folder)
-    XLMRobertaTokenizer.from_pretrained(shared / "tokenizers" / "xlm-roberta", model_max_length=512).save_pretrained(folder)
+    XLMRobertaTokenizer.from_pretrained(shared / "tokenizers" / "xlm-roberta", model_max_length=512).save_pretrained(
+        folder
+    )
     return folder
 
 
