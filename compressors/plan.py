@@ -5,8 +5,10 @@ Counts come from the stock class itself, built on the meta device, so they canno
 
 from dataclasses import dataclass, replace
 
+import torch
 from transformers import PreTrainedConfig
 
+from compressors.distillation.objectives import state_terms
 from compressors.memory import peak_training_bytes
 from core.architectures import Shape, architecture_of, positions, shape_of, with_shape
 from core.errors import NdogoError
@@ -65,6 +67,7 @@ def plan(
             guide = rows[step.teacher] if isinstance(step, Distil) else None
             if guide is not None and isinstance(step, Distil):
                 _check_vocabularies(step, student, guide, at)
+                _check_objectives(step, row, guide, at)
             peak = peak_training_bytes(step, row.params, config, guide.config if guide else None)
             row = replace(row, peak_bytes=peak)
         rows[step.id] = row
@@ -95,11 +98,11 @@ def planned_config(step: Step, config: PreTrainedConfig, specials: int, where: s
     if isinstance(step, PruneHidden):
         return _narrowed(step, config, where)
     if isinstance(step, Fresh):
-        hidden = resolve_size(step.hidden, found.hidden, step.heads)
-        _multiple(hidden, step.heads, "hidden", where, "heads")
+        heads, layers = resolve_size(step.heads, found.heads), resolve_size(step.layers, found.layers)
+        hidden = resolve_size(step.hidden, found.hidden, heads)
+        _multiple(hidden, heads, "hidden", where, "heads")
         ffn = resolve_size(step.ffn, found.ffn, FFN_MULTIPLE)
-        layers = resolve_size(step.layers, found.layers)
-        return with_shape(config, layers=layers, hidden=hidden, ffn=ffn, heads=step.heads)
+        return with_shape(config, layers=layers, hidden=hidden, ffn=ffn, heads=heads)
     return config
 
 
@@ -156,6 +159,15 @@ def _check_vocabularies(step: Distil, student: Planned, guide: Planned, where: s
             where=f"{where}.teacher: {step.teacher}",
             cure="Name a teacher after the same trim, or trim later.",
         )
+
+
+def _check_objectives(step: Distil, student: Planned, guide: Planned, where: str) -> None:
+    """Layer maps, heads and teacher layers must fit both shapes; the objectives themselves know."""
+    try:
+        with torch.device("meta"):
+            state_terms(step.objective, student.shape, guide.shape, step.max_length)
+    except NdogoError as error:
+        raise NdogoError(error.what, where=f"{where}.{error.where}", cure=error.cure) from error
 
 
 def _row(name: str, kind: str, config: PreTrainedConfig, vocabulary: str, teacher_params: int | None) -> Planned:

@@ -209,7 +209,7 @@ class Fresh(Step):
     layers: Size
     hidden: Size
     ffn: Size
-    heads: int = Field(gt=0)
+    heads: Size
 
     @property
     def draws(self) -> bool:
