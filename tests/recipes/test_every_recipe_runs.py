@@ -1,0 +1,77 @@
+"""Every recipe file runs to its end on a small random teacher and makes the model that its plan says."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pocket
+from compressors.fresh import fresh
+from compressors.plan import planned_config
+from core.architectures import shape_of
+from core.models import load_config, load_model, parameters
+from core.progress import silent
+from core.specs import Fresh, Trim
+from evaluation import EvaluationSettings
+from registry.bundles import Store
+from registry.corpora import corpus
+from registry.languages import Language, add_language
+from registry.recipes import FOLDER, recipe
+from tasks.run import Run, planned
+from tasks.steps import build
+from tests import tiny
+
+TOKENS = 600
+"""What each training may read: a few steps."""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A store that all recipes share, as in a sweep, with a language and a teacher of four layers of 64.
+
+    The vocabulary is the pocket teacher's: an eighth of a pico one would not hold the alphabet.
+    """
+    folder = tmp_path_factory.mktemp("recipes")
+    teacher = folder / "teacher"
+    fresh(pocket.teacher(), teacher, Fresh(layers=4, hidden=64, ffn=128, heads=4), 0, silent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NDOGO_HOME", str(folder / "home"))
+        corpus, _ = tiny.write(folder / "tiny")
+        add_language(Language(name=tiny.NAME, corpus=str(corpus), teacher=str(teacher)))
+    return folder / "home"
+
+
+def capped(name: str, home: Path) -> Run:
+    """A run as the pocket profile makes it: each training reads no more than a few lines, as long as the model reads."""
+    return Run(
+        id="test",
+        language=tiny.NAME,
+        profile="local",
+        recipe=recipe(name),
+        seed=0,
+        original=Store().adopt(home.parent / "teacher").key,
+        corpus=corpus(tiny.NAME, "local").fingerprint(),
+        settings=EvaluationSettings(),
+        token_cap=TOKENS,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in FOLDER.glob("*.yaml")))
+def test_a_recipe_makes_what_its_plan_says(name: str, home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NDOGO_HOME", str(home))
+    run, store = capped(name, home), Store()
+    for step_id, request in run.requests().items():
+        step = run.recipe.step(step_id)
+        store.find_or_make(request, lambda draft, s=step, r=request: build(run, s, r, draft, silent))
+    made = store.path(run.bundle_keys()[run.recipe.last])
+    last = planned(run)[-1]
+    found = load_config(made)
+    if any(
+        isinstance(step, Trim) for step in run.recipe.steps
+    ):  # the toy text may use fewer pieces than were asked for
+        assert found.vocab_size <= last.shape.vocab
+        last_config = planned_config(Trim(size=found.vocab_size), last.config, 0, "")
+        assert shape_of(found) == shape_of(last_config)
+    else:
+        assert shape_of(found) == last.shape
+        assert parameters(load_model(made)) == last.params
