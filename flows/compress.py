@@ -64,7 +64,7 @@ def chain(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Any]]:
         run, name = owners[0]
         step = run.recipe.step(name)
         parents = {role: made[parent] for role, parent in run.requests()[name].parents.items()}
-        named = steps.make.with_options(name=steps.TITLES[step.kind], task_run_name=name, tags=[step.kind])
+        named = steps.make.with_options(name=steps.TITLES[step.kind], task_run_name=name, tags=steps.tags_of(step))
         made[key] = named.submit(owners, parents)
     judged: dict[str, Any] = {}
     for key, owners in sharing_evaluations(runs).items():

@@ -17,6 +17,9 @@ from flows.compress import Language, Mode, RecipeName, Seed, chain, outcome, run
 from registry.corpora import Profile
 from tasks import comparison, notes, publication
 from tasks.run import Run, resolve
+from tasks.steps import threads
+
+log = logging.getLogger("ndogo.sweep")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,7 +85,23 @@ def dask(flow: Flow[P, R], address: str | None) -> Flow[P, R]:
         raise NdogoError(
             "prefect-dask is not installed.", where="--runner dask", cure="pip install 'ndogo[dask]'"
         ) from error
-    logging.getLogger("distributed").setLevel(logging.WARNING)
-    alone = {"n_workers": os.cpu_count(), "threads_per_worker": 1, "dashboard_address": None}
-    runner: Any = DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=alone)
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # its nanny warns of every worker that it has to stop
+    runner: Any = DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=_local_cluster())
     return flow.with_options(task_runner=runner)
+
+
+def _local_cluster() -> dict[str, Any]:
+    """As many workers as the cores hold steps.
+
+    Without a memory limit: Dask would kill a training that needs more than its share, and start it again for ever.
+    """
+    each = threads()
+    workers = max(1, (os.cpu_count() or 1) // each)
+    log.info("a local Dask cluster: workers %d, threads of each step %d (OMP_NUM_THREADS changes that)", workers, each)
+    return {
+        "n_workers": workers,
+        "threads_per_worker": 1,
+        "memory_limit": 0,
+        "dashboard_address": None,
+        "env": {"OMP_NUM_THREADS": str(each)},  # Dask's own default is 1, whatever the other runners use
+    }

@@ -68,7 +68,7 @@ def sweep(
         find_language(name)
     for name in names["recipes"]:
         find_recipe(name)
-    with _without_server():
+    with _without_server(shared=runner == "dask"):
         from flows.sweep import dask
         from flows.sweep import sweep as flow
         from ndogo import show
@@ -222,8 +222,11 @@ def clean(
 
 
 @contextlib.contextmanager
-def _without_server() -> Iterator[None]:
-    """Prefect's own files lie beside the store, and unless PREFECT_API_URL names a server a temporary one is used."""
+def _without_server(*, shared: bool = False) -> Iterator[None]:
+    """Prefect's own files lie beside the store, and unless PREFECT_API_URL names a server a temporary one is used.
+
+    `shared`: it is started at once and named to all, else every worker would start one of its own.
+    """
     from registry.bundles import home
 
     folder = home() / "prefect"
@@ -240,5 +243,12 @@ def _without_server() -> Iterator[None]:
     alone = (
         {} if os.environ.get("PREFECT_API_URL") else {PREFECT_API_URL: None, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
     )
-    with temporary_settings(alone):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(temporary_settings(alone))
+        if alone and shared:
+            from prefect.server.api.server import SubprocessASGIServer
+
+            server = SubprocessASGIServer()
+            server.start()  # Prefect stops it when this process ends
+            stack.enter_context(temporary_settings({PREFECT_API_URL: server.api_url}))
         yield

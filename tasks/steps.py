@@ -29,6 +29,9 @@ TITLES = {
     "distil": "Distil",
 }
 
+GPU = "gpu"
+"""Tag of the steps that use a GPU where there is one. `prefect concurrency-limit create gpu 1` lets one run at a time."""
+
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def make(owners: Sequence[Owner], parents: Mapping[str, Bundle]) -> "Bundle | State[Bundle]":
@@ -48,11 +51,22 @@ def make(owners: Sequence[Owner], parents: Mapping[str, Bundle]) -> "Bundle | St
     return Completed(name="Cached", message=f"found {bundle.key} in the store", data=bundle) if found else bundle
 
 
+def tags_of(step: Step | type[Step]) -> list[str]:
+    """Tags of a step's task: its kind, and whether it counts against the limit of GPU steps."""
+    return [step.kind, GPU] if step.trains else [step.kind]
+
+
+def threads() -> int:
+    """Threads of a compute step: $OMP_NUM_THREADS, else all cores. Equal in every runner, so that no digit depends on it."""
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return int(given) if given.isdigit() and int(given) else os.cpu_count() or 1
+
+
 def build(run: Run, step: Step, request: Request, draft: Path, report: Report) -> Mapping[str, Any]:
     """Call the compressor of a step on its parents' directories, with a fixed number of threads."""
     import torch
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(threads())
     store = Store()
     source = store.path(request.parents["student"])
     text = corpus(run.language, run.profile)

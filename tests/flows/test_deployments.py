@@ -1,11 +1,19 @@
 """The language table, the served deployments and prefect.yaml say the same."""
 
+import json
+import re
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
+from core.specs import KINDS
 from flows.deployments import deployments
 from registry.languages import languages
+from tasks.steps import tags_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,3 +48,57 @@ def test_parameters_explain_themselves_and_are_limited_to_what_there_is():
     assert all(field.get("description") for field in schema.values())
     assert schema["language"]["enum"] == list(languages())
     assert "two-step" in schema["recipe"]["enum"]
+
+
+def written() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+
+
+def prefects_own(kind: str) -> dict[str, Any]:
+    """The base job template that Prefect gives a new pool of a kind."""
+    views = files("prefect.server.api.collections_data") / "views" / "aggregate-worker-metadata.json"
+    workers = {name: w for group in json.loads(views.read_text(encoding="utf-8")).values() for name, w in group.items()}
+    return workers[kind]["default_base_job_configuration"]
+
+
+def kubernetes_template() -> dict[str, Any]:
+    return json.loads((ROOT / "docker" / "kubernetes.json").read_text(encoding="utf-8"))
+
+
+def test_each_pool_takes_the_job_variables_it_is_given():
+    definitions = written()["definitions"]
+    templates = {"docker": prefects_own("docker"), "kubernetes": kubernetes_template()}
+    for kind, template in templates.items():
+        given = definitions[kind]["work_pool"]["job_variables"]
+        assert set(given) <= set(template["variables"]["properties"])
+        assert list(Draft202012Validator(template["variables"]).iter_errors(given)) == []
+        assert definitions[kind]["pull"] == [
+            {"prefect.deployments.steps.set_working_directory": {"directory": "/app"}}
+        ], "the image holds the code there"
+    assert definitions["where"] == definitions["process"], "the default needs no engine"
+
+
+def test_all_deployments_go_where_one_word_says():
+    text = (ROOT / "prefect.yaml").read_text(encoding="utf-8")
+    for kind in ("docker", "kubernetes"):
+        turned = yaml.safe_load(text.replace("<<: *process", f"<<: *{kind}"))
+        assert {d["work_pool"]["name"] for d in turned["deployments"]} == {f"ndogo-{kind}"}
+        assert all(d["pull"] == turned["definitions"][kind]["pull"] for d in turned["deployments"])
+
+
+def test_the_kubernetes_template_is_prefects_own_with_a_store_and_gpus():
+    ours, own = kubernetes_template(), prefects_own("kubernetes")
+    added = set(ours["variables"]["properties"]) - set(own["variables"]["properties"])
+    assert added == {"store_claim", "gpus", "shared_memory"}
+    for name, field in own["variables"]["properties"].items():
+        assert ours["variables"]["properties"][name] == field
+    used = set(re.findall(r"{{ (\w+) }}", json.dumps(ours["job_configuration"])))
+    assert used == set(ours["variables"]["properties"])
+    pod = ours["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["containers"][0]["volumeMounts"][0] == {"name": "store", "mountPath": "/store"}
+
+
+@pytest.mark.parametrize("kind", ["adapt", "distil", "trim", "prune_ffn"])
+def test_steps_that_use_a_gpu_carry_the_tag_that_limits_them(kind: str):
+    assert ("gpu" in tags_of(KINDS[kind])) == (kind in ("adapt", "distil"))
