@@ -40,6 +40,8 @@ class Entry:
     """The model's own part (`student` or `teacher`) of what `cost` gave."""
     language_model: Mapping[str, Any] | None = None
     """From `language_model_quality`."""
+    parameters: int | None = None
+    """Of the whole model, where the caller counted them; else those of `cost`, else of the bare encoder that was judged."""
 
 
 def summary(title: str, entries: Sequence[Entry]) -> dict[str, Any]:
@@ -74,7 +76,6 @@ def _summed(entry: Entry, entries: Sequence[Entry]) -> dict[str, Any]:
         name: {key: b[key] for key in ("mean", "std", "n_seeds", "scores", "others", "chosen")}
         for name, b in entry.record["benchmarks"].items()
     }
-    size = entry.cost["parameters"]["total"] if entry.cost else entry.record["parameters"]
     against = {
         other.role: {"name": other.name, "size": _size(other), **retention(entry.record, other.record)}
         for other in entries
@@ -84,7 +85,7 @@ def _summed(entry: Entry, entries: Sequence[Entry]) -> dict[str, Any]:
         "name": entry.name,
         "role": entry.role,
         "is": ROLES[entry.role],
-        "parameters": size,
+        "parameters": _size(entry),
         "scores": scores,
         "mean": sum(s["mean"] for s in scores.values()) / len(scores),
         "against": against,
@@ -95,7 +96,8 @@ def _summed(entry: Entry, entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def _size(entry: Entry) -> int:
-    return entry.cost["parameters"]["total"] if entry.cost else entry.record["parameters"]
+    counted = entry.cost["parameters"]["total"] if entry.cost else entry.record["parameters"]
+    return counted if entry.parameters is None else entry.parameters
 
 
 def _compared(role: Role, other: Role) -> bool:

@@ -16,6 +16,7 @@ from registry.corpora import Profile
 from registry.languages import languages
 from registry.recipes import recipe_names
 from tasks import evaluation, notes, publication, steps
+from tasks.baselines import with_baselines
 from tasks.run import Run, resolve, sharing_evaluations, sharing_steps
 
 Language = Annotated[str, Field(json_schema_extra={"enum": list(languages())})]
@@ -32,13 +33,14 @@ Mode = Annotated[str, Field(pattern="^(probe|finetune)$")]
     on_cancellation=[close],
     persist_result=False,
 )
-def compress(
+def compress(  # noqa: PLR0913  # its parameters are the form in the UI
     language: Language,
     recipe: RecipeName = "ndogo-small",
     profile: Profile | None = None,
     seed: Seed = 0,
     teacher: str = "",
     mode: Mode = "probe",
+    baselines: bool = False,
 ) -> str:
     """Make a small model of a language and prove what was kept.
 
@@ -49,25 +51,29 @@ def compress(
         seed: Of training and of whatever else is drawn.
         teacher: A model directory, or a known teacher's name with the hub profile; default: the profile's own.
         mode: How models are judged. probe is fast; finetune trains all weights.
+        baselines: Also make and judge what the recipe must beat: untrained, from scratch, cut, trimmed. About doubles the work.
 
     """
     run = resolve(flow_run.id, language, recipe, profile, seed, teacher=teacher, mode=mode)
     with notes.opened(run):
-        made, judged = chain([run])
+        made, judged = chain([run], {}, {})
+        if baselines:
+            outcome(run, made, judged)  # from scratch reads as many tokens as the recipe turns out to have read
+            run = with_baselines(run)
+            chain([run], made, judged)
         return publication.publish(run, *outcome(run, made, judged))
 
 
-def chain(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Submit the union of the runs' DAGs: each step once, after what it needs, then each evaluation after its model."""
-    made: dict[str, Any] = {run.original: Bundle("original", run.original) for run in runs}
-    for key, owners in sharing_steps(runs).items():
+def chain(runs: Sequence[Run], made: dict[str, Any], judged: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Submit what is not yet in `made` and `judged`: each step once, after what it needs; evaluations after their models."""
+    made |= {run.original: Bundle("original", run.original) for run in runs}
+    for key, owners in sharing_steps(runs, made).items():
         run, name = owners[0]
         step = run.recipe.step(name)
         parents = {role: made[parent] for role, parent in run.requests()[name].parents.items()}
         named = steps.make.with_options(name=steps.TITLES[step.kind], task_run_name=name, tags=steps.tags_of(step))
         made[key] = named.submit(owners, parents)
-    judged: dict[str, Any] = {}
-    for key, owners in sharing_evaluations(runs).items():
+    for key, owners in sharing_evaluations(runs, judged).items():
         run, name = owners[0]
         titled = evaluation.judge.with_options(name="Evaluate", task_run_name=f"evaluate {name}")
         judged[key] = titled.submit(owners, made[run.bundle_keys()[name]])

@@ -64,7 +64,7 @@ def sweep(
     with contextlib.ExitStack() as stack:
         for run in runs:
             stack.enter_context(notes.opened(run))
-        made, judged = chain(runs)
+        made, judged = chain(runs, {}, {})
         records = []
         for run in runs:
             bundle, keys = outcome(run, made, judged)

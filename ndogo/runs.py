@@ -30,6 +30,7 @@ def compress(
     teacher: Annotated[str, typer.Option(help="A model directory; default: the profile's own.")] = "",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     mode: Annotated[str, typer.Option(help="How models are judged: probe or finetune.")] = "probe",
+    baselines: Annotated[bool, typer.Option("--baselines", help="Also make what the recipe must beat.")] = False,
 ) -> None:
     """Make a small model of a language: the whole pipeline, without any server running."""
     from registry.corpora import default_profile
@@ -45,7 +46,7 @@ def compress(
         from flows.compress import compress as flow
         from ndogo import show
 
-        show.result(flow(language, recipe, chosen, seed, teacher, mode))
+        show.result(flow(language, recipe, chosen, seed, teacher, mode, baselines))
 
 
 def sweep(

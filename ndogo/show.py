@@ -85,13 +85,9 @@ def result(run_id: str) -> None:
 
     store = Store()
     record = store.read_record(RUNS, run_id) or {}
-    summary = record["summary"]
     markdown(f"## {record['name']}\n\n{table(record)}")
-    low, high = 100 * summary["retention_low"], 100 * summary["retention_high"]
-    console.print(
-        f"{summary['params']:,} parameters, {summary['compression_ratio']:.1f} times smaller; "
-        f"{100 * summary['retention']:.1f}% of the teacher's scores kept (95% interval {low:.1f} to {high:.1f})"
-    )
+    for sentence in record["report"]["sentences"]:
+        console.print(sentence, highlight=False)
     console.print(f"model   {store.path(record['steps'][record['last']]['key'])}", soft_wrap=True)
     console.print(
         "look    make serve, then the MLflow address that it prints; experiment compress/" + record["language"]

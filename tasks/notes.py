@@ -6,7 +6,7 @@ there is delivered by the next note, or by `ndogo sync`.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,11 @@ def opened(run: Run, **tags: str) -> Iterator[None]:
         yield
 
 
-def note_report(run: Run, folder: Path) -> dict[str, Any]:
-    """Note where a run's report lies; the record is returned."""
+def note_report(run: Run, folder: Path, sentences: Sequence[str]) -> dict[str, Any]:
+    """Note where a run's report lies, and what it says in words; the record is returned."""
     files = {file.name: file_hash(file) for file in sorted(folder.iterdir())}
-    return _change(run.id, lambda record: record.update(report={"folder": str(folder), "files": files}))
+    report = {"folder": str(folder), "files": files, "sentences": list(sentences)}
+    return _change(run.id, lambda record: record.update(report=report))
 
 
 def close(run_id: str, state: str) -> None:

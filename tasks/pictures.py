@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from core.recipes import ORIGINAL
+from tasks.run import BASELINE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,8 +16,8 @@ SIZE, QUALITY = "#94a3b8", "#c2410c"
 def stages(record: Mapping[str, Any]) -> bytes:
     """A PNG: parameters after every step as bars, and the mean score of the judged ones as a line."""
     figure, axes = _empty(record["name"])
-    names = list(record["steps"])
-    sizes = [step["numbers"]["params"] / 1e6 for step in record["steps"].values()]
+    names = [name for name in record["steps"] if not name.startswith(BASELINE)]
+    sizes = [record["steps"][name]["numbers"]["params"] / 1e6 for name in names]
     axes.bar(names, sizes, color=SIZE, width=0.6)
     axes.set_ylabel("million parameters")
     axes.bar_label(axes.containers[0], fmt="%.2f", fontsize=8, color="#475569", padding=2)

@@ -51,8 +51,10 @@ def read(judged: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 def conclude(run: Run, bundle: Bundle, records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Summarise a run and write its report; its record."""
     record = notes.finish(run, "COMPLETED", summarise(run, bundle, records))
-    record = notes.note_report(run, write_report(run, bundle, records, record))
-    create_markdown_artifact(table(record), key=run.name, description=f"{run.name}: size and quality, step by step")
+    record = notes.note_report(run, *write_report(run, records, record))
+    told = "".join(f"\n- {sentence}" for sentence in record["report"]["sentences"])
+    about = f"{run.name}: size and quality, step by step"
+    create_markdown_artifact(f"{table(record)}\n{told}", key=run.name, description=about)
     return record
 
 
@@ -65,40 +67,53 @@ def summarise(run: Run, bundle: Bundle, records: Mapping[str, Mapping[str, Any]]
     summary |= {f"retention_{name}": found["retention"] for name, found in kept["benchmarks"].items()}
     summary["retention"] = kept["mean"]["retention"]
     summary["retention_low"], summary["retention_high"] = kept["mean"]["retention_interval"]
+    for name, role in run.baselines.items():
+        beaten = retention(last, records[name])["mean"]
+        summary[f"over_{role}"] = beaten["difference"]
+        summary[f"over_{role}_low"], summary[f"over_{role}_high"] = beaten["difference_interval"]
     for step in run.recipe.steps:
-        if step.kind == "adapt" and step.id != run.recipe.last:
+        if step.kind == "adapt" and step.id not in (run.recipe.last, *run.baselines):
             summary["retention_adapted"] = retention(last, records[step.id])["mean"]["retention"]
     return summary
 
 
-def write_report(run: Run, bundle: Bundle, records: Mapping[str, Any], record: Mapping[str, Any]) -> Path:
-    """The folder with everything for people: report, plan, pictures."""
+def write_report(run: Run, records: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[Path, list[str]]:
+    """The folder with everything for people: report, plan, pictures; and what the report says in words."""
     store = Store()
     folder = store.folder / "reports" / run.id
     roles = roles_of(run)
     entries = [
-        Entry(name, roles[name], judged, language_model=judged.get("language_model"))
+        Entry(
+            name,
+            roles[name],
+            judged,
+            language_model=judged.get("language_model"),
+            parameters=record["steps"][name]["numbers"]["params"],
+        )
         for name, judged in records.items()
         if name in roles
     ]
-    evaluation.write_report(f"{run.name} ({run.profile})", entries, folder)
+    made = evaluation.write_report(f"{run.name} ({run.profile})", entries, folder)
     (folder / "steps.md").write_text(table(record) + "\n", encoding="utf-8")
     (folder / "plan.json").write_text(json.dumps([_row(row) for row in planned(run)], indent=1), encoding="utf-8")
     (folder / "stages.png").write_bytes(pictures.stages(record))
     (folder / "size-and-quality.png").write_bytes(pictures.landscape(notes.finished(run.language), run.language))
-    return folder
+    return folder, made["sentences"]
 
 
 def roles_of(run: Run) -> dict[str, Role]:
-    """What each judged step is to the reader: the ends, the adapted teacher, and the baselines that the recipe passes by."""
-    found: dict[str, Role] = {}
+    """What each judged step is to the reader: the ends, the adapted teacher, and the baselines.
+
+    Baselines that were not asked for are those that the recipe passes by.
+    """
+    found: dict[str, Role] = dict(run.baselines)
     for step in run.recipe.order():
-        if step.kind == "adapt":
+        if step.kind == "adapt" and step.id not in found:
             found[step.id] = "adapted"
-        if step.kind == "trim" and step.student == ORIGINAL:
+        if step.kind == "trim" and step.student == ORIGINAL and not run.baselines:
             found[step.id] = "trimmed"
     last = run.recipe.step(run.recipe.last)
-    if last.kind == "distil" and last.student not in found:
+    if last.kind == "distil" and last.student not in found and not run.baselines:
         found[last.student] = "cut"
     return {**found, ORIGINAL: "original", run.recipe.last: "student"}
 

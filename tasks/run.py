@@ -1,12 +1,14 @@
 """What one run of a recipe is: resolved, planned and keyed before any work, then passed to every task."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
 
 from core.objectives import Frozen
 from core.recipes import ORIGINAL, Recipe
 from core.specs import Step
-from evaluation import EvaluationSettings
+from evaluation import EvaluationSettings, Role
 from registry.bundles import Request, Store
 from registry.corpora import Profile, corpus, default_profile
 from registry.integrity import git_commit
@@ -20,6 +22,9 @@ if TYPE_CHECKING:  # torch is imported when a run is planned, not when it is dep
 POCKET_TOKENS = 300_000
 """On the pocket profile each training reads at most so many tokens, in lines as long as the model reads, and the result is
 marked as scaled."""
+
+BASELINE = "baseline-"
+"""How the ids of the steps begin that make baselines and are not the recipe's own."""
 
 
 class Run(Frozen):
@@ -36,6 +41,9 @@ class Run(Frozen):
     """Fingerprint of the text."""
     settings: EvaluationSettings
     token_cap: int | None
+    """Of each training; see `cap`."""
+    baselines: dict[str, Role] = Field(default_factory=dict)
+    """The models that the recipe must beat, by the ids of the steps that make them (`tasks.baselines`)."""
 
     @property
     def name(self) -> str:
@@ -51,8 +59,13 @@ class Run(Frozen):
         """The ids of the models to judge: the ends and the adapted teacher, or every step."""
         order = self.recipe.order()
         if self.recipe.evaluate == "every-step":
-            return [ORIGINAL, *(s.id for s in order)]
-        return [ORIGINAL, *(s.id for s in order if s.kind == "adapt" or s.id == self.recipe.last)]
+            return [ORIGINAL, *(s.id for s in order if not s.id.startswith(BASELINE) or s.id in self.baselines)]
+        ends = {self.recipe.last, *self.baselines}
+        return [ORIGINAL, *(s.id for s in order if s.kind == "adapt" or s.id in ends)]
+
+    def cap(self, step: Step) -> int | None:
+        """The most tokens that a training may read; a baseline reads as many as it says, since the recipe did."""
+        return self.token_cap if step.trains and step.id not in self.baselines else None
 
     def bundle_keys(self) -> dict[str, str]:
         """The bundle's key of every step, the teacher's included."""
@@ -80,7 +93,7 @@ class Run(Frozen):
             parents=parents,
             corpus=self.corpus if step.reads_text else "",
             seed=self.seed if step.draws else None,
-            tokens=self.token_cap if step.trains else None,
+            tokens=self.cap(step),
         )
 
 
@@ -113,21 +126,23 @@ def resolve(run_id: str, language: str, recipe: str, profile: Profile | None, se
     return run
 
 
-def sharing_steps(runs: Sequence[Run]) -> dict[str, list[Owner]]:
-    """Every step that the runs need, by its key, in an order in which they can be made, with all who need it."""
+def sharing_steps(runs: Sequence[Run], known: Container[str] = ()) -> dict[str, list[Owner]]:
+    """Every step that the runs need, by its key, in an order in which they can be made, with all who need it; not the known."""
     owners: dict[str, list[Owner]] = {}
     for run in runs:
         for name, request in run.requests().items():
-            owners.setdefault(request.key, []).append((run, name))
+            if request.key not in known:
+                owners.setdefault(request.key, []).append((run, name))
     return owners
 
 
-def sharing_evaluations(runs: Sequence[Run]) -> dict[str, list[Owner]]:
-    """Every evaluation that the runs ask for, with all who ask."""
+def sharing_evaluations(runs: Sequence[Run], known: Container[str] = ()) -> dict[str, list[Owner]]:
+    """Every evaluation that the runs ask for, with all who ask; not the known."""
     owners: dict[str, list[Owner]] = {}
     for run in runs:
         for name in run.evaluated():
-            owners.setdefault(run.asks(name), []).append((run, name))
+            if run.asks(name) not in known:
+                owners.setdefault(run.asks(name), []).append((run, name))
     return owners
 
 

@@ -103,7 +103,7 @@ def build(run: Run, step: Step, request: Request, draft: Path, report: Report) -
                 work=store.work(request.key),
                 held_out=text.held_out,
                 seed=run.seed,
-                token_cap=run.token_cap,
+                token_cap=run.cap(step),
                 report=report,
             )
             guide = store.path(request.parents["teacher"]) if "teacher" in request.parents else None
