@@ -56,7 +56,10 @@ def plan(
         student = rows[step.student]
         config = planned_config(step, student.config, specials, at)
         vocabulary = step.id if isinstance(step, Trim) else student.vocabulary
-        row = _row(step.id, step.kind, config, vocabulary, rows[ORIGINAL].params)
+        if config is student.config:  # training changes no shape: what was counted stands
+            row = replace(student, id=step.id, kind=step.kind, peak_bytes=None)
+        else:
+            row = _row(step.id, step.kind, config, vocabulary, rows[ORIGINAL].params)
         if isinstance(step, Training):
             if step.max_length > positions(config) and not scaled:
                 raise NdogoError(

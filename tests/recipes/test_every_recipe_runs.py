@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 
 import pocket
+from compressors.budget import read_budget
 from compressors.fresh import fresh
 from compressors.plan import planned_config
+from compressors.sizes import Counter
 from core.architectures import shape_of
 from core.models import load_config, load_model, parameters
 from core.progress import silent
 from core.specs import Fresh, Trim
 from evaluation import EvaluationSettings
+from ndogo.budget import make_recipe
 from registry.bundles import Store
 from registry.corpora import corpus
 from registry.languages import Language, add_language
@@ -75,3 +78,22 @@ def test_a_recipe_makes_what_its_plan_says(name: str, home: Path, monkeypatch: p
     else:
         assert shape_of(found) == last.shape
         assert parameters(load_model(made)) == last.params
+
+
+@pytest.mark.parametrize("most", ["0.6MB", "0.05M"])
+def test_a_budget_becomes_a_recipe_whose_model_has_the_predicted_size(
+    most: str, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("NDOGO_HOME", str(home))
+    run, store = capped(make_recipe(tiny.NAME, most, "local", ""), home), Store()
+    made = home
+    for step_id, request in run.requests().items():
+        step = run.recipe.step(step_id)
+        bundle, _ = store.find_or_make(request, lambda draft, s=step, r=request: build(run, s, r, draft, silent))
+        made = store.path(bundle)
+    counter, shape = Counter(load_config(home.parent / "teacher")), shape_of(load_config(made))
+    assert parameters(load_model(made)) == counter.params(shape) == planned(run)[-1].params
+    lies = (made / "model.safetensors").stat().st_size
+    assert lies <= counter.file_bytes(shape) == pytest.approx(lies, rel=0.01)
+    limit = read_budget(most)
+    assert lies <= limit.most * 1e6 if limit.kind == "size_mb" else counter.params(shape) <= limit.most

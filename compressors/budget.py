@@ -1,0 +1,212 @@
+"""Budget in, shape out: every shape that a teacher can be cut to, what each loses, and the recipe that makes the chosen one.
+
+The rule: of all shapes within the budget, the one that is expected to lose least. Expected points lost =
+sum over layers, FFN and hidden width of price x (halvings ^ power), plus one point for each percent of running pieces that the
+trimmed vocabulary no longer holds whole. Where the numbers come from: docs/recipes.md.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from transformers import PreTrainedConfig
+
+from compressors.latency import Clock
+from compressors.plan import FFN_MULTIPLE
+from compressors.sizes import Counter
+from compressors.vocabulary.counting import count_pieces
+from compressors.vocabulary.selection import select
+from compressors.vocabulary.source import read_vocabulary
+from core.architectures import Shape, architecture_of, shape_of
+from core.errors import NdogoError
+from core.models import load_config
+from core.progress import Report
+from core.specs import Trim
+from core.text import WeightedLines
+
+PRICES = {"layers": (2.8, 1.5), "ffn": (1.8, 1.1), "hidden": (4.2, 1.9)}
+"""Points lost at one halving, and the power with which further ones cost more."""
+VOCABULARY_PRICE = 100.0
+"""Points for all running pieces: one for a percent."""
+COVERAGES = (0.9995, 0.999, 0.998, 0.996, 0.993, 0.99, 0.98, 0.96, 0.93, 0.9)
+STEPS = 16
+"""Widths are tried in so many parts of the teacher's."""
+NARROWEST = 8
+"""No width below this part of the teacher's."""
+SHOWN = 5
+
+Kind = Literal["size_mb", "params", "ms"]
+UNITS: dict[str, tuple[Kind, float]] = {"MB": ("size_mb", 1.0), "M": ("params", 1e6), "ms": ("ms", 1.0)}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The budget: millions of bytes of weights, parameters, or milliseconds for a row of 128 pieces on one thread."""
+
+    kind: Kind
+    most: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A vocabulary that trimming can give: its rows, how many of them are specials, and what it covers."""
+
+    rows: int
+    specials: int
+    coverage: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A shape within the budget."""
+
+    shape: Shape
+    vocabulary: Rows
+    params: int
+    size_mb: float
+    """Millions of bytes of model.safetensors."""
+    ms: float | None
+    lost: float
+    """Expected points."""
+
+
+def read_budget(text: str) -> Limit:
+    """A number with its unit.
+
+    :raises NdogoError: neither `20MB` nor `12M` nor `5ms`, or nothing at all.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(MB|M|ms)\s*", text)
+    if not found or float(found[1]) <= 0:
+        raise NdogoError(
+            f"`{text}` is no budget.",
+            where="--budget",
+            cure="Give megabytes of weights, millions of parameters or milliseconds: 20MB, 12M or 5ms.",
+        )
+    kind, factor = UNITS[found[2]]
+    return Limit(kind, float(found[1]) * factor, f"{found[1]}{found[2]}")
+
+
+def vocabularies(source: Path, corpora: Sequence[WeightedLines], report: Report) -> list[Rows]:
+    """What trimming to each of COVERAGES would keep, largest first, each once.
+
+    :raises NdogoError: the tokenizer or the text cannot be read.
+    """
+    vocabulary = read_vocabulary(source, load_config(source))
+    counts = count_pieces(vocabulary.backend, len(vocabulary.pieces), corpora, report)
+    found: dict[int, Rows] = {}
+    for number, coverage in enumerate(COVERAGES):
+        kept = select(vocabulary, counts.weighted, Trim(coverage=coverage))
+        found.setdefault(len(kept.kept), Rows(len(kept.kept), len(vocabulary.specials), kept.coverage))
+        report("choosing vocabularies", number + 1, len(COVERAGES))
+    return list(found.values())
+
+
+def points_lost(shape: Shape, whole: Shape, coverage: float) -> float:
+    """What a shape is expected to lose of the teacher's score, in points."""
+    lost = VOCABULARY_PRICE * (1 - coverage)
+    for part, (price, power) in PRICES.items():
+        halvings = math.log2(getattr(whole, part) / getattr(shape, part))
+        lost += price * halvings**power
+    return lost
+
+
+def candidates(
+    config: PreTrainedConfig, limit: Limit, choices: Sequence[Rows], counter: Counter, clock: Clock | None
+) -> list[Candidate]:
+    """The best shape of every depth that fits, best first; the first is the one to make.
+
+    :raises NdogoError: nothing fits; the cure names the smallest budget that does.
+    """
+    whole = shape_of(config)
+    best: dict[int, Candidate] = {}
+    least = math.inf
+    for shape, vocabulary in _shapes(config, choices):
+        params, size_mb, ms = counter.params(shape), counter.file_bytes(shape) / 1e6, clock(shape) if clock else None
+        size = {"params": params, "size_mb": size_mb, "ms": ms}[limit.kind]
+        assert size is not None
+        least = min(least, size)
+        if size > limit.most:
+            continue
+        found = Candidate(shape, vocabulary, params, size_mb, ms, points_lost(shape, whole, vocabulary.coverage))
+        at = best.setdefault(shape.layers, found)
+        if (found.lost, found.params) < (at.lost, at.params):
+            best[shape.layers] = found
+    if not best:
+        unit = {"params": "M", "size_mb": "MB", "ms": "ms"}[limit.kind]
+        enough = math.ceil(10 * least / (1e6 if limit.kind == "params" else 1)) / 10
+        raise NdogoError(
+            f"No shape of this teacher keeps to {limit.text}.",
+            where="--budget",
+            cure=f"Give {enough:g}{unit} or more, or start from a smaller teacher.",
+        )
+    return sorted(best.values(), key=lambda c: (c.lost, c.params))
+
+
+def _shapes(config: PreTrainedConfig, choices: Sequence[Rows]) -> list[tuple[Shape, Rows]]:
+    """Every shape to consider: all depths, widths in STEPS parts, every vocabulary."""
+    whole, rotary = shape_of(config), architecture_of(config).rotary
+    unit = whole.hidden // whole.heads if rotary else whole.heads
+    hidden = {max(unit, round(whole.hidden * n / STEPS / unit) * unit) for n in range(STEPS // NARROWEST, STEPS + 1)}
+    ffn = {
+        max(1, round(whole.ffn * n / STEPS / FFN_MULTIPLE)) * FFN_MULTIPLE for n in range(STEPS // NARROWEST, STEPS + 1)
+    }
+    return [
+        (Shape(v.rows, layers, h, f, h // unit if rotary else whole.heads), v)
+        for layers in range(1, whole.layers + 1)
+        for h in sorted(hidden)
+        for f in sorted(f for f in ffn if f <= whole.ffn)
+        for v in choices
+    ]
+
+
+def recipe_text(base: str, name: str, limit: Limit, chosen: Candidate, config: PreTrainedConfig) -> str:
+    """The recipe that makes a candidate: the base recipe's steps and trainings with these sizes, cuts of nothing left out.
+
+    A base with two hops in width gives the first of them half the teacher's width, or the wanted one where that is wider.
+    """
+    whole, wanted, shape = shape_of(config), chosen.shape, chosen.shape
+    unit = whole.heads if not architecture_of(config).rotary else whole.hidden // whole.heads
+    raw = yaml.safe_load(base)
+    hops = sum(kind == "prune_hidden" for entry in raw["steps"] for kind in entry)
+    middle = {
+        "prune_hidden": max(wanted.hidden, round(whole.hidden / 2 / unit) * unit),
+        "prune_ffn": max(wanted.ffn, round(whole.ffn / 2 / FFN_MULTIPLE) * FFN_MULTIPLE),
+    }
+    sizes = {
+        "trim": [chosen.vocabulary.rows - chosen.vocabulary.specials],
+        "truncate": [wanted.layers],
+        "prune_hidden": [middle["prune_hidden"]] * (hops - 1) + [wanted.hidden],
+        "prune_ffn": [middle["prune_ffn"]] * (hops - 1) + [wanted.ffn],
+    }
+    found = {"trim": 0, "truncate": whole.layers, "prune_hidden": whole.hidden, "prune_ffn": whole.ffn}
+    steps: list[dict[str, Any]] = []
+    for entry in raw["steps"]:
+        ((kind, given),) = entry.items()
+        if kind in sizes:
+            size = sizes[kind].pop(0)
+            if size != found[kind]:
+                steps.append({kind: _resized(kind, given, size, config)})
+                found[kind] = size
+        elif kind == "adapt" or (steps and "distil" not in steps[-1] and "adapt" not in steps[-1]):
+            steps.append({kind: dict(given)})
+    about = f"{limit.text}: {shape.layers} layers of {shape.hidden}, FFN {shape.ffn}, {shape.vocab:,} rows"
+    budget = (
+        {}
+        if limit.kind == "ms"
+        else {"budget": {limit.kind: int(limit.most) if limit.kind == "params" else limit.most}}
+    )
+    content = {"name": name, "about": about, "evaluate": raw.get("evaluate", "ends"), **budget, "steps": steps}
+    head = f"# Made by `ndogo budget` for {limit.text}, from {raw['name']}'s steps and trainings.\n"
+    return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _resized(kind: str, given: Mapping[str, Any], size: int, config: PreTrainedConfig) -> dict[str, Any]:
+    kept = {key: value for key, value in given.items() if key not in ("size", "coverage", "layers")}
+    if kind == "prune_hidden" and architecture_of(config).rotary:
+        kept["heads"] = "drop"
+    return {**kept, "layers" if kind == "truncate" else "size": size}
