@@ -81,11 +81,19 @@ def result(run_id: str) -> None:
     """What a run made, step by step, and where to look."""
     from registry.bundles import Store
     from tasks.notes import RUNS
-    from tasks.publication import table
+    from tasks.publication import TOY, cells
 
     store = Store()
     record = store.read_record(RUNS, run_id) or {}
-    markdown(f"## {record['name']}\n\n{table(record)}")
+    heads, body = cells(record)
+    shown = Table(title=record["name"], box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for head in heads:
+        shown.add_column(head, justify="left" if head == "step" else "right", no_wrap=True)
+    for row in body:
+        shown.add_row(*row)
+    console.print(shown)
+    if record["scaled"]:
+        console.print(TOY)
     for sentence in record["report"]["sentences"]:
         console.print(sentence, highlight=False)
     console.print(f"model   {store.path(record['steps'][record['last']]['key'])}", soft_wrap=True)

@@ -8,6 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
+from core.errors import NdogoError
 from core.progress import Report
 from evaluation import LanguageModelSettings, evaluate
 from evaluation.judge import RECORD_VERSION, versions
@@ -56,7 +57,10 @@ def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, dict[str, 
         record = evaluate(folder, rows, run.settings, report)
         if (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM"):
             held_out = corpus(run.language, run.profile).held_out
-            record["language_model"] = language_model_quality(folder, held_out, LANGUAGE_MODEL, report)
+            try:
+                record["language_model"] = language_model_quality(folder, held_out, LANGUAGE_MODEL, report)
+            except NdogoError as error:  # the benchmarks' numbers stay, as when one of them fails
+                record["problems"]["language model"] = str(error)
         return record
 
     record, found = store.record(EVALUATIONS, key, measure)
@@ -68,7 +72,8 @@ def metrics_of(record: Mapping[str, Any]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, result in record["benchmarks"].items():
         found[name] = result["mean"]
-        found[f"{name}_std"] = result["std"]
+        if result["std"] is not None:  # one seed has none
+            found[f"{name}_std"] = result["std"]
     found |= {name: record["language_model"][name] for name in LANGUAGE_MODEL_NUMBERS if "language_model" in record}
     found["score"] = sum(r["mean"] for r in record["benchmarks"].values()) / len(record["benchmarks"])
     return found
