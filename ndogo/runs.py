@@ -31,6 +31,7 @@ def compress(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     mode: Annotated[str, typer.Option(help="How models are judged: probe or finetune.")] = "probe",
     baselines: Annotated[bool, typer.Option("--baselines", help="Also make what the recipe must beat.")] = False,
+    budget: Annotated[str, typer.Option(help="Instead of a recipe: 20MB of weights, 12M parameters or 5ms.")] = "",
 ) -> None:
     """Make a small model of a language: the whole pipeline, without any server running."""
     from registry.corpora import default_profile
@@ -42,6 +43,10 @@ def compress(
     chosen = profile or default_profile(entry)
     find_recipe(recipe)  # these two refuse bad input before Prefect starts
     weights(teacher, entry, chosen)
+    if budget:
+        from ndogo.budget import make_recipe
+
+        recipe = make_recipe(language, budget, chosen, teacher)
     with _without_server():
         from flows.compress import compress as flow
         from ndogo import show
