@@ -2,6 +2,7 @@
 
 The time of one row is modelled as a + b L + c L H + d L P for L layers of width H with P parameters each: what a call costs, a
 layer's own overhead, what grows with the width (norms, attention over the row), and the matrix products. No factor is negative.
+Times are those of one thread on a quiet machine.
 """
 
 import statistics
@@ -91,7 +92,7 @@ def calibrate(config: PreTrainedConfig, counter: Counter, report: Report) -> Lin
 
 @torch.inference_mode()
 def _medians(models: list[nn.Module], length: int, report: Report) -> list[float]:
-    """Milliseconds of each model; they take turns, so that a busy machine is busy for all."""
+    """Milliseconds of each model: this thread's own processor time, which others on the machine hardly lengthen."""
     ids_BL = torch.full((1, length), 7)
     found: list[list[float]] = [[] for _ in models]
     started = time.perf_counter()
@@ -99,9 +100,9 @@ def _medians(models: list[nn.Module], length: int, report: Report) -> list[float
         if run >= LEAST and time.perf_counter() - started > SECONDS:
             break
         for model, times in zip(models, found, strict=True):
-            begun = time.perf_counter()
+            begun = time.thread_time()
             model(input_ids=ids_BL)
             if run >= 0:
-                times.append(1000 * (time.perf_counter() - begun))
+                times.append(1000 * (time.thread_time() - begun))
         report("timing shapes", run + 2, RUNS + 1)
     return [statistics.median(times) for times in found]
