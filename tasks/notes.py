@@ -159,8 +159,8 @@ def _change(run_id: str, change: Callable[[dict[str, Any]], None]) -> dict[str, 
         record = store.read_record(RUNS, run_id) or {}
         change(record)
         store.write_record(RUNS, run_id, record)
-        if tracking.deliver(record, store):
-            store.write_record(RUNS, run_id, record)
+        tracking.deliver(record, store)
+        store.write_record(RUNS, run_id, record)  # what was sent, be it only a part
     return record
 
 

@@ -128,7 +128,8 @@ def _row(row: "Planned") -> dict[str, Any]:
 
 def register(run: Run, bundle: Bundle, records: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
     """Register the model as challenger, and promote it if the gate lets it through; why it did not."""
-    if not tracking.answers(model_registry.tracking_uri()):
+    parent = record.get("mlflow", {}).get("parent")
+    if parent is None or not tracking.answers(model_registry.tracking_uri()):
         return []  # kept in the record; registered when the run is found again
     tags = {
         "bundle": bundle.key,
@@ -139,10 +140,13 @@ def register(run: Run, bundle: Bundle, records: Mapping[str, Any], record: Mappi
         "seed": str(run.seed),
         "run": run.id,
     }
-    version = model_registry.register(
-        run.model_name, record["mlflow"]["parent"]["run_id"], Store().path(bundle), record["summary"], tags
-    )
-    return gate.decide(run, version, records[run.recipe.last], record["summary"])
+    refusals: list[str] = []
+    with tracking.left_for_later():
+        version = model_registry.register(
+            run.model_name, parent["run_id"], Store().path(bundle), record["summary"], tags
+        )
+        refusals = gate.decide(run, version, records[run.recipe.last], record["summary"])
+    return refusals
 
 
 def table(record: Mapping[str, Any]) -> str:

@@ -3,11 +3,12 @@
 What was sent is noted in the record by content, so that nothing is logged twice and nothing immutable is touched.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from registry.bundles import Store, canonical
@@ -26,14 +27,30 @@ PARENT_TAGS = ("recipe", "profile", "seed", "commit", "teacher", "scaled")
 
 def deliver(record: dict[str, Any], store: Store) -> bool:
     """Bring MLflow up to a record; False, with one warning, where it cannot be reached. The record notes what was sent."""
-    address = tracking_uri()
-    if not answers(address):
-        log.warning("MLflow at %s does not answer; the numbers are kept, `ndogo sync` delivers them", address)
-        return False
-    prepare(store)
-    _project(client(), record, store)
-    record["delivered"] = _digest(record, exclude=("mlflow", "delivered"))
-    return True
+    sent = False
+    with left_for_later():
+        if not answers(tracking_uri()):
+            raise ConnectionError("no answer")
+        prepare(store)
+        _project(client(), record, store)
+        record["delivered"] = _digest(record, exclude=("mlflow", "delivered"))
+        sent = True
+    return sent
+
+
+@contextlib.contextmanager
+def left_for_later() -> Iterator[None]:
+    """What fails because MLflow is away, or goes away meanwhile, is left for later with a warning; other errors stand."""
+    try:
+        yield
+    except Exception as error:  # its client raises several kinds; what decides is whether the server is there
+        if answers(tracking_uri()):
+            raise
+        log.warning(
+            "MLflow at %s does not answer (%s); the numbers are kept, `ndogo sync` delivers them",
+            tracking_uri(),
+            type(error).__name__,
+        )
 
 
 def delivered(record: Mapping[str, Any]) -> bool:
