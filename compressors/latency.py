@@ -25,6 +25,8 @@ LENGTH = 128
 RUNS, SECONDS = 15, 6.0
 """Timed runs of each model, and the time after which five must do."""
 LEAST = 5
+DEEP = 6
+"""Layers of the deeper probes; deeper models are longer lines."""
 ROWS = 1000
 """Vocabulary of the timed models: a look-up costs the same in a large one."""
 
@@ -53,15 +55,15 @@ def probes(config: PreTrainedConfig) -> list[Shape]:
     """The shapes to measure: shallow and deeper, narrow and wide, lean and full."""
     whole = shape_of(config)
     head = whole.hidden // whole.heads
-    few = max(1, whole.heads // 4)
-    narrow, wide = (few * head, few), (whole.hidden, whole.heads)
-    deep = min(3, whole.layers)
-    lean, full = max(8, whole.ffn // 4), whole.ffn
+    quarter, half = max(1, whole.heads // 4), max(1, whole.heads // 2)
+    deep, lean = min(DEEP, whole.layers), max(8, whole.ffn // 4)
     asked = [
-        (1, narrow, lean), (deep, narrow, lean), (deep, narrow, full),
-        (1, wide, lean), (1, wide, full), (deep, wide, lean), (deep, wide, full),
+        (1, quarter, lean), (deep, quarter, lean), (deep, quarter, whole.ffn),
+        (1, half, whole.ffn), (deep, half, lean), (deep, half, whole.ffn),
+        (1, whole.heads, lean), (deep, whole.heads, lean), (deep, whole.heads, whole.ffn),
     ]  # fmt: skip
-    return [Shape(min(whole.vocab, ROWS), layers, hidden, ffn, heads) for layers, (hidden, heads), ffn in asked]
+    rows = min(whole.vocab, ROWS)
+    return [Shape(rows, layers, heads * head, ffn, heads) for layers, heads, ffn in asked]
 
 
 def fit(shapes: list[Shape], milliseconds: list[float], counter: Counter) -> Line:
