@@ -86,7 +86,7 @@ def result(run_id: str) -> None:
     store = Store()
     record = store.read_record(RUNS, run_id) or {}
     heads, body = cells(record)
-    shown = Table(title=record["name"], box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    shown = Table(title=record["name"], box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for head in heads:
         shown.add_column(head, justify="left" if head == "step" else "right", no_wrap=True)
     for row in body:
