@@ -42,6 +42,7 @@ SINGLE: dict[str, dict[str, Any]] = {
     "od": {"logits_ce": 1.0},
     "hs-last": {"hidden": {"map": "last"}},
     "hs-uniform": {"hidden": {"map": "uniform"}},
+    "hs-consecutive": {"hidden": {"map": "consecutive"}},
     "hs-uniform-last": {"hidden": {"map": "uniform-last"}},
     "mha": {"relations": {"heads": 32, "teacher_layer": -2}},
     "direct": {"direct": {"teacher_layer": -2}},

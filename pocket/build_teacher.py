@@ -10,12 +10,16 @@ import io
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.specs import Adapt
 from pocket import LANGUAGES, corpus, held_out
+from pocket.generator import CORPUS, Lesson
+from pocket.generator import lines as generated
+from pocket.world import world
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,11 +33,8 @@ WINDOW = 8
 SPREAD = 0.05
 """Standard deviation of the factorised embeddings: near the initialisation of the other weights."""
 COMMON: dict[str, Any] = {"batch_size": 64, "max_length": 64, "warmup": 0.04, "weight_decay": 0.01, "dropout": 0.0}
-TRAININGS = (
-    Adapt(tokens=5_500_000, learning_rate=1e-3, mask_probability=0.25, **COMMON),
-    Adapt(tokens=4_000_000, learning_rate=7e-4, mask_probability=0.3, seed_offset=1, **COMMON),
-)
-"""The first learns words, the second, with more to guess from less, what clauses do to them."""
+LESSONS = 40_000
+"""Lines of each language in a training that is not on the corpora."""
 
 
 def lines() -> Iterator[str]:
@@ -42,10 +43,39 @@ def lines() -> Iterator[str]:
         yield from row
 
 
+def lessons(number: int, lesson: Lesson) -> Callable[[], Iterator[str]]:
+    """Lines of a lesson, of the nine languages in turn."""
+
+    def told(language: str) -> Iterator[str]:
+        return islice(generated(world(language), f"lessons-{number}", CORPUS, lesson.tell), LESSONS)
+
+    return lambda: (line for row in zip(*map(told, LANGUAGES), strict=True) for line in row)
+
+
 def unseen() -> Iterator[str]:
     """Held-out lines of the nine languages in turn."""
     for row in zip(*(held_out(language, 60) for language in LANGUAGES), strict=True):
         yield from row
+
+
+TRAININGS = (
+    (lines, Adapt(tokens=5_500_000, learning_rate=1e-3, mask_probability=0.25, **COMMON)),
+    (lines, Adapt(tokens=4_000_000, learning_rate=7e-4, mask_probability=0.3, seed_offset=1, **COMMON)),
+    (
+        lessons(3, Lesson(plain=0.2, names=0.0, contrast=0.4, negated=0.4)),
+        Adapt(tokens=11_000_000, learning_rate=1e-3, seed_offset=2, **COMMON),
+    ),
+    (
+        lessons(4, Lesson(plain=0.1, names=0.0, contrast=0.0, negated=0.5)),
+        Adapt(tokens=8_000_000, learning_rate=1e-3, seed_offset=3, **COMMON),
+    ),
+    (
+        lessons(5, Lesson(plain=0.4, names=0.3, contrast=0.4, negated=0.4)),
+        Adapt(tokens=9_000_000, learning_rate=1e-3, seed_offset=4, **COMMON),
+    ),
+)
+"""Two on the corpora, for words and names; they alone never learn negation. Then concessions, negations, and all of it
+together, with so few masks that a negation and what it negates are mostly both in sight."""
 
 
 def write_tokenizer(out: Path) -> PreTrainedTokenizerBase:
@@ -136,12 +166,12 @@ def build(out: Path, work: Path, processes: int = 2) -> dict[str, float]:
     if not (model / "model.safetensors").is_file():
         write_start(model)
     numbers: dict[str, float] = {}
-    for number, training in enumerate(TRAININGS, 1):
+    for number, (text, training) in enumerate(TRAININGS, 1):
         trained, own = work / f"trained-{number}", work / f"training-{number}"
         if not (trained / "model.safetensors").is_file():
             trained.mkdir(parents=True, exist_ok=True)
             run = TrainingRun(
-                lines=lines, fingerprint="pocket", work=own, held_out=unseen, devices=processes, report=_tell
+                lines=text, fingerprint=f"pocket-{number}", work=own, held_out=unseen, devices=processes, report=_tell
             )
             numbers |= distil(model, None, trained, training, run)
         model = trained

@@ -225,15 +225,40 @@ def _corpus_opinion(teller: Teller) -> list[Token]:
     return teller.join("after", tokens, teller.clause("outcome", sense))
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What the lines are about from which a teacher learns what a corpus says too seldom; shares, the rest is opinions."""
+
+    plain: float
+    """Corpus lines."""
+    names: float
+    contrast: float
+    """Of the opinions: beside a concession."""
+    negated: float
+
+    def tell(self, teller: Teller) -> list[Token]:
+        """A line: of the corpus, about names, or an opinion and what came of it, which only the whole opinion tells."""
+        kind = teller.rng.random()
+        if kind < self.plain:
+            return _corpus_line(teller)
+        if kind < self.plain + self.names:
+            return naming(teller, teller.one(NAMED), 0.4) if teller.chance(0.5) else two_names(teller)
+        polarity = teller.sign()
+        outcome = teller.clause("outcome", Sense(polarity=polarity))
+        return teller.join("after", polar(teller, polarity, self.contrast, self.negated), outcome)
+
+
 def share(text: str) -> int:
     """Which of eight shares of all possible lines a line belongs to."""
     return sha256(text.encode()).digest()[0] % 8
 
 
-def lines(world: World, key: str, shares: tuple[int, ...]) -> Iterator[str]:
-    """Corpus lines without end from the given shares of all possible lines."""
+def lines(
+    world: World, key: str, shares: tuple[int, ...], tell: Callable[[Teller], list[Token]] = _corpus_line
+) -> Iterator[str]:
+    """Lines without end, by default of the corpus, from the given shares of all possible lines."""
     teller = Teller(world, random.Random(f"pocket/{world.name}/{key}"))
     while True:
-        text = world.plain(teller.line(_corpus_line(teller)))
+        text = world.plain(teller.line(tell(teller)))
         if share(text) in shares:
             yield text

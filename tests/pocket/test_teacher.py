@@ -1,6 +1,8 @@
 """The shipped teacher is what its page says, and the stage is built from it as it claims."""
 
 import math
+import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,9 @@ import torch
 
 import pocket
 from core.models import load_config, load_model, load_tokenizer, parameters
+from pocket.generator import POLARITY, Sense, Teller, opinion
 from pocket.stage import BENCHMARKS, VARIANTS, judged, merged, stages, table, write_variants
+from pocket.world import world
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +56,38 @@ def test_it_knows_its_languages():
             logits = model(ids.masked_fill(asked, tokenizer.mask_token_id), batch["attention_mask"]).logits
         loss = torch.nn.functional.cross_entropy(logits[asked], ids[asked])
         assert float(loss) < 0.5 * math.log(len(tokenizer)), language
+
+
+def polar_pieces(language: str) -> dict[int, dict[str, int]]:
+    """The words that only outcomes of that sign have, where they are one piece, with its row."""
+    tokenizer = load_tokenizer(pocket.teacher())
+
+    def forms(sign: int) -> set[str]:
+        entries = [entry for kind in "oge" for entry in world(language).words[f"{POLARITY[sign]}.{kind}"]]
+        return {form for entry in entries for word in entry for form in word.forms}
+
+    rows = {word: tokenizer(word, add_special_tokens=False)["input_ids"] for sign in (1, -1) for word in forms(sign)}
+    return {sign: {w: rows[w][0] for w in forms(sign) - forms(-sign) if len(rows[w]) == 1} for sign in (1, -1)}
+
+
+@pytest.mark.parametrize("language", ["english", "swahili", "yoruba"])
+def test_it_knows_what_a_negation_does(language: str):
+    """After a negated opinion the hidden word of the outcome is guessed from the other side's words."""
+    tokenizer, model, words = load_tokenizer(pocket.teacher()), load_model(pocket.teacher()), polar_pieces(language)
+    teller, right, asked = Teller(world(language), random.Random("negation")), 0, 0
+    while asked < 60:
+        sign = teller.sign()
+        told = teller.join("after", opinion(teller, sign, 1.0), teller.clause("outcome", Sense(polarity=sign)))
+        places = [place for place, token in enumerate(told) if token.text in words[sign]]
+        if not places:
+            continue
+        told[places[-1]] = replace(told[places[-1]], text=tokenizer.mask_token)
+        batch = tokenizer(world(language).plain(teller.line(told)), return_tensors="pt")
+        with torch.no_grad():
+            logits = model(**batch).logits[batch["input_ids"] == tokenizer.mask_token_id][-1]
+        mass = {s: logits[sorted(words[s].values())].logsumexp(0) for s in words}
+        right, asked = right + bool(mass[sign] > mass[-sign]), asked + 1
+    assert right >= 48, f"{right} of {asked}"
 
 
 def test_variants_are_what_they_are_called(variants: dict[str, Path]):
