@@ -24,7 +24,7 @@ from tasks.run import Run, planned
 from tasks.steps import build
 from tests import tiny
 
-TOKENS = 600
+TOKENS = 200
 """What each training may read: a few steps."""
 
 
