@@ -1,5 +1,8 @@
 """Notes survive MLflow's absence: the record holds everything, and delivery is the same act however often it is done."""
 
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from registry.bundles import Store
 from registry.model_registry import tracking_uri
 from tasks import notes
 from tasks.run import Run
+from tasks.tracking import left_for_later
 
 RECIPE = "name: r\nabout: x\nsteps:\n  - truncate: {layers: 1}\n  - adapt: {steps: 1}"
 
@@ -108,3 +112,48 @@ def test_a_run_left_open_by_a_kill_is_closed_by_the_next_start(run):
     with notes.opened(run.model_copy(update={"id": "run-2"})):
         first = Store().read_record("runs", run.id)
     assert first is not None and first["state"] == "KILLED"
+
+
+class Dying(BaseHTTPRequestHandler):
+    """Says that it is healthy once, and drops every request after that."""
+
+    healthy = True
+
+    def do_GET(self) -> None:
+        if self.path == "/health" and Dying.healthy:
+            Dying.healthy = False
+            self.send_response(200)
+            self.end_headers()
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def dying() -> Iterator[str]:
+    Dying.healthy = True
+    server = HTTPServer(("127.0.0.1", 0), Dying)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_server_that_dies_between_health_check_and_call_costs_nothing(run, monkeypatch, caplog, dying):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", dying)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    with notes.opened(run):
+        made(run)
+    notes.finish(run, "COMPLETED", {"retention": 0.5})
+    assert not Dying.healthy, "it was asked"
+    assert "does not answer" in caplog.text
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert notes.sync() == (1, 0)
+    assert there()["parent"].data.metrics["retention"] == 0.5
+
+
+def test_an_error_of_a_server_that_is_there_is_no_absence():
+    with pytest.raises(ValueError, match="ours"), left_for_later():
+        raise ValueError("ours")
