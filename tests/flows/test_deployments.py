@@ -33,7 +33,9 @@ def test_prefect_yaml_cannot_drift_from_the_language_table():
     written = {d["name"]: d for d in yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]}
     served = {d.name: d for d in deployments()}
     assert set(written) == set(served)
-    assert written.pop("recipes")["entrypoint"] == served["recipes"].entrypoint == "flows/sweep.py:sweep"
+    sweep = written.pop("recipes")
+    assert sweep["entrypoint"] == served["recipes"].entrypoint == "flows/sweep.py:sweep"
+    assert sweep["parameters"] == served["recipes"].parameters
     for name, entry in written.items():
         assert entry["entrypoint"] == served[name].entrypoint
         assert entry["parameters"] == served[name].parameters
