@@ -34,7 +34,7 @@ from tasks.steps import build
 Steps = list[dict[str, dict[str, Any]]]
 TRAINING: dict[str, Any] = {"batch_size": 32, "max_length": 64, "warmup": 0.06, "dropout": 0.0}
 JUDGED: dict[str, dict[str, Any]] = {
-    "pocket": {"mode": "finetune", "learning_rates": (5e-4,), "epochs": 5, "patience": 5, "max_length": 96},
+    "pocket": {"mode": "finetune", "learning_rates": (1e-3, 2e-3), "epochs": 10, "patience": 10, "max_length": 96},
     "local": {"mode": "finetune", "learning_rates": (2e-4,), "epochs": 5, "patience": 5, "max_length": 128},
 }
 PLAIN: Steps = [{"truncate": {"layers": "1/2"}}, {"prune_ffn": {"size": "1/2"}}, {"prune_hidden": {"size": "1/2"}}]

@@ -51,9 +51,9 @@ ARMS: dict[str, dict[str, float] | None] = {
 SETTINGS: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 32, "max_length": 64, "warmup": 0.05, "dropout": 0.0}
 JUDGED: dict[str, Any] = {
     "mode": "finetune",
-    "learning_rates": (5e-4,),
-    "epochs": 5,
-    "patience": 5,
+    "learning_rates": (1e-3, 2e-3),
+    "epochs": 10,
+    "patience": 10,
     "seeds": (1,),
     "max_length": 96,
 }

@@ -17,7 +17,7 @@ class EvaluationSettings(Frozen):
     """Pieces per row; words beyond it count as wrong."""
     threads: int = Field(ge=1, default=2)
     """Equal digits need an equal number of threads."""
-    learning_rates: tuple[float, ...] = (5e-5, 2e-4, 5e-4)
+    learning_rates: tuple[float, ...] = (5e-5, 3e-4, 1e-3)
     """finetune: each is tried with the first seed, and dev chooses."""
     epochs: int = Field(ge=1, default=10)
     patience: int = Field(ge=1, default=3)
