@@ -196,7 +196,7 @@ def main() -> None:
     parser.add_argument("--language", default="swahili")
     parser.add_argument("--benchmarks", nargs="*", default=list(pocket.BENCHMARKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--write", type=Path)
     asked = parser.parse_args()
