@@ -22,23 +22,21 @@ SECONDS, SHARE, SECOND_RUN = 20.0, 0.05, 30.0
 
 def plain(recipe: str) -> dict[str, float]:
     """Seconds of the steps and evaluations alone, called one after the other; what they import is imported before."""
-    import sklearn.linear_model  # noqa: F401
+    import sklearn.linear_model  # noqa: F401  # before the clock starts, as the two below
     import torch  # noqa: F401
     import transformers.models.xlm_roberta.modeling_xlm_roberta  # noqa: F401
 
     from core.progress import silent
-    from registry.bundles import Bundle, Store
+    from registry.bundles import Bundle
     from tasks.evaluation import evaluated
     from tasks.run import resolve
-    from tasks.steps import build
+    from tasks.steps import find_or_make
 
-    run, store = resolve("plain", LANGUAGE, recipe, "pocket", 0), Store()
+    run = resolve("plain", LANGUAGE, recipe, "pocket", 0)
     wall, processor = time.perf_counter(), time.process_time()
     bundles = {"original": Bundle("original", run.original)}
-    for name, request in run.requests().items():
-        step = run.recipe.step(name)
-        make = lambda draft, s=step, r=request: build(run, s, r, draft, silent)  # noqa: E731
-        bundles[name], _ = store.find_or_make(request, make)
+    for name in run.requests():
+        bundles[name], _ = find_or_make(run, name, silent)
     for name in run.evaluated():
         evaluated(run, bundles[name], silent)
     return {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}

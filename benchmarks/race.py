@@ -29,7 +29,7 @@ from pocket import LANGUAGES
 from registry.benchmarks import benchmarks
 from registry.bundles import Store
 from tasks.run import Run, resolve
-from tasks.steps import build
+from tasks.steps import find_or_make
 
 Steps = list[dict[str, dict[str, Any]]]
 TRAINING: dict[str, Any] = {"batch_size": 32, "max_length": 64, "warmup": 0.06, "dropout": 0.0}
@@ -133,10 +133,8 @@ def recipe(arm: str, pieces: int, rate: float) -> Recipe:
 def made(run: Run) -> dict[str, Path]:
     """Find or make every step of a run; the model directories by the step's id."""
     store, found = Store(), {ORIGINAL: Store().path(run.original)}
-    for name, request in run.requests().items():
-        step = run.recipe.step(name)
-        bundle, _ = store.find_or_make(request, partial(build, run, step, request, report=silent))
-        found[name] = store.path(bundle)
+    for name in run.requests():
+        found[name] = store.path(find_or_make(run, name, silent)[0])
     return found
 
 
@@ -147,12 +145,11 @@ def score(model: Path, run: Run) -> dict[str, Any]:
     return Store().record("race", key, lambda: evaluate(model, rows, run.settings, silent))[0]
 
 
-def runs(asked: argparse.Namespace, language: str, seed: int, arm: str, rates: list[float]) -> dict[float, Run]:
-    """One run per rate. The settings: one seed of judging for one of compression."""
+def base_run(asked: argparse.Namespace, language: str, seed: int) -> Run:
+    """What the arms of a language and seed share; one seed of judging for one of compression."""
     settings = EvaluationSettings(seeds=(seed + 1,), threads=asked.threads, **JUDGED[asked.profile])
-    base = resolve("race", language, "trim-only", asked.profile, seed)
-    changes = {"settings": settings, "token_cap": None}
-    return {rate: base.model_copy(update=changes | {"recipe": recipe(arm, asked.pieces, rate)}) for rate in rates}
+    run = resolve("race", language, "trim-only", asked.profile, seed)
+    return run.model_copy(update={"settings": settings, "token_cap": None})
 
 
 def race(asked: argparse.Namespace) -> dict[str, Any]:
@@ -160,11 +157,13 @@ def race(asked: argparse.Namespace) -> dict[str, Any]:
     records: dict[str, Any] = json.loads(asked.out.read_text()) if asked.out and asked.out.exists() else {}
     for language in asked.languages:
         for seed in asked.seeds:
+            base = base_run(asked, language, seed)
             for arm in asked.arms:
-                for rate, run in runs(asked, language, seed, arm, asked.rates or [RATES[arm]]).items():
+                for rate in asked.rates or [RATES[arm]]:
                     name = f"{language} {arm} {rate:g} {seed}"
                     if name in records:
                         continue
+                    run = base.model_copy(update={"recipe": recipe(arm, asked.pieces, rate)})
                     models = made(run)
                     records[f"{language} teacher 0 {seed}"] = score(models["adapt"], run)
                     records[name] = score(models[run.recipe.last], run)

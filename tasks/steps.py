@@ -40,10 +40,8 @@ def make(owners: Sequence[Owner], parents: Mapping[str, Bundle]) -> "Bundle | St
     `parents` are the bundles it needs, by role: they are there when this starts.
     """
     run, name = owners[0]
-    step, request = run.recipe.step(name), run.requests()[name]
-    report = reporter(run, name)
     started = time.monotonic()
-    bundle, found = Store().find_or_make(request, lambda draft: build(run, step, request, draft, report))
+    bundle, found = find_or_make(run, name, reporter(run, name))
     for owner, own_name in owners:
         shared = found or owner is not run
         seconds = time.monotonic() - started
@@ -54,6 +52,12 @@ def make(owners: Sequence[Owner], parents: Mapping[str, Bundle]) -> "Bundle | St
 def tags_of(step: Step | type[Step]) -> list[str]:
     """Tags of a step's task: its kind, and whether it counts against the limit of GPU steps."""
     return [step.kind, GPU] if step.trains else [step.kind]
+
+
+def find_or_make(run: Run, name: str, report: Report) -> tuple[Bundle, bool]:
+    """The bundle of a run's step, whose parents are in the store, and whether it was found; no Prefect is needed."""
+    step, request = run.recipe.step(name), run.requests()[name]
+    return Store().find_or_make(request, lambda draft: build(run, step, request, draft, report))
 
 
 def threads() -> int:

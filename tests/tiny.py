@@ -3,6 +3,11 @@
 import json
 from pathlib import Path
 
+from core.recipes import Recipe
+from evaluation import EvaluationSettings
+from registry.bundles import Store
+from registry.corpora import corpus
+from tasks.run import Run
 from tests.pico import TEXT
 
 NAME = "tiny"
@@ -54,12 +59,27 @@ def rows(kind: str, split: str) -> list[dict]:
 
 def write(folder: Path) -> tuple[Path, Path]:
     """Text file and benchmark folder of the tiny language."""
-    corpus = folder / "tiny.txt"
-    corpus.parent.mkdir(parents=True, exist_ok=True)
-    corpus.write_text("\n".join(lines()) + "\n", encoding="utf-8")
+    text = folder / "tiny.txt"
+    text.parent.mkdir(parents=True, exist_ok=True)
+    text.write_text("\n".join(lines()) + "\n", encoding="utf-8")
     for kind in ("sentiment", "topic", "ner", "pos"):
         (folder / "benchmarks" / kind).mkdir(parents=True)
         for split in ("train", "dev", "test"):
             file = folder / "benchmarks" / kind / f"{split}.jsonl"
             file.write_text("".join(json.dumps(row) + "\n" for row in rows(kind, split)), encoding="utf-8")
-    return corpus, folder / "benchmarks"
+    return text, folder / "benchmarks"
+
+
+def run_of(recipe: Recipe, teacher: Path) -> Run:
+    """A run on the tiny language, once it is added; each training reads a few lines, as long as the model reads."""
+    return Run(
+        id="run",
+        language=NAME,
+        profile="local",
+        recipe=recipe,
+        seed=0,
+        original=Store().adopt(teacher).key,
+        corpus=corpus(NAME, "local").fingerprint(),
+        settings=EvaluationSettings(),
+        token_cap=200,
+    )

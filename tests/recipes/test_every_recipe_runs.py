@@ -14,18 +14,13 @@ from core.architectures import shape_of
 from core.models import load_config, load_model, parameters
 from core.progress import silent
 from core.specs import Fresh, Trim
-from evaluation import EvaluationSettings
 from ndogo.budget import make_recipe
 from registry.bundles import Store
-from registry.corpora import corpus
 from registry.languages import Language, add_language
 from registry.recipes import FOLDER, recipe
-from tasks.run import Run, planned
-from tasks.steps import build
+from tasks.run import planned
+from tasks.steps import find_or_make
 from tests import tiny
-
-TOKENS = 200
-"""What each training may read: a few steps."""
 
 
 @pytest.fixture(scope="module")
@@ -44,28 +39,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     return folder / "home"
 
 
-def capped(name: str, home: Path) -> Run:
-    """A run as the pocket profile makes it: each training reads no more than a few lines, as long as the model reads."""
-    return Run(
-        id="test",
-        language=tiny.NAME,
-        profile="local",
-        recipe=recipe(name),
-        seed=0,
-        original=Store().adopt(home.parent / "teacher").key,
-        corpus=corpus(tiny.NAME, "local").fingerprint(),
-        settings=EvaluationSettings(),
-        token_cap=TOKENS,
-    )
-
-
 @pytest.mark.parametrize("name", sorted(file.stem for file in FOLDER.glob("*.yaml")))
 def test_a_recipe_makes_what_its_plan_says(name: str, home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NDOGO_HOME", str(home))
-    run, store = capped(name, home), Store()
-    for step_id, request in run.requests().items():
-        step = run.recipe.step(step_id)
-        store.find_or_make(request, lambda draft, s=step, r=request: build(run, s, r, draft, silent))
+    run, store = tiny.run_of(recipe(name), home.parent / "teacher"), Store()
+    for step_id in run.requests():
+        find_or_make(run, step_id, silent)
     made = store.path(run.bundle_keys()[run.recipe.last])
     last = planned(run)[-1]
     found = load_config(made)
@@ -85,12 +64,10 @@ def test_a_budget_becomes_a_recipe_whose_model_has_the_predicted_size(
     most: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("NDOGO_HOME", str(home))
-    run, store = capped(make_recipe(tiny.NAME, most, "local", ""), home), Store()
+    run, store = tiny.run_of(recipe(make_recipe(tiny.NAME, most, "local", "")), home.parent / "teacher"), Store()
     made = home
-    for step_id, request in run.requests().items():
-        step = run.recipe.step(step_id)
-        bundle, _ = store.find_or_make(request, lambda draft, s=step, r=request: build(run, s, r, draft, silent))
-        made = store.path(bundle)
+    for step_id in run.requests():
+        made = store.path(find_or_make(run, step_id, silent)[0])
     counter, shape = Counter(load_config(home.parent / "teacher")), shape_of(load_config(made))
     assert parameters(load_model(made)) == counter.params(shape) == planned(run)[-1].params
     lies = (made / "model.safetensors").stat().st_size

@@ -9,14 +9,12 @@ from core.errors import NdogoError
 from core.models import load_model, parameters
 from core.progress import silent
 from core.recipes import parse_recipe
-from evaluation import EvaluationSettings
 from registry.bundles import Store
-from registry.corpora import corpus
 from registry.languages import Language, add_language
 from tasks.baselines import with_baselines
 from tasks.publication import roles_of
 from tasks.run import Run, planned
-from tasks.steps import build
+from tasks.steps import find_or_make
 from tests import tiny
 
 TRAINING = "steps: 3, batch_size: 4, max_length: 32"
@@ -38,26 +36,12 @@ def run(pico_model, tmp_path: Path) -> Any:
     text, _ = tiny.write(tmp_path / "tiny")
     add_language(Language(name=tiny.NAME, corpus=str(text), teacher=str(pico_model("xlmr"))))
 
-    def started(recipe: str) -> Run:
-        return Run(
-            id="run",
-            language=tiny.NAME,
-            profile="local",
-            recipe=parse_recipe(recipe),
-            seed=0,
-            original=Store().adopt(pico_model("xlmr")).key,
-            corpus=corpus(tiny.NAME, "local").fingerprint(),
-            settings=EvaluationSettings(),
-            token_cap=200,
-        )
-
-    return lambda recipe: made(started(recipe))
+    return lambda recipe: made(tiny.run_of(parse_recipe(recipe), pico_model("xlmr")))
 
 
 def made(run: Run) -> Run:
-    for name, request in run.requests().items():
-        step = run.recipe.step(name)
-        Store().find_or_make(request, lambda draft, s=step, r=request: build(run, s, r, draft, silent))
+    for name in run.requests():
+        find_or_make(run, name, silent)
     return run
 
 

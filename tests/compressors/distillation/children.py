@@ -53,7 +53,10 @@ def one_of(request, rank, size, store, queue):
     if size > 1:
         torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
     curve = []
-    report = lambda doing, done, total, numbers=None: curve.append(numbers["loss"])  # noqa: E731
+
+    def report(doing, done, total, numbers=None):
+        curve.append(numbers["loss"])
+
     Training(request, World(rank, size, torch.device("cpu")), report).train()
     if rank == 0:
         queue.put(curve)
