@@ -8,7 +8,6 @@ from core.progress import silent
 from core.recipes import parse_recipe
 from evaluation import EvaluationSettings
 from registry.bundles import Bundle, Store
-from registry.corpora import corpus
 from registry.languages import Language, add_language
 from tasks.evaluation import evaluated, metrics_of
 from tasks.run import Run
@@ -25,17 +24,8 @@ def run(pico_model, tmp_path: Path) -> Run:
     )  # held-out lines are too long to judge by
     teacher = pico_model("bert")
     add_language(Language(name=tiny.NAME, corpus=str(text), teacher=str(teacher), benchmarks=str(benchmarks)))
-    return Run(
-        id="run",
-        language=tiny.NAME,
-        profile="local",
-        recipe=parse_recipe("name: r\nsteps:\n  - truncate: {layers: 1}"),
-        seed=0,
-        original=Store().adopt(teacher).key,
-        corpus=corpus(tiny.NAME, "local").fingerprint(),
-        settings=EvaluationSettings(seeds=(1,), threads=1),
-        token_cap=None,
-    )
+    found = tiny.run_of(parse_recipe("name: r\nsteps:\n  - truncate: {layers: 1}"), teacher)
+    return found.model_copy(update={"settings": EvaluationSettings(seeds=(1,), threads=1)})
 
 
 def test_a_failed_language_model_measurement_keeps_the_benchmarks_and_says_why(run):
