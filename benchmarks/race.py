@@ -46,6 +46,8 @@ SINGLE: dict[str, dict[str, Any]] = {
     "hs-uniform-last": {"hidden": {"map": "uniform-last"}},
     "mha": {"relations": {"heads": 32, "teacher_layer": -2}},
     "direct": {"direct": {"teacher_layer": -2}},
+    "kl": {"logits_kl": 1.0},
+    "kl-all": {"logits_kl": {"positions": "all"}},
     "mlm": {"mlm": 1.0},
 }
 """One objective each, on a student cut in the plain way: every second layer, widths by activation."""
@@ -79,8 +81,8 @@ def single(pieces: int, rate: float, objective: dict[str, Any]) -> Steps:
     return [*PLAIN, taught(pieces, objective, rate)]
 
 
-MIX: dict[str, Any] = {"mlm": 0.5, "logits_kl": 0.5, "hidden": {"map": "uniform"}}
-OURS: dict[str, Any] = {"keep": "importance", "ffn": "activation", "select": "pca", "heads": "shrink", "hops": 2}
+MIX: dict[str, Any] = {"mlm": 0.5, "logits_kl": 0.5, "relations": {"weight": 1.0, "heads": 32}}
+OURS: dict[str, Any] = {"keep": "importance", "ffn": "activation", "select": "pca", "heads": "shrink", "hops": 1}
 
 
 def ours(pieces: int, rate: float, **changed: Any) -> Steps:
@@ -99,19 +101,30 @@ def ours(pieces: int, rate: float, **changed: Any) -> Steps:
     return [half, first, *narrow, taught(pieces // 2, objective, rate, id="second", seed_offset=1)]
 
 
+def mix(**changed: Any) -> dict[str, Any]:
+    """Our objective with terms changed; None takes one away."""
+    return {"objective": {name: spec for name, spec in (MIX | changed).items() if spec is not None}}
+
+
 ABLATIONS: dict[str, dict[str, Any]] = {
-    "one-hop": {"hops": 1},
+    "two-hops": {"hops": 2},
     "keep-stride": {"keep": "stride"},
     "keep-first": {"keep": "first"},
     "ffn-taylor": {"ffn": "taylor"},
     "width-activation": {"select": "activation"},
     "heads-drop": {"heads": "drop"},
-    "only-kl": {"objective": {"logits_kl": 1.0}},
-    "kl-mlm": {"objective": {"mlm": 0.5, "logits_kl": 0.5}},
-    "kl-hidden": {"objective": {"logits_kl": 1.0, "hidden": {"map": "uniform"}}},
-    "mix-uniform-last": {"objective": MIX | {"hidden": {"map": "uniform-last"}}},
-    "mix-relations": {"objective": {"mlm": 0.5, "logits_kl": 0.5, "relations": {"weight": 1.0, "heads": 32}}},
-    "all-kl": {"objective": {"logits_kl": {"positions": "all"}, "hidden": {"map": "uniform"}}},
+    "without-relations": mix(relations=None),
+    "without-mlm": mix(mlm=None),
+    "without-kl": mix(logits_kl=None),
+    "only-relations": mix(mlm=None, logits_kl=None),
+    "only-kl": mix(mlm=None, relations=None),
+    "only-mlm": mix(logits_kl=None, relations=None),
+    "hidden-instead": mix(relations=None, hidden={"map": "uniform"}),
+    "hidden-too": mix(hidden={"map": "uniform"}),
+    "relations-strong": mix(relations={"weight": 10.0, "heads": 32}),
+    "relations-below": mix(relations={"heads": 32, "teacher_layer": -2}),
+    "relations-few": mix(relations={"heads": 6}),
+    "mix-kl-all": mix(logits_kl={"weight": 0.5, "positions": "all"}),
 }
 """One decision of ours taken otherwise, each."""
 ARMS: dict[str, Any] = {"ndogo": ours, "two-step": two_step}

@@ -1,9 +1,11 @@
 """Commands that run recipes and look at what came of them."""
 
 import contextlib
+import contextvars
 import logging
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -231,7 +233,8 @@ def clean(
 def _without_server(*, shared: bool = False) -> Iterator[None]:
     """Prefect's own files lie beside the store, and unless PREFECT_API_URL names a server a temporary one is used.
 
-    `shared`: it is started at once and named to all, else every worker would start one of its own.
+    It takes seconds to start; meanwhile this process imports what the steps need. `shared`: it is named to all processes, else
+    every worker would start one of its own.
     """
     from registry.bundles import home
 
@@ -246,15 +249,29 @@ def _without_server(*, shared: bool = False) -> Iterator[None]:
     logging.getLogger("ndogo").setLevel(logging.INFO)
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    alone = (
-        {} if os.environ.get("PREFECT_API_URL") else {PREFECT_API_URL: None, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    )
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(temporary_settings(alone))
-        if alone and shared:
-            from prefect.server.api.server import SubprocessASGIServer
+    if os.environ.get("PREFECT_API_URL"):
+        yield
+        return
+    from prefect.server.api.server import SubprocessASGIServer
 
-            server = SubprocessASGIServer()
-            server.start()  # Prefect stops it when this process ends
+    server = SubprocessASGIServer()  # Prefect stops it when this process ends
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(temporary_settings({PREFECT_API_URL: None, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
+        with ThreadPoolExecutor(1) as aside:
+            started = aside.submit(contextvars.copy_context().run, server.start)
+            _import_what_steps_need()
+        started.result()
+        if shared:
             stack.enter_context(temporary_settings({PREFECT_API_URL: server.api_url}))
         yield
+
+
+def _import_what_steps_need() -> None:
+    """And bring MLflow's database up: seconds that would be lost one after the other."""
+    import sklearn.linear_model  # noqa: F401
+    import transformers.models.xlm_roberta.modeling_xlm_roberta  # noqa: F401
+
+    from registry.bundles import Store
+    from tasks import tracking
+
+    tracking.prepare(Store())

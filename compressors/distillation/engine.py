@@ -24,7 +24,7 @@ MICRO_TOKENS = {"cpu": 4096, "cuda": 32768}
 """Padded positions that go through the models at once; a larger batch is done in parts, with the same gradient."""
 HELD_OUT_SEQUENCES = 512
 EVALUATIONS = 20
-"""Held-out evaluations per training."""
+"""Held-out evaluations of a training. Without patience a short one has fewer: ten batches learnt for each one held out."""
 MASKS, DROPOUT = 1, 2
 
 
@@ -161,7 +161,9 @@ class Training:
     def _judge(self) -> None:
         """At intervals: the held-out loss, and with patience the best weights so far."""
         progress = self.progress
-        due = progress.step % max(1, self.request.steps // EVALUATIONS) == 0 or progress.step == self.request.steps
+        first = max(1, self.request.steps // EVALUATIONS)
+        every = first if self.step_spec.patience is not None else max(first, 10 * len(self.held_out))
+        due = progress.step in (first, self.request.steps) or progress.step % every == 0
         if not self.held_out or not due:
             return
         parts = [lot.counts for lot in self.held_out]
