@@ -10,7 +10,6 @@ test rows, per benchmark, and the seconds that its steps took, a found step's in
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.blocks import replace_block
 from registry.benchmarks import NAMES
 from registry.languages import language
 from tasks.notes import finished
@@ -70,16 +70,6 @@ def first_params(runs: Sequence[Mapping[str, Any]]) -> int:
     return int(runs[0]["steps"]["original"]["numbers"]["params"])
 
 
-def write(file: Path, name: str, text: str) -> None:
-    """Replace the language's own block of a page."""
-    block = rf"(<!-- recipes: {name} -->\n).*?(<!-- end: {name} -->)"
-    page = file.read_text(encoding="utf-8")
-    changed, count = re.subn(block, lambda found: f"{found[1]}{text}\n{found[2]}", page, flags=re.DOTALL)
-    if not count:
-        raise SystemExit(f"{file} has no block <!-- recipes: {name} -->")
-    file.write_text(changed, encoding="utf-8")
-
-
 def main() -> None:
     """Print the tables, or write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -90,7 +80,7 @@ def main() -> None:
         text = table(name)
         print(f"{name}\n\n{text}\n")
         if asked.write:
-            write(asked.write, name, text)
+            replace_block(asked.write, f"recipes: {name}", text)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ Every row is one way to train the same cut student: the loss on held-out text in
 """
 
 import argparse
-import re
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import pocket
+from benchmarks.blocks import replace_block
 from compressors.depth import truncate
 from compressors.distillation import TrainingRun, distil
 from compressors.distillation.corpus import tokenize
@@ -173,14 +173,6 @@ def table(world: World, student: Path, seeds: Sequence[int], steps: int) -> str:
     return "\n".join(lines)
 
 
-def write(file: Path, name: str, found: str) -> None:
-    """Replace what stands between the marks of `name`, or append it with marks."""
-    start, end = f"<!-- recovery: {name} -->", f"<!-- end: {name} -->"
-    block, text = f"{start}\n{found}\n{end}", file.read_text()
-    marked = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
-    file.write_text(marked.sub(lambda _: block, text) if marked.search(text) else f"{text}\n{block}\n")
-
-
 def made(folder: Path) -> Path:
     """The folder, there."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -206,7 +198,7 @@ def main() -> None:
         found = table(world, halve(world, Path(folder)), asked.seeds, asked.steps)
     print(found)
     if asked.write:
-        write(asked.write, world.name, found)
+        replace_block(asked.write, f"recovery: {world.name}", found)
 
 
 if __name__ == "__main__":

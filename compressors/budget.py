@@ -165,33 +165,22 @@ def _shapes(config: PreTrainedConfig, choices: Sequence[Rows]) -> list[tuple[Sha
 
 
 def recipe_text(base: str, name: str, limit: Limit, chosen: Candidate, config: PreTrainedConfig) -> str:
-    """The recipe that makes a candidate: the base recipe's steps and trainings with these sizes, cuts of nothing left out.
-
-    A base with two hops in width gives the first of them half the teacher's width, or the wanted one where that is wider.
-    """
-    whole, wanted, shape = shape_of(config), chosen.shape, chosen.shape
-    unit = whole.heads if not architecture_of(config).rotary else whole.hidden // whole.heads
+    """The recipe that makes a candidate: the base recipe's steps and trainings with these sizes, cuts of nothing left out."""
+    whole, shape = shape_of(config), chosen.shape
     raw = yaml.safe_load(base)
-    hops = sum(kind == "prune_hidden" for entry in raw["steps"] for kind in entry)
-    middle = {
-        "prune_hidden": max(wanted.hidden, round(whole.hidden / 2 / unit) * unit),
-        "prune_ffn": max(wanted.ffn, round(whole.ffn / 2 / FFN_MULTIPLE) * FFN_MULTIPLE),
-    }
     sizes = {
-        "trim": [chosen.vocabulary.rows - chosen.vocabulary.specials],
-        "truncate": [wanted.layers],
-        "prune_hidden": [middle["prune_hidden"]] * (hops - 1) + [wanted.hidden],
-        "prune_ffn": [middle["prune_ffn"]] * (hops - 1) + [wanted.ffn],
+        "trim": chosen.vocabulary.rows - chosen.vocabulary.specials,
+        "truncate": shape.layers,
+        "prune_hidden": shape.hidden,
+        "prune_ffn": shape.ffn,
     }
-    found = {"trim": 0, "truncate": whole.layers, "prune_hidden": whole.hidden, "prune_ffn": whole.ffn}
+    uncut = {"trim": 0, "truncate": whole.layers, "prune_hidden": whole.hidden, "prune_ffn": whole.ffn}
     steps: list[dict[str, Any]] = []
     for entry in raw["steps"]:
         ((kind, given),) = entry.items()
         if kind in sizes:
-            size = sizes[kind].pop(0)
-            if size != found[kind]:
-                steps.append({kind: _resized(kind, given, size, config)})
-                found[kind] = size
+            if sizes[kind] != uncut[kind]:
+                steps.append({kind: _resized(kind, given, sizes[kind], config)})
         elif kind == "adapt" or (steps and "distil" not in steps[-1] and "adapt" not in steps[-1]):
             steps.append({kind: dict(given)})
     about = f"{limit.text}: {shape.layers} layers of {shape.hidden}, FFN {shape.ffn}, {shape.vocab:,} rows"

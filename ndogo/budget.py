@@ -10,8 +10,8 @@ from registry.corpora import Profile
 if TYPE_CHECKING:
     from compressors.budget import Candidate, Limit
 
-ONE_HOP, TWO_HOPS = "ndogo-small", "ndogo-tiny"
-"""Whose steps and trainings are taken: the second where a width falls below half of the teacher's."""
+BASE = "ndogo-small"
+"""Whose steps and trainings are taken."""
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +38,6 @@ def make_recipe(language: str, most: str, profile: Profile | None, teacher: str)
     from compressors.budget import candidates, read_budget, recipe_text, vocabularies
     from compressors.latency import calibrate
     from compressors.sizes import Counter
-    from core.architectures import shape_of
     from core.models import load_config
     from core.recipes import parse_recipe
     from core.text import WeightedLines
@@ -53,16 +52,14 @@ def make_recipe(language: str, most: str, profile: Profile | None, teacher: str)
     source = profile or default_profile(entry)
     folder = weights(teacher, entry, source)
     config = load_config(folder)
-    counter, whole = Counter(config), shape_of(config)
+    counter = Counter(config)
     with show.progress() as report:
         choices = vocabularies(folder, [WeightedLines(corpus(language, source).lines, 1.0, language)], report)
         clock = calibrate(config, counter, report) if limit.kind == "ms" else None
         found = candidates(config, limit, choices, counter, clock)
-    shape = found[0].shape
-    base = ONE_HOP if 2 * shape.hidden >= whole.hidden and 2 * shape.ffn >= whole.ffn else TWO_HOPS
     name = f"budget-{language}-{limit.text.lower().replace('.', '-')}"
     file = home() / "recipes" / f"{name}.yaml"
-    text = recipe_text(recipe(base).text, name, limit, found[0], config)
+    text = recipe_text(recipe(BASE).text, name, limit, found[0], config)
     parse_recipe(text, where=str(file))
     _write(file, text)
     _show(limit, found)
