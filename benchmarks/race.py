@@ -39,7 +39,14 @@ TITLES = {"pocket": "pocket world, a toy", "local": "real text"}
 TRAINING: dict[str, Any] = {"batch_size": 32, "max_length": 64, "warmup": 0.06, "dropout": 0.0}
 JUDGED: dict[str, dict[str, Any]] = {
     "pocket": {"mode": "finetune", "learning_rates": (1e-3, 2e-3), "epochs": 10, "patience": 10, "max_length": 96},
-    "local": {"mode": "probe", "max_length": 128},
+    "local": {
+        "mode": "finetune",
+        "learning_rates": (1e-3,),
+        "epochs": 5,
+        "patience": 5,
+        "max_length": 128,
+        "precision": "bf16",
+    },
 }
 SINGLE: dict[str, dict[str, Any]] = {
     "od": {"logits_ce": 1.0},
@@ -127,25 +134,32 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "kl-too": mix(logits_kl=1.0),
     "kl-for-mlm": mix(mlm=None, logits_kl=1.0),
     "relations-for-direct": mix(direct=None, relations=1.0),
-    "hidden-for-direct": mix(direct=None, hidden={"map": "uniform"}),
+    "hidden-for-direct": mix(direct=None, hidden={"weight": 10.0, "map": "last"}),
+    "hidden-pair-for-direct": mix(direct=None, hidden={"weight": 10.0, "map": "last-pair"}),
+    "hidden-too": mix(hidden={"weight": 10.0, "map": "last"}),
+    "only-hidden": mix(direct=None, mlm=None, hidden={"map": "last"}),
     "direct-weak": mix(direct=1.0),
     "direct-below": mix(direct={"weight": 10.0, "teacher_layer": -2}),
 }
 """One decision of ours taken otherwise, each."""
 ARMS: dict[str, Any] = {"ndogo": ours, "two-step": two_step}
 ARMS |= {name: partial(single, objective=objective) for name, objective in SINGLE.items()}
-RACING = tuple(ARMS)
+RACING = ("ndogo", "two-step", "od", "hs-last", "mha", "direct", "mlm")
+"""Of the four maps of hidden states the one that was best on dev."""
 ARMS |= {name: partial(ours, **changed) for name, changed in ABLATIONS.items()}
-RATES = dict.fromkeys(ARMS, 1e-3)
+RATES = dict.fromkeys(ARMS, 4e-3) | {"hs-last": 8e-3, "direct": 8e-3, "mha": 2e-3, "mlm": 2e-3}
+"""Each the best of 1e-3 to 8e-3 or 16e-3 on dev, pocket Swahili, seed 0 (docs/log.md)."""
 
 
-def recipe(arm: str, pieces: int, rate: float, width: str) -> Recipe:
+def recipe(arm: str, asked: argparse.Namespace, rate: float) -> Recipe:
     """An arm's recipe; JSON is YAML."""
     frame: Steps = [
         {"trim": {"coverage": 0.9995}},
-        {"adapt": TRAINING | {"tokens": pieces, "learning_rate": 3e-4}},
+        {"adapt": TRAINING | {"tokens": asked.teacher_pieces, "learning_rate": 3e-4}},
     ]
-    return parse_recipe(json.dumps({"name": f"race-{arm}", "steps": frame + ARMS[arm](pieces, rate, width)}))
+    return parse_recipe(
+        json.dumps({"name": f"race-{arm}", "steps": frame + ARMS[arm](asked.pieces, rate, asked.width)})
+    )
 
 
 def made(run: Run) -> dict[str, Path]:
@@ -181,7 +195,7 @@ def race(asked: argparse.Namespace) -> dict[str, Any]:
                     name = f"{language} {arm} {rate:g} {seed}"
                     if name in records:
                         continue
-                    run = base.model_copy(update={"recipe": recipe(arm, asked.pieces, rate, asked.width)})
+                    run = base.model_copy(update={"recipe": recipe(arm, asked, rate)})
                     models = made(run)
                     records[f"{language} teacher 0 {seed}"] = score(models["adapt"], run)
                     records[name] = score(models[run.recipe.last], run)
@@ -217,9 +231,8 @@ def main() -> None:
     parser.add_argument("--profile", choices=sorted(JUDGED), default="pocket")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(RACING))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument(
-        "--pieces", type=int, default=300_000, help="read in training, by the teacher and by every student"
-    )
+    parser.add_argument("--pieces", type=int, default=300_000, help="read in training by every student")
+    parser.add_argument("--teacher-pieces", type=int, default=300_000, help="read in training by the teacher")
     parser.add_argument("--width", default="1/2", help="of the student, and of its FFN")
     parser.add_argument("--rates", type=float, nargs="+", help="try these learning rates instead of the chosen ones")
     parser.add_argument("--threads", type=int, default=1)

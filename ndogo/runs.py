@@ -111,10 +111,12 @@ def serve(
 
 
 def sync() -> None:
-    """Deliver to MLflow what it missed while it could not be reached."""
-    from tasks import notes
+    """Deliver to MLflow what it missed while it could not be reached, models that are to be registered included."""
+    from tasks import notes, publication
 
     done, failed = notes.sync()
+    for told in publication.register_missed():
+        typer.echo(told)
     typer.echo(f"{done} delivered, {failed} still waiting")
     if failed:
         raise typer.Exit(1)

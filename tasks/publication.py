@@ -1,7 +1,7 @@
 """The end of a run: the summary that one compares, the report, the registered model, and the gate."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from registry import model_registry
 from registry.bundles import Bundle, Store
 from tasks import gate, notes, pictures, tracking
 from tasks.evaluation import EVALUATIONS, metrics_of
-from tasks.run import Run, planned
+from tasks.run import Run, of_record, planned
 
 if TYPE_CHECKING:
     from compressors.plan import Planned
@@ -132,7 +132,7 @@ def register(run: Run, bundle: Bundle, records: Mapping[str, Any], record: Mappi
     """Register the model as challenger, and promote it if the gate lets it through; why it did not."""
     parent = record.get("mlflow", {}).get("parent")
     if parent is None or not tracking.answers(model_registry.tracking_uri()):
-        return []  # kept in the record; registered when the run is found again
+        return []  # kept in the record; registered by `ndogo sync`, or when the run is found again
     tags = {
         "bundle": bundle.key,
         "evaluation": record["evaluations"][run.recipe.last]["key"],
@@ -148,7 +148,21 @@ def register(run: Run, bundle: Bundle, records: Mapping[str, Any], record: Mappi
             run.model_name, parent["run_id"], Store().path(bundle), record["summary"], tags
         )
         refusals = gate.decide(run, version, records[run.recipe.last], record["summary"])
+        notes.note_registered(run, version.version)
     return refusals
+
+
+def register_missed() -> Iterator[str]:
+    """Register the models of runs that ended while MLflow was away; a sentence on each."""
+    for record in notes.unregistered():
+        run, last = of_record(record), record["last"]
+        judged = read({last: record["evaluations"][last]["key"]})
+        refusals = register(run, Bundle(last, record["steps"][last]["key"]), judged, record)
+        if refusals:
+            notes.close(run.id, "REFUSED")
+            yield f"{run.name}: the gate refused {run.model_name}: {'; '.join(refusals)}"
+        else:
+            yield f"{run.name}: registered as {run.model_name}"
 
 
 def table(record: Mapping[str, Any]) -> str:

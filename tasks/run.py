@@ -1,12 +1,12 @@
 """What one run of a recipe is: resolved, planned and keyed before any work, then passed to every task."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from core.objectives import Frozen
-from core.recipes import ORIGINAL, Recipe
+from core.recipes import ORIGINAL, Recipe, parse_recipe
 from core.specs import Step
 from evaluation import EvaluationSettings, Role
 from registry.bundles import Request, Store
@@ -155,6 +155,11 @@ def planned(run: Run) -> "list[Planned]":
     return plan(run.recipe, guide.config, guide.specials, where=f"{run.recipe.name}.yaml", scaled=scaled)
 
 
+def of_record(record: Mapping[str, Any]) -> Run:
+    """The run that a record was opened for; its recipe without the baselines' steps."""
+    return Run.model_validate({**record["run"], "recipe": parse_recipe(record["recipe_text"])})
+
+
 def opening(run: Run) -> dict[str, Any]:
     """The first content of a run's record."""
     return {
@@ -164,6 +169,7 @@ def opening(run: Run) -> dict[str, Any]:
         "profile": run.profile,
         "recipe": run.recipe.name,
         "recipe_text": run.recipe.text,
+        "run": run.model_dump(mode="json", exclude={"recipe"}),
         "seed": run.seed,
         "scaled": run.token_cap is not None,
         "model_name": run.model_name,
