@@ -11,6 +11,7 @@ judging. Every arm is a recipe, made of the steps that every recipe is made of. 
 """
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -39,14 +40,7 @@ TITLES = {"pocket": "pocket world, a toy", "local": "real text"}
 TRAINING: dict[str, Any] = {"batch_size": 32, "max_length": 64, "warmup": 0.06, "dropout": 0.0}
 JUDGED: dict[str, dict[str, Any]] = {
     "pocket": {"mode": "finetune", "learning_rates": (1e-3, 2e-3), "epochs": 10, "patience": 10, "max_length": 96},
-    "local": {
-        "mode": "finetune",
-        "learning_rates": (1e-3,),
-        "epochs": 5,
-        "patience": 5,
-        "max_length": 128,
-        "precision": "bf16",
-    },
+    "local": {"mode": "probe", "max_length": 128},
 }
 SINGLE: dict[str, dict[str, Any]] = {
     "od": {"logits_ce": 1.0},
@@ -120,7 +114,9 @@ def mix(**changed: Any) -> dict[str, Any]:
     return {"objective": {name: spec for name, spec in (MIX | changed).items() if spec is not None}}
 
 
+TRIM_LAST = "trim-last"
 ABLATIONS: dict[str, dict[str, Any]] = {
+    TRIM_LAST: {},
     "two-hops": {"hops": "depth, then width"},
     "two-widths": {"hops": "half the width, then the rest"},
     "keep-stride": {"keep": "stride"},
@@ -153,13 +149,11 @@ RATES = dict.fromkeys(ARMS, 4e-3) | {"hs-last": 8e-3, "direct": 8e-3, "mha": 2e-
 
 def recipe(arm: str, asked: argparse.Namespace, rate: float) -> Recipe:
     """An arm's recipe; JSON is YAML."""
-    frame: Steps = [
-        {"trim": {"coverage": 0.9995}},
-        {"adapt": TRAINING | {"tokens": asked.teacher_pieces, "learning_rate": 3e-4}},
-    ]
-    return parse_recipe(
-        json.dumps({"name": f"race-{arm}", "steps": frame + ARMS[arm](asked.pieces, rate, asked.width)})
-    )
+    trim: Steps = [{"trim": {"coverage": 0.9995}}]
+    adapt: Steps = [{"adapt": TRAINING | {"tokens": asked.teacher_pieces, "learning_rate": 3e-4}}]
+    cut_and_taught = ARMS[arm](asked.pieces, rate, asked.width)
+    steps = adapt + cut_and_taught + trim if arm == TRIM_LAST else trim + adapt + cut_and_taught
+    return parse_recipe(json.dumps({"name": f"race-{arm}", "steps": steps}))
 
 
 def made(run: Run) -> dict[str, Path]:
@@ -173,7 +167,7 @@ def made(run: Run) -> dict[str, Path]:
 def score(model: Path, run: Run) -> dict[str, Any]:
     """The evaluation's record, kept in the store."""
     rows = benchmarks(run.language, run.profile)
-    key = f"race-{model.name}-{run.settings.seeds[0]}"
+    key = hashlib.sha256(f"{model.name} {run.settings.model_dump_json()}".encode()).hexdigest()[:20]
     return Store().record("race", key, lambda: evaluate(model, rows, run.settings, silent))[0]
 
 
@@ -197,7 +191,8 @@ def race(asked: argparse.Namespace) -> dict[str, Any]:
                         continue
                     run = base.model_copy(update={"recipe": recipe(arm, asked, rate)})
                     models = made(run)
-                    records[f"{language} teacher 0 {seed}"] = score(models["adapt"], run)
+                    if (teacher := f"{language} teacher 0 {seed}") not in records:
+                        records[teacher] = score(models["adapt"], run)
                     records[name] = score(models[run.recipe.last], run)
                     told(name, records[name])
                     if asked.out:

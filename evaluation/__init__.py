@@ -9,7 +9,7 @@ from evaluation.rows import KINDS, Benchmark, Broken, checked, collect, json_row
 from evaluation.settings import CostSettings, EvaluationSettings, LanguageModelSettings
 
 if TYPE_CHECKING:
-    from evaluation.costs import cost
+    from evaluation.costs import cost, latency
     from evaluation.language_model import language_model_quality, refuse_overlap
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "json_rows",
     "kind_of",
     "language_model_quality",
+    "latency",
     "markdown",
     "read_local",
     "refuse_overlap",
@@ -41,10 +42,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """What needs torch is imported when it is first asked for."""
-    if name == "cost":
-        from evaluation.costs import cost
+    if name in ("cost", "latency"):
+        from evaluation import costs
 
-        return cost
+        return getattr(costs, name)
     if name in ("language_model_quality", "refuse_overlap"):
         from evaluation import language_model
 

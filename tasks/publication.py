@@ -1,6 +1,8 @@
 """The end of a run: the summary that one compares, the report, the registered model, and the gate."""
 
+import hashlib
 import json
+import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +15,9 @@ import evaluation
 from core.errors import NdogoError
 from core.recipes import ORIGINAL
 from evaluation import Entry, Role, retention
+from evaluation.judge import versions
 from registry import model_registry
-from registry.bundles import Bundle, Store
+from registry.bundles import Bundle, Store, canonical
 from tasks import gate, notes, pictures, tracking
 from tasks.evaluation import EVALUATIONS, metrics_of
 from tasks.run import Run, of_record, planned
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from compressors.plan import Planned
 
 TOY = "Pocket profile: a generated toy world and capped training; it says nothing about real text."
+FASTER = (
+    "One row of 128 pieces takes {latency_ms:.1f} ms on one thread here, {speedup:.1f} times faster than the teacher."
+)
 SHORT = {"bits_per_byte": "bits/B", "word_accuracy": "words"}
 """Heads of the language-model columns: bits per byte, and the share of whole words guessed."""
 WIDEST = 6
@@ -57,7 +63,8 @@ def read(judged: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 def conclude(run: Run, bundle: Bundle, records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Summarise a run and write its report; its record."""
     record = notes.finish(run, "COMPLETED", summarise(run, bundle, records))
-    record = notes.note_report(run, *write_report(run, records, record))
+    folder, sentences = write_report(run, records, record)
+    record = notes.note_report(run, folder, [*sentences, FASTER.format(**record["summary"])])
     told = "".join(f"\n- {sentence}" for sentence in record["report"]["sentences"])
     about = f"{run.name}: size and quality, step by step"
     create_markdown_artifact(f"{table(record)}\n{told}", key=run.name, description=about)
@@ -66,7 +73,7 @@ def conclude(run: Run, bundle: Bundle, records: Mapping[str, Mapping[str, Any]])
 
 def summarise(run: Run, bundle: Bundle, records: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """What the parent run carries: size, ratio, every benchmark of the small model, and what was kept."""
-    summary = notes.sizes(run, bundle)
+    summary = notes.sizes(run, bundle) | speed(run, bundle)
     last = records[run.recipe.last]
     summary |= metrics_of(last)
     kept = retention(last, records[ORIGINAL])
@@ -81,6 +88,15 @@ def summarise(run: Run, bundle: Bundle, records: Mapping[str, Mapping[str, Any]]
         if step.kind == "adapt" and step.id not in (run.recipe.last, *run.baselines):
             summary["retention_adapted"] = retention(last, records[step.id])["mean"]["retention"]
     return summary
+
+
+def speed(run: Run, bundle: Bundle) -> dict[str, float]:
+    """How fast the small model is beside the teacher, measured once per machine, while no step computes in this process."""
+    store = Store()
+    content = canonical([bundle.key, run.original, platform.node(), versions()])
+    key = hashlib.sha256(content.encode()).hexdigest()[:20]
+    folders = store.path(bundle), store.path(run.original)
+    return store.record("latencies", key, lambda: evaluation.latency(*folders))[0]
 
 
 def write_report(run: Run, records: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[Path, list[str]]:

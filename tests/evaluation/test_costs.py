@@ -84,3 +84,18 @@ def test_a_bare_encoder_that_names_no_class_is_counted(pico_model, tmp_path):
 def test_what_is_no_model_directory_is_refused(tmp_path):
     with pytest.raises(NdogoError, match="not a model directory"):
         evaluation.cost(tmp_path)
+
+
+def test_latency_compares_two_models_in_turn(pico_model, monkeypatch):
+    from evaluation import costs
+
+    clock = iter(number / 1000 for number in range(100_000))
+    monkeypatch.setattr(costs.time, "perf_counter", lambda: next(clock))
+    found = evaluation.latency(pico_model("bert"), pico_model("xlmr"))
+    assert found == {
+        "latency_ms": pytest.approx(1),
+        "latency_teacher_ms": pytest.approx(1),
+        "speedup": pytest.approx(1),
+    }
+    monkeypatch.undo()
+    assert min(evaluation.latency(pico_model("bert"), pico_model("bert")).values()) > 0
