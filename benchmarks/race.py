@@ -42,6 +42,8 @@ JUDGED: dict[str, dict[str, Any]] = {
     "pocket": {"mode": "finetune", "learning_rates": (1e-3, 2e-3), "epochs": 10, "patience": 10, "max_length": 96},
     "local": {"mode": "probe", "max_length": 128},
 }
+JUDGINGS = {"pocket": 1, "local": 3}
+"""Seeds of judging for each compression seed; probes of one model differ little in cost."""
 SINGLE: dict[str, dict[str, Any]] = {
     "od": {"logits_ce": 1.0},
     "hs-last": {"hidden": {"map": "last"}},
@@ -143,8 +145,11 @@ ARMS |= {name: partial(single, objective=objective) for name, objective in SINGL
 RACING = ("ndogo", "two-step", "od", "hs-last", "mha", "direct", "mlm")
 """Of the four maps of hidden states the one that was best on dev."""
 ARMS |= {name: partial(ours, **changed) for name, changed in ABLATIONS.items()}
-RATES = dict.fromkeys(ARMS, 4e-3) | {"hs-last": 8e-3, "direct": 8e-3, "mha": 2e-3, "mlm": 2e-3}
-"""Each the best of 1e-3 to 8e-3 or 16e-3 on dev, pocket Swahili, seed 0 (docs/log.md)."""
+RATES = {
+    "pocket": dict.fromkeys(ARMS, 4e-3) | {"hs-last": 8e-3, "direct": 8e-3, "mha": 2e-3, "mlm": 2e-3},
+    "local": dict.fromkeys(ARMS, 2e-3) | {"two-step": 1e-3, "od": 1e-3, "mha": 1e-3},
+}
+"""Each the best of 1e-3, 2e-3, 4e-3 and so on, on dev, in Swahili with seed 0 (docs/log.md)."""
 
 
 def recipe(arm: str, asked: argparse.Namespace, rate: float) -> Recipe:
@@ -172,8 +177,10 @@ def score(model: Path, run: Run) -> dict[str, Any]:
 
 
 def base_run(asked: argparse.Namespace, language: str, seed: int) -> Run:
-    """What the arms of a language and seed share; one seed of judging for one of compression."""
-    settings = EvaluationSettings(seeds=(seed + 1,), threads=asked.threads, **JUDGED[asked.profile])
+    """What the arms of a language and seed share; every compression seed has seeds of judging for itself."""
+    many = JUDGINGS[asked.profile]
+    seeds = tuple(range(many * seed + 1, many * (seed + 1) + 1))
+    settings = EvaluationSettings(seeds=seeds, threads=asked.threads, **JUDGED[asked.profile])
     run = resolve("race", language, "trim-only", asked.profile, seed)
     return run.model_copy(update={"settings": settings, "token_cap": None})
 
@@ -185,7 +192,7 @@ def race(asked: argparse.Namespace) -> dict[str, Any]:
         for seed in asked.seeds:
             base = base_run(asked, language, seed)
             for arm in asked.arms:
-                for rate in asked.rates or [RATES[arm]]:
+                for rate in asked.rates or [RATES[asked.profile][arm]]:
                     name = f"{language} {arm} {rate:g} {seed}"
                     if name in records:
                         continue

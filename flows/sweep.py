@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from prefect import Flow, flow
 from prefect.artifacts import create_markdown_artifact
+from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -65,6 +66,8 @@ def sweep(
         for run in runs:
             stack.enter_context(notes.opened(run))
         made, judged = chain(runs, {}, {})
+        # A conclusion times models in this process, and transformers cannot load two in one process at a time.
+        wait([future for future in (*made.values(), *judged.values()) if isinstance(future, PrefectFuture)])
         records = []
         for run in runs:
             bundle, keys = outcome(run, made, judged)

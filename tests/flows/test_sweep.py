@@ -53,9 +53,11 @@ def makers(store: Store) -> Iterator[set[int]]:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    yield seen
-    over.set()
-    watcher.join()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()
 
 
 @pytest.mark.servers
