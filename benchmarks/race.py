@@ -1,7 +1,7 @@
 """The race: the same small model made in every way, judged alike.
 
     python benchmarks/race.py --out race.json [LANGUAGE ...]                  # the pocket world
-    python benchmarks/race.py --read race.json more.json --write docs/recipes.md
+    python benchmarks/race.py --read race.json more.json --write docs/recipes.md --picture docs/race-pocket.png
     python benchmarks/race.py --rates 4e-4 1e-3 2e-3 --seeds 0 swahili        # how the rates below were chosen: on dev
     NDOGO_DATA=DIR NDOGO_TEACHER=DIR python benchmarks/race.py --profile local --out real.json swahili
 
@@ -217,13 +217,14 @@ def told(name: str, record: dict[str, Any]) -> None:
 
 
 def show(records: dict[str, Any], asked: argparse.Namespace) -> None:
-    """Print the tables; write them and the picture, where that was asked for."""
-    text = tables(records)
+    """Print the tables; write them and draw the picture, where that was asked for."""
+    text = tables(records, asked.first)
     print(text)
     if asked.write:
-        replace_block(asked.write, f"race: {asked.profile}", text)
+        replace_block(asked.write, f"race: {asked.name or asked.profile}", text)
+    if asked.picture:
         title = f"The same small model made in every way: {TITLES[asked.profile]}"
-        asked.write.with_name(f"race-{asked.profile}.png").write_bytes(picture(records, title))
+        asked.picture.write_bytes(picture(records, asked.first, title))
 
 
 def main() -> None:
@@ -240,7 +241,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="keep every record here")
     parser.add_argument("--read", type=Path, nargs="+", help="run nothing, only show what these files hold")
-    parser.add_argument("--write", type=Path, help="put the tables into this page, and the picture beside it")
+    parser.add_argument("--first", default="ndogo", help="the arm whose lead over the others is shown")
+    parser.add_argument("--write", type=Path, help="put the tables into this page, at its mark `race: NAME`")
+    parser.add_argument("--name", help="of the mark; default: the profile")
+    parser.add_argument("--picture", type=Path, help="draw what was kept into this file")
     asked = parser.parse_args()
     if asked.read:
         show({name: record for file in asked.read for name, record in json.loads(file.read_text()).items()}, asked)

@@ -12,12 +12,11 @@ from evaluation import retention
 
 Records = Mapping[str, Mapping[str, Any]]
 """The evaluation's record by "language arm rate seed"."""
-OURS = "ndogo"
 
 
-def tables(records: Records) -> str:
-    """What each arm keeps of its teacher, and by how much ours is ahead of it; with 95% intervals over rows and seeds."""
-    languages, arms = languages_of(records), arms_of(records)
+def tables(records: Records, first: str) -> str:
+    """What each arm keeps of its teacher, and by how much the first is ahead of it; with 95% intervals over rows and seeds."""
+    languages, arms = languages_of(records), arms_of(records, first)
     return "\n".join(
         [
             teachers(records, languages),
@@ -26,12 +25,12 @@ def tables(records: Records) -> str:
             "|---" * (len(languages) + 2) + "|",
             *(row(arm, [kept(records, language, arm) for language in languages], "{:.1f}") for arm in arms),
             "",
-            f"| points that `{OURS}` is ahead | {' | '.join(languages)} | mean |",
+            f"| points that `{first}` is ahead | {' | '.join(languages)} | mean |",
             "|---" * (len(languages) + 2) + "|",
             *(
-                row(arm, [ahead(records, language, arm) for language in languages], "{:+.1f}")
+                row(arm, [ahead(records, language, first, arm) for language in languages], "{:+.1f}")
                 for arm in arms
-                if arm != OURS
+                if arm != first
             ),
         ]
     )
@@ -68,9 +67,9 @@ def kept(records: Records, language: str, arm: str) -> tuple[float, float, float
     return 100 * mean["retention"], 100 * low, 100 * high
 
 
-def ahead(records: Records, language: str, arm: str) -> tuple[float, float, float] | None:
-    """The points that ours is ahead of an arm, with the interval; None where one of them did not run."""
-    ours, theirs = joined(records, language, OURS), joined(records, language, arm)
+def ahead(records: Records, language: str, first: str, arm: str) -> tuple[float, float, float] | None:
+    """The points that the first arm is ahead of another, with the interval; None where one of them did not run."""
+    ours, theirs = joined(records, language, first), joined(records, language, arm)
     if not ours or not theirs:
         return None
     mean = retention(ours, theirs)["mean"]
@@ -97,16 +96,16 @@ def languages_of(records: Records) -> list[str]:
     return list(dict.fromkeys(name.split()[0] for name in records))
 
 
-def arms_of(records: Records) -> list[str]:
-    """Ours first, then by what they keep on the mean."""
+def arms_of(records: Records, first: str) -> list[str]:
+    """The first, then by what they keep on the mean."""
     arms = {name.split()[1] for name in records} - {"teacher"}
     means = {arm: fmean(c[0] for lang in languages_of(records) if (c := kept(records, lang, arm))) for arm in arms}
-    return sorted(arms, key=lambda arm: (arm != OURS, -means[arm]))
+    return sorted(arms, key=lambda arm: (arm != first, -means[arm]))
 
 
-def picture(records: Records, title: str) -> bytes:
+def picture(records: Records, first: str, title: str) -> bytes:
     """A PNG: what each arm keeps, a dot with its interval per language, and a line at the mean."""
-    arms, languages = arms_of(records), languages_of(records)
+    arms, languages = arms_of(records, first), languages_of(records)
     figure = Figure(figsize=(8, 1.2 + 0.45 * len(arms)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
