@@ -247,7 +247,8 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="draw what was kept into this file")
     asked = parser.parse_args()
     if asked.read:
-        show({name: record for file in asked.read for name, record in json.loads(file.read_text()).items()}, asked)
+        every = {name: record for file in asked.read for name, record in json.loads(file.read_text()).items()}
+        show({name: record for name, record in every.items() if name.split()[1] in ("teacher", *asked.arms)}, asked)
         return
     os.environ.setdefault("NDOGO_HOME", str(Path(tempfile.gettempdir()) / "ndogo-race"))
     os.environ["OMP_NUM_THREADS"] = str(asked.threads)
