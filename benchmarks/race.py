@@ -52,6 +52,8 @@ SINGLE: dict[str, dict[str, Any]] = {
     "hs-uniform-last": {"hidden": {"map": "uniform-last"}},
     "mha": {"relations": {"heads": 32, "teacher_layer": -2}},
     "direct": {"direct": {"teacher_layer": -2}},
+    "logits-mse": {"logits_mse": {"positions": "all"}},
+    "logits-hot": {"logits_kl": {"positions": "all", "temperature": 4.0}},
     "mlm": {"mlm": 1.0},
 }
 """One objective each, after the plain cut."""
