@@ -142,7 +142,9 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "direct-below": mix(direct={"weight": 10.0, "teacher_layer": -2}),
 }
 """One decision of ours taken otherwise, each."""
-ARMS: dict[str, Any] = {"ndogo": ours, "two-step": two_step}
+TRIM_ONLY = "trim-only"
+"""The one that is not of equal size: the trimmed teacher as it is, neither adapted nor cut."""
+ARMS: dict[str, Any] = {"ndogo": ours, "two-step": two_step, TRIM_ONLY: ours}
 ARMS |= {name: partial(single, objective=objective) for name, objective in SINGLE.items()}
 RACING = ("ndogo", "two-step", "od", "hs-last", "mha", "direct", "mlm")
 """Of the four maps of hidden states the one that was best on dev."""
@@ -158,8 +160,9 @@ def recipe(arm: str, asked: argparse.Namespace, rate: float) -> Recipe:
     """An arm's recipe; JSON is YAML."""
     trim: Steps = [{"trim": {"coverage": 0.9995}}]
     adapt: Steps = [{"adapt": TRAINING | {"tokens": asked.teacher_pieces, "learning_rate": 3e-4}}]
-    cut_and_taught = ARMS[arm](asked.pieces, rate, asked.width)
-    steps = adapt + cut_and_taught + trim if arm == TRIM_LAST else trim + adapt + cut_and_taught
+    cut_and_taught: Steps = ARMS[arm](asked.pieces, rate, asked.width)
+    orders = {TRIM_ONLY: trim, TRIM_LAST: adapt + cut_and_taught + trim}
+    steps = orders.get(arm, trim + adapt + cut_and_taught)
     return parse_recipe(json.dumps({"name": f"race-{arm}", "steps": steps}))
 
 
