@@ -127,7 +127,7 @@ def picture(records: Records, first: str, title: str) -> bytes:
     handles, labels = axes.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     if len(once) > 1:
-        axes.legend(once.values(), once.keys(), frameon=False, fontsize=8, loc="lower left")
+        figure.legend(once.values(), once.keys(), frameon=False, fontsize=8, loc="outside right upper")
     axes.grid(axis="x", alpha=0.25)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
