@@ -22,9 +22,9 @@ SECONDS, SHARE, SECOND_RUN = 20.0, 0.05, 30.0
 
 def plain(recipe: str) -> dict[str, float]:
     """Seconds of the steps and evaluations alone, called one after the other; what they import is imported before."""
-    import sklearn.linear_model  # noqa: F401  # before the clock starts, as the two below
-    import torch  # noqa: F401
-    import transformers.models.xlm_roberta.modeling_xlm_roberta  # noqa: F401
+    import sklearn.linear_model  # noqa: F401  # loaded before the clock starts
+    import torch  # noqa: F401  # likewise
+    import transformers.models.xlm_roberta.modeling_xlm_roberta  # noqa: F401  # likewise
 
     from core.progress import silent
     from registry.bundles import Bundle
