@@ -109,17 +109,17 @@ def finish(run: Run, state: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     return _change(run.id, lambda record: record.update(state=state, summary=dict(summary), finished=time.time()))
 
 
-def note_registered(run: Run, version: str) -> None:
-    """Note which version of its registered model a run's small model is."""
+def note_registered(run: Run, version: str | None) -> None:
+    """Note which version of its registered model a run's small model is; None while it is to become one."""
     _change(run.id, lambda record: record.update(registered=version))
 
 
 def unregistered() -> list[dict[str, Any]]:
-    """The records of runs that are over and well, whose model MLflow could not take at the time and their numbers it now has."""
+    """The records of runs whose model MLflow could not take at the time, and whose numbers it now has; never a sweep's."""
     store = Store()
     read = (store.read_record(RUNS, file.stem) for file in sorted((store.folder / RUNS).glob("*.json")))
     over = (record for record in read if record and record["state"] == "COMPLETED" and not lives(record["id"]))
-    return [record for record in over if "registered" not in record and tracking.delivered(record)]
+    return [record for record in over if record.get("registered", "") is None and tracking.delivered(record)]
 
 
 def finished(language: str) -> list[dict[str, Any]]:

@@ -146,6 +146,7 @@ def _row(row: "Planned") -> dict[str, Any]:
 
 def register(run: Run, bundle: Bundle, records: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
     """Register the model as challenger, and promote it if the gate lets it through; why it did not."""
+    notes.note_registered(run, None)
     parent = record.get("mlflow", {}).get("parent")
     if parent is None or not tracking.answers(model_registry.tracking_uri()):
         return []  # kept in the record; registered by `ndogo sync`, or when the run is found again
