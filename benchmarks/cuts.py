@@ -67,7 +67,7 @@ def depth_rows(world: World) -> Iterator[tuple[str, bool, Made]]:
     known: dict[tuple[str, int], torch.Tensor] = {}
 
     def by_rule(keep: str) -> Made:
-        return lambda share, seed: keep_layers(world.model, kept_layers(found, layers(share), keep, fixed=fixed))  # type: ignore[arg-type]
+        return lambda share, seed: keep_layers(world.model, kept_layers(found, layers(share), keep, fixed=fixed))
 
     def by_score(name: str) -> Made:
         def made(share: str, seed: int) -> PreTrainedModel:
@@ -109,9 +109,9 @@ def hidden_rows(world: World) -> Iterator[tuple[str, bool, Made]]:
             config = planned_config(PruneHidden(size=share, heads=heads), world.model.config, 0, "")
             if select == "pca":
                 text = world.batches(seed)
-                return narrow_turned(world.model, config, heads, world.scores("pca", seed), text)[0]  # type: ignore[arg-type]
+                return narrow_turned(world.model, config, heads, world.scores("pca", seed), text)[0]
             scores = None if select == "first" else world.scores(select, seed)
-            return narrow_hidden(world.model, config, heads, scores)  # type: ignore[arg-type]
+            return narrow_hidden(world.model, config, heads, scores)
 
         return cut
 

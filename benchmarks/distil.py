@@ -98,7 +98,7 @@ def ours(vocab: int, steps: int) -> dict:
         _, real, (inputs, labels) = data(vocab, number)
         return Lot(np.arange(ROWS), inputs, real, labels)
 
-    training.lot = lot  # type: ignore[method-assign]
+    training.lot = lot
     return {"seconds": timed(lambda _number: training.learn(), steps)}
 
 

@@ -67,15 +67,18 @@ def compress(  # noqa: PLR0913  # its parameters are the form in the UI
 def chain(runs: Sequence[Run], made: dict[str, Any], judged: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Submit what is not yet in `made` and `judged`: each step once, after what it needs; evaluations after their models."""
     made |= {run.original: Bundle("original", run.original) for run in runs}
+    title = "{1}" if len(runs) == 1 else "{0.name}: {1}"
     for key, owners in sharing_steps(runs, made).items():
         run, name = owners[0]
         step = run.recipe.step(name)
         parents = {role: made[parent] for role, parent in run.requests()[name].parents.items()}
-        named = steps.make.with_options(name=steps.TITLES[step.kind], task_run_name=name, tags=steps.tags_of(step))
+        named = steps.make.with_options(
+            name=steps.TITLES[step.kind], task_run_name=title.format(run, name), tags=steps.tags_of(step)
+        )
         made[key] = named.submit(owners, parents)
     for key, owners in sharing_evaluations(runs, judged).items():
         run, name = owners[0]
-        titled = evaluation.judge.with_options(name="Evaluate", task_run_name=f"evaluate {name}")
+        titled = evaluation.judge.with_options(name="Evaluate", task_run_name=title.format(run, f"evaluate {name}"))
         judged[key] = titled.submit(owners, made[run.bundle_keys()[name]])
     return made, judged
 

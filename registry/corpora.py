@@ -1,5 +1,6 @@
 """The raw text of a language, pinned by a fingerprint, with held-out lines that never occur in training text."""
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -93,7 +94,7 @@ def _source(entry: Language, profile: Profile) -> Lines:
             raise NdogoError(
                 f"`{entry.name}` has no pocket corpus.", where="profile: pocket", cure="Use `--profile local` or `hub`."
             )
-        return lambda: pocket.corpus(entry.name)
+        return lambda: iter(_generated(entry.name))
     if profile == "local":
         if entry.added:
             return lines_of(Path(entry.corpus))
@@ -103,6 +104,14 @@ def _source(entry: Language, profile: Profile) -> Lines:
             raise NdogoError(f"There is no text of {entry.name}.", where=f"{folder}/{entry.code}.txt.gz")
         return lines_of(found[0])
     return lambda: _hub_lines(entry)
+
+
+@functools.cache
+def _generated(name: str) -> tuple[str, ...]:
+    """A pocket corpus, generated once per process: making its lines takes far longer than all that is read from them."""
+    import pocket
+
+    return tuple(pocket.corpus(name))
 
 
 def _hub_lines(entry: Language) -> Iterator[str]:

@@ -124,7 +124,7 @@ def trimmed_proto(raw: bytes, vocabulary: Vocabulary, new_id: dict[int, int]) ->
     """The SentencePiece model with the kept pieces only, in their old order; pieces that are no token of ours stay."""
     from sentencepiece import sentencepiece_model_pb2
 
-    proto = sentencepiece_model_pb2.ModelProto.FromString(raw)  # type: ignore[attr-defined]
+    proto = sentencepiece_model_pb2.ModelProto.FromString(raw)  # type: ignore[attr-defined]  # generated at import
     ids = vocabulary.ids
     places = [n for n, p in enumerate(proto.pieces) if p.piece not in ids or ids[p.piece] in new_id]
     if vocabulary.family == "Unigram":
