@@ -44,6 +44,7 @@ JUDGED: dict[str, dict[str, Any]] = {
 }
 JUDGINGS = {"pocket": 1, "local": 3}
 """Seeds of judging for each compression seed; probes of one model differ little in cost."""
+HOT = {"positions": "all", "temperature": 4.0}
 SINGLE: dict[str, dict[str, Any]] = {
     "od": {"logits_ce": 1.0},
     "hs-last": {"hidden": {"map": "last"}},
@@ -53,7 +54,7 @@ SINGLE: dict[str, dict[str, Any]] = {
     "mha": {"relations": {"heads": 32, "teacher_layer": -2}},
     "direct": {"direct": {"teacher_layer": -2}},
     "logits-mse": {"logits_mse": {"positions": "all"}},
-    "logits-hot": {"logits_kl": {"positions": "all", "temperature": 4.0}},
+    "logits-hot": {"logits_kl": HOT},
     "mlm": {"mlm": 1.0},
 }
 """One objective each, after the plain cut."""
@@ -137,6 +138,12 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "hidden-for-direct": mix(direct=None, hidden={"weight": 10.0, "map": "last"}),
     "hidden-pair-for-direct": mix(direct=None, hidden={"weight": 10.0, "map": "last-pair"}),
     "hidden-too": mix(hidden={"weight": 10.0, "map": "last"}),
+    "hidden-weak-too": mix(hidden={"weight": 1.0, "map": "last"}),
+    "hot-too": mix(logits_kl=HOT),
+    "hot-for-mlm": mix(mlm=None, logits_kl=HOT),
+    "hot-for-direct": mix(direct=None, logits_kl=HOT),
+    "hidden-weak-hot-too": mix(hidden={"weight": 1.0, "map": "last"}, logits_kl=HOT),
+    "hidden-hot-too": mix(hidden={"weight": 10.0, "map": "last"}, logits_kl=HOT),
     "only-hidden": mix(direct=None, mlm=None, hidden={"map": "last"}),
     "direct-weak": mix(direct=1.0),
     "direct-below": mix(direct={"weight": 10.0, "teacher_layer": -2}),

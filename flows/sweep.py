@@ -5,6 +5,7 @@ import itertools
 import logging
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Flow, flow
@@ -38,7 +39,7 @@ def sweep(
     profile: Profile | None = None,
     teacher: str = "",
     mode: Mode = "probe",
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], Path]:
     """Compare recipes: every language with every recipe and seed.
 
     Args:
@@ -72,9 +73,9 @@ def sweep(
         for run in runs:
             bundle, keys = outcome(run, made, judged)
             records.append(publication.conclude(run, bundle, publication.read(keys)))
-    rows = comparison.rows(records)
+    rows, folder = comparison.publish(records)
     create_markdown_artifact(comparison.markdown(rows), key="sweep", description="What is kept at which size")
-    return rows
+    return rows, folder
 
 
 def dask(flow: Flow[P, R], address: str | None) -> Flow[P, R]:

@@ -80,11 +80,12 @@ def sweep(
         from flows.sweep import dask
         from flows.sweep import sweep as flow
         from ndogo import show
-        from tasks.comparison import markdown
+        from tasks import comparison
 
         chosen = dask(flow, address) if runner == "dask" else flow
         numbers = [int(seed) for seed in seeds.split(",")]
-        show.markdown(markdown(chosen(names["languages"], names["recipes"], numbers, profile, teacher)))
+        rows, folder = chosen(names["languages"], names["recipes"], numbers, profile, teacher)
+        show.sweep(comparison.markdown(rows), folder)
 
 
 def serve(

@@ -12,6 +12,8 @@ from rich.table import Table
 from core.progress import Report
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from compressors.plan import Planned
     from core.recipes import Recipe
 
@@ -107,6 +109,13 @@ def markdown(text: str) -> None:
     from rich.markdown import Markdown
 
     console.print(Markdown(text))
+
+
+def sweep(table: str, folder: "Path") -> None:
+    """The table of a sweep, and where its page and picture lie."""
+    markdown(table)
+    console.print(f"page    {folder / 'sweep.md'}, with the link that compares the runs in MLflow", soft_wrap=True)
+    console.print(f"picture {folder / 'size-and-quality.png'}", soft_wrap=True)
 
 
 def comparison(language: str, records: "Sequence[Mapping[str, Any]]") -> None:

@@ -1,14 +1,28 @@
-"""Recipes side by side: means over seeds with their intervals."""
+"""Recipes side by side: means over seeds with their intervals, a page and a picture, and the runs side by side in MLflow."""
 
+import hashlib
 import itertools
+import json
 import statistics
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
+
+from registry import model_registry
+from registry.bundles import Store, canonical
+from tasks import pictures, tracking
+
+PAGE, PICTURE = "sweep.md", "size-and-quality.png"
+ADDRESS = "http://127.0.0.1:5000"
+"""Where `make serve` puts MLflow; for links while no server runs."""
+
+Row = Mapping[str, Any]
 
 
 def rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row per language and recipe: size, and what was kept as mean over seeds with its 95% interval (Student's t)."""
-    found = []
+    found: list[dict[str, Any]] = []
     ordered = sorted(records, key=lambda r: (r["language"], r["recipe"]))
     for (language, recipe), group in itertools.groupby(ordered, key=lambda r: (r["language"], r["recipe"])):
         summaries = [record["summary"] for record in group]
@@ -25,7 +39,7 @@ def rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "interval": interval(kept),
             }
         )
-    return found
+    return [row | {"front": on_the_front(row, found)} for row in found]
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
@@ -38,18 +52,60 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
     return statistics.mean(values) - half, statistics.mean(values) + half
 
 
-def markdown(found: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as a table."""
-    lines = [
-        "| language | recipe | seeds | parameters | smaller | score | kept | 95% interval |",
-        "|---|---|---:|---:|---:|---:|---:|---|",
-    ]
+def on_the_front(row: Row, found: Sequence[Row]) -> bool:
+    """Whether nothing of the row's size or smaller keeps more of the same language."""
+    return not any(
+        other["language"] == row["language"]
+        and other["params"] <= row["params"]
+        and other["retention"] > row["retention"]
+        for other in found
+    )
+
+
+def markdown(found: Sequence[Row]) -> str:
+    """The rows as a table, narrow enough for a terminal."""
+    lines = ["| language | recipe | parameters | smaller | score | kept |", "|---|---|---:|---:|---:|---:|"]
     for row in found:
-        low_high = (
-            f"{100 * row['interval'][0]:.1f} to {100 * row['interval'][1]:.1f}" if row["interval"] else "one seed"
-        )
+        low_high = " [{:.1f}, {:.1f}]".format(*(100 * end for end in row["interval"])) if row["interval"] else ""
+        name = f"**{row['recipe']}**" if row["front"] else row["recipe"]
         lines.append(
-            f"| {row['language']} | {row['recipe']} | {row['seeds']} | {row['params']:,} | {row['compression_ratio']:.1f}x "
-            f"| {100 * row['score']:.1f} | {100 * row['retention']:.1f}% | {low_high} |"
+            f"| {row['language']} | {name} | {row['params']:,} | {row['compression_ratio']:.1f}x "
+            f"| {100 * row['score']:.1f} | {100 * row['retention']:.1f}%{low_high} |"
         )
-    return "\n".join(lines)
+    seeds = found[0]["seeds"]
+    over = f"Means over {seeds} seeds, with 95% intervals." if seeds > 1 else "One seed, so no interval."
+    return "\n".join([*lines, "", f"{over} Bold: nothing of that size or smaller keeps more."])
+
+
+def publish(records: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], Path]:
+    """The rows, and the folder with their page and picture, which MLflow gets as well. The same sweep again replaces it."""
+    found, name = rows(records), name_of(records)
+    store = Store()
+    folder = store.folder / "sweeps" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PICTURE).write_bytes(pictures.front(found))
+    side_by_side = f"[The runs side by side in MLflow]({link(records, model_registry.tracking_uri())})"
+    page = [f"# {name}", markdown(found), f"![Size and quality]({PICTURE})", side_by_side]
+    (folder / PAGE).write_text("\n\n".join(page) + "\n", encoding="utf-8")
+    asked = {
+        name: ",".join(sorted({str(r[name]) for r in records})) for name in ("language", "recipe", "profile", "seed")
+    }
+    kept = {f"retention/{row['language']}/{row['recipe']}": row["retention"] for row in found}
+    tracking.deliver_sweep(name, folder, asked, kept, store)
+    return found, folder
+
+
+def name_of(records: Sequence[Mapping[str, Any]]) -> str:
+    """A sweep's name, by all that was asked for."""
+    asked = sorted(canonical([record["run"] | {"id": ""}, record["recipe_text"]]) for record in records)
+    return f"sweep-{hashlib.sha256(canonical(asked).encode()).hexdigest()[:8]}"
+
+
+def link(records: Sequence[Mapping[str, Any]], server: str) -> str:
+    """MLflow's own page that compares the runs of these records, of several experiments too."""
+    sent = [record["mlflow"] for record in records if "parent" in record.get("mlflow", {})]
+    asked = {
+        "runs": json.dumps([each["parent"]["run_id"] for each in sent]),
+        "experiments": json.dumps(sorted({each["experiment"] for each in sent})),
+    }
+    return f"{server if server.startswith('http') else ADDRESS}/#/compare-runs?{urlencode(asked)}"

@@ -1,4 +1,4 @@
-"""Two pictures for people who choose: one run step by step, and all runs of a language by size and quality."""
+"""Pictures for people who choose: one run step by step, all runs of a language by size and quality, and a sweep's front."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -49,6 +49,50 @@ def landscape(records: Sequence[Mapping[str, Any]], language: str) -> bytes:
     once = dict(zip(labels, handles, strict=True))
     axes.legend(once.values(), once.keys(), frameon=False, fontsize=9)
     axes.grid(alpha=0.25)
+    return _png(figure)
+
+
+def front(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """A PNG: what every recipe keeps at which size, a panel per language, and a line along those that nothing beats."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    languages, recipes = (sorted({row[name] for row in rows}) for name in ("language", "recipe"))
+    across = min(3, len(languages))
+    down = -(-len(languages) // across)
+    figure = Figure(figsize=(4.2 * across + 2, 3.6 * down), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = list(figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flat)
+    shown = {}
+    for axes, language in zip(panels[: len(languages)], languages, strict=True):
+        here = [row for row in rows if row["language"] == language]
+        for row in here:
+            at, equal = (
+                recipes.index(row["recipe"]),
+                [other["recipe"] for other in here if other["params"] == row["params"]],
+            )
+            place = row["params"] * 1.02 ** (
+                equal.index(row["recipe"]) - (len(equal) - 1) / 2
+            )  # equal sizes side by side
+            look = {"color": f"C{at % 10}", "marker": "osD^v"[at // 10 % 5]}
+            ends = [100 * end for end in row["interval"] or (row["retention"],) * 2]
+            axes.plot([place] * 2, ends, color=look["color"], alpha=0.5)
+            shown[row["recipe"]] = axes.plot([place], [100 * row["retention"]], linestyle="", **look)[0]
+        best = sorted((row["params"], 100 * row["retention"]) for row in here if row["front"])
+        axes.plot(*zip(*best, strict=True), color="#334155", linewidth=0.8, drawstyle="steps-post", zorder=0)
+        axes.set_title(language, loc="left", fontsize=11)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e6:g}M"))
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(languages) :]:
+        axes.set_axis_off()
+    figure.supxlabel("parameters (log scale; equal sizes stand side by side)", fontsize=10)
+    figure.supylabel("% of the teacher's scores kept", fontsize=10)
+    figure.legend([shown[name] for name in recipes], recipes, frameon=False, fontsize=8, loc="outside right upper")
     return _png(figure)
 
 

@@ -9,6 +9,7 @@ import logging
 import os
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.bundles import Store, canonical
@@ -80,10 +81,8 @@ def answers(address: str) -> bool:
 
 
 def experiment(mlflow: "MlflowClient", name: str, store: Store) -> str:
-    """The id of a language's experiment, made with its comparison view if it is not there."""
+    """The id of an experiment, made if it is not there."""
     from mlflow.exceptions import MlflowException
-
-    from registry.comparison import describe
 
     found = mlflow.get_experiment_by_name(name)
     if found is None:
@@ -96,16 +95,34 @@ def experiment(mlflow: "MlflowClient", name: str, store: Store) -> str:
                 raise
         found = mlflow.get_experiment_by_name(name)
         assert found is not None
-    describe(mlflow, found.experiment_id)
     return found.experiment_id
 
 
+def deliver_sweep(
+    name: str, folder: Path, asked: Mapping[str, Any], numbers: Mapping[str, float], store: Store
+) -> None:
+    """Log a sweep's page and picture as a run of the experiment `sweeps`; the same sweep again is the same run."""
+    with left_for_later():
+        if not answers(tracking_uri()):
+            raise ConnectionError("no answer")
+        prepare(store)
+        mlflow, sent = client(), {"experiment": ""}
+        sent["experiment"] = experiment(mlflow, "sweeps", store)
+        run = _run(mlflow, sent, "sweep", {"level": "sweep", "ndogo.run": name}, name)
+        _log(mlflow, sent, "sweep", asked, numbers)
+        mlflow.log_artifacts(run, str(folder))
+        _end(mlflow, sent, "sweep", "FINISHED")
+
+
 def _project(mlflow: "MlflowClient", record: dict[str, Any], store: Store) -> None:
+    from registry.comparison import describe
+
     sent = record.setdefault("mlflow", {})
     if sent.get("uri") != tracking_uri():
         sent.clear()
         sent["uri"] = tracking_uri()
         sent["experiment"] = experiment(mlflow, f"compress/{record['language']}", store)
+        describe(mlflow, sent["experiment"])
     tags = {name: str(record[name]) for name in PARENT_TAGS if name in record} | record.get("tags", {})
     parent = _run(mlflow, sent, "parent", {**tags, "level": "pipeline", "ndogo.run": record["id"]}, record["name"])
     _log(mlflow, sent, "parent", {name: record[name] for name in PARENT_PARAMS}, _numbers(record["summary"]))
@@ -160,7 +177,7 @@ def _run(mlflow: "MlflowClient", sent: dict[str, Any], name: str, tags: Mapping[
         step = (
             f" and tags.`ndogo.step` = '{tags['ndogo.step']}'"
             if "ndogo.step" in tags
-            else " and tags.level = 'pipeline'"
+            else f" and tags.level = '{tags['level']}'"
         )
         found = mlflow.search_runs(
             [sent["experiment"]], f"tags.`ndogo.run` = '{tags['ndogo.run']}'{step}", max_results=1

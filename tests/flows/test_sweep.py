@@ -1,10 +1,12 @@
 """The sweep on a real local Dask cluster gives what the default runner gives, to the last bit, and each finds the other's."""
 
 import contextlib
+import json
 import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -13,7 +15,8 @@ from prefect.testing.utilities import prefect_test_harness
 from flows.sweep import dask, sweep
 from registry.bundles import Store
 from registry.languages import Language, add_language
-from tasks import notes
+from registry.model_registry import client
+from tasks import comparison, notes
 from tasks.steps import threads
 from tests import pico, tiny
 
@@ -71,12 +74,12 @@ def test_dask_workers_make_the_same_bundles_in_processes_of_their_own(home, monk
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
         here = home("here")
-        expected = sweep(*asked)
+        expected, _ = sweep(*asked)
         spread = home("spread")
         with makers(spread) as processes:
-            found = dask(sweep, None)(*asked)
+            found, outcome = dask(sweep, None)(*asked)
         made = stamps(spread)
-        again = sweep(*asked)
+        again, same = sweep(*asked)
     assert found == expected == again
     for kind in ("bundles", "evaluations"):
         names = sorted(path.name for path in (here.folder / kind).iterdir())
@@ -87,6 +90,17 @@ def test_dask_workers_make_the_same_bundles_in_processes_of_their_own(home, monk
     assert not list((spread.folder / "drafts").iterdir())
     assert stamps(spread) == made, "a bundle was made again"
     assert processes - {os.getpid()}, "no worker made a bundle"
+    assert outcome == same, "the same sweep has one page"
+    page = (outcome / comparison.PAGE).read_text()
+    linked = parse_qs(page.split("compare-runs?")[1].rstrip(")\n"))
+    assert len(json.loads(linked["runs"][0])) == 4 and len(json.loads(linked["experiments"][0])) == 1
+    assert (outcome / comparison.PICTURE).read_bytes().startswith(b"\x89PNG")
+    logged = client().search_runs([client().get_experiment_by_name("sweeps").experiment_id])
+    assert len(logged) == 1 and len(logged[0].data.metrics) == len(found)
+    assert {file.path for file in client().list_artifacts(logged[0].info.run_id)} == {
+        comparison.PAGE,
+        comparison.PICTURE,
+    }
     assert not notes.unregistered(), "a sweep compares; its models are not registered, by a later sync neither"
 
 
