@@ -21,7 +21,10 @@ Row = Mapping[str, Any]
 
 
 def rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row per language and recipe: size, and what was kept as mean over seeds with its 95% interval (Student's t)."""
+    """One row per language and recipe: size, and what was kept as mean over seeds with its 95% interval.
+
+    The interval is Student's over the seeds; for a single one it is its own, over test rows.
+    """
     found: list[dict[str, Any]] = []
     ordered = sorted(records, key=lambda r: (r["language"], r["recipe"]))
     for (language, recipe), group in itertools.groupby(ordered, key=lambda r: (r["language"], r["recipe"])):
@@ -36,16 +39,16 @@ def rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "compression_ratio": summaries[0]["compression_ratio"],
                 "score": statistics.mean(s["score"] for s in summaries),
                 "retention": statistics.mean(kept),
-                "interval": interval(kept),
+                "interval": interval(kept)
+                if len(kept) > 1
+                else tuple(summaries[0][f"retention_{end}"] for end in ("low", "high")),
             }
         )
     return [row | {"front": on_the_front(row, found)} for row in found]
 
 
-def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95% interval of a mean over seeds; None for a single one."""
-    if len(values) < 2:
-        return None
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95% interval of a mean over seeds."""
     from scipy.stats import t as student_t
 
     half = student_t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
@@ -66,14 +69,18 @@ def markdown(found: Sequence[Row]) -> str:
     """The rows as a table, narrow enough for a terminal."""
     lines = ["| language | recipe | parameters | smaller | score | kept |", "|---|---|---:|---:|---:|---:|"]
     for row in found:
-        low_high = " [{:.1f}, {:.1f}]".format(*(100 * end for end in row["interval"])) if row["interval"] else ""
+        low, high = (100 * end for end in row["interval"])
         name = f"**{row['recipe']}**" if row["front"] else row["recipe"]
         lines.append(
             f"| {row['language']} | {name} | {row['params']:,} | {row['compression_ratio']:.1f}x "
-            f"| {100 * row['score']:.1f} | {100 * row['retention']:.1f}%{low_high} |"
+            f"| {100 * row['score']:.1f} | {100 * row['retention']:.1f}% [{low:.1f}, {high:.1f}] |"
         )
     seeds = found[0]["seeds"]
-    over = f"Means over {seeds} seeds, with 95% intervals." if seeds > 1 else "One seed, so no interval."
+    over = (
+        f"Means over {seeds} seeds, with 95% intervals."
+        if seeds > 1
+        else "One seed, with 95% intervals over test rows."
+    )
     return "\n".join([*lines, "", f"{over} Bold: nothing of that size or smaller keeps more."])
 
 
@@ -105,7 +112,7 @@ def link(records: Sequence[Mapping[str, Any]], server: str) -> str:
     """MLflow's own page that compares the runs of these records, of several experiments too."""
     sent = [record["mlflow"] for record in records if "parent" in record.get("mlflow", {})]
     asked = {
-        "runs": json.dumps([each["parent"]["run_id"] for each in sent]),
-        "experiments": json.dumps(sorted({each["experiment"] for each in sent})),
+        "runs": json.dumps([each["parent"]["run_id"] for each in sent], separators=(",", ":")),
+        "experiments": json.dumps(sorted({each["experiment"] for each in sent}), separators=(",", ":")),
     }
     return f"{server if server.startswith('http') else ADDRESS}/#/compare-runs?{urlencode(asked)}"

@@ -76,8 +76,7 @@ def front(rows: Sequence[Mapping[str, Any]]) -> bytes:
                 equal.index(row["recipe"]) - (len(equal) - 1) / 2
             )  # equal sizes side by side
             look = {"color": f"C{at % 10}", "marker": "osD^v"[at // 10 % 5]}
-            ends = [100 * end for end in row["interval"] or (row["retention"],) * 2]
-            axes.plot([place] * 2, ends, color=look["color"], alpha=0.5)
+            axes.plot([place] * 2, [100 * end for end in row["interval"]], color=look["color"], alpha=0.5)
             shown[row["recipe"]] = axes.plot([place], [100 * row["retention"]], linestyle="", **look)[0]
         best = sorted((row["params"], 100 * row["retention"]) for row in here if row["front"])
         axes.plot(*zip(*best, strict=True), color="#334155", linewidth=0.8, drawstyle="steps-post", zorder=0)

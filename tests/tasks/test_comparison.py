@@ -8,6 +8,7 @@ from tasks.pictures import front
 
 def record(language: str, recipe: str, params: int, kept: float) -> dict:
     summary = {"params": params, "compression_ratio": 1000 / params, "score": kept / 2, "retention": kept}
+    summary |= {"retention_low": kept - 0.01, "retention_high": kept + 0.02}
     return {"language": language, "recipe": recipe, "summary": summary}
 
 
@@ -28,7 +29,11 @@ def test_a_row_is_the_mean_over_seeds_with_students_interval():
     assert row["retention"] == pytest.approx(0.82) and row["seeds"] == 2
     half = 12.706 * 0.02  # t of one degree of freedom, times the standard error of two values 0.04 apart
     assert row["interval"] == pytest.approx((0.82 - half, 0.82 + half), abs=1e-4)
-    assert interval([0.5]) is None
+    assert interval([0.80, 0.84]) == row["interval"]
+
+
+def test_one_seed_has_the_interval_over_its_test_rows():
+    assert rows(SWEPT[:1])[0]["interval"] == pytest.approx((0.79, 0.82))
 
 
 def test_the_front_is_what_nothing_of_its_size_or_smaller_beats_in_its_language():
@@ -42,8 +47,7 @@ def test_the_front_is_what_nothing_of_its_size_or_smaller_beats_in_its_language(
 def test_the_table_names_the_front_in_bold_and_says_what_the_brackets_are():
     table = markdown(rows(SWEPT))
     assert "| swahili | **small** | 100 | 10.0x | 41.0 | 82.0% [" in table and "| swahili | wasteful |" in table
-    assert "Means over 2 seeds" in table
-    assert "[" not in markdown(rows(SWEPT[::2])) and "One seed" in markdown(rows(SWEPT[::2]))
+    assert "Means over 2 seeds" in table and "over test rows" in markdown(rows(SWEPT[::2]))
 
 
 def test_the_picture_holds_every_language(tmp_path):
