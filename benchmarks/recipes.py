@@ -24,8 +24,9 @@ from tasks.notes import finished
 
 
 def newest(name: str) -> list[Mapping[str, Any]]:
-    """The last finished run of each recipe, largest model first."""
-    runs = {run["recipe"]: run for run in sorted(finished(name), key=lambda run: run["started"])}
+    """The last finished run of each recipe with seed 0, largest model first."""
+    first = (run for run in finished(name) if run["seed"] == 0)
+    runs = {run["recipe"]: run for run in sorted(first, key=lambda run: run["started"])}
     return sorted(runs.values(), key=lambda run: (-run["summary"]["params"], run["recipe"]))
 
 
