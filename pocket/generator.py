@@ -141,7 +141,7 @@ class Teller:
             text = pattern.sub(put, text)
         written, start = [], True
         for word, token in zip(text.split(" "), tokens, strict=True):
-            written.append(replace(token, text=word[0].upper() + word[1:] if start else word))
+            written.append(Token(word[0].upper() + word[1:] if start else word, token.tag, token.role, token.first))
             start = word in ".:"
         return written
 
