@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from registry import model_registry
 from registry.bundles import Store, canonical
 from tasks import pictures, tracking
+from tasks.publication import TOY
 
 PAGE, PICTURE = "sweep.md", "size-and-quality.png"
 ADDRESS = "http://127.0.0.1:5000"
@@ -28,13 +29,15 @@ def rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     ordered = sorted(records, key=lambda r: (r["language"], r["recipe"]))
     for (language, recipe), group in itertools.groupby(ordered, key=lambda r: (r["language"], r["recipe"])):
-        summaries = [record["summary"] for record in group]
+        same = list(group)
+        summaries = [record["summary"] for record in same]
         kept = [summary["retention"] for summary in summaries]
         found.append(
             {
                 "language": language,
                 "recipe": recipe,
                 "seeds": len(kept),
+                "scaled": any(record["scaled"] for record in same),
                 "params": summaries[0]["params"],
                 "compression_ratio": summaries[0]["compression_ratio"],
                 "score": statistics.mean(s["score"] for s in summaries),
@@ -81,7 +84,8 @@ def markdown(found: Sequence[Row]) -> str:
         if seeds > 1
         else "One seed, with 95% intervals over test rows."
     )
-    return "\n".join([*lines, "", f"{over} Bold: nothing of that size or smaller keeps more."])
+    toy = ["", TOY] if any(row["scaled"] for row in found) else []
+    return "\n".join([*lines, "", f"{over} Bold: nothing of that size or smaller keeps more.", *toy])
 
 
 def publish(records: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], Path]:

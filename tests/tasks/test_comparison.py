@@ -4,12 +4,13 @@ import pytest
 
 from tasks.comparison import interval, markdown, rows
 from tasks.pictures import front
+from tasks.publication import TOY
 
 
 def record(language: str, recipe: str, params: int, kept: float) -> dict:
     summary = {"params": params, "compression_ratio": 1000 / params, "score": kept / 2, "retention": kept}
     summary |= {"retention_low": kept - 0.01, "retention_high": kept + 0.02}
-    return {"language": language, "recipe": recipe, "summary": summary}
+    return {"language": language, "recipe": recipe, "summary": summary, "scaled": language == "swahili"}
 
 
 SWEPT = [
@@ -48,6 +49,7 @@ def test_the_table_names_the_front_in_bold_and_says_what_the_brackets_are():
     table = markdown(rows(SWEPT))
     assert "| swahili | **small** | 100 | 10.0x | 41.0 | 82.0% [" in table and "| swahili | wasteful |" in table
     assert "Means over 2 seeds" in table and "over test rows" in markdown(rows(SWEPT[::2]))
+    assert TOY in table and TOY not in markdown(rows(SWEPT[-2:]))
 
 
 def test_the_picture_holds_every_language(tmp_path):
