@@ -1,12 +1,12 @@
 """The table of docs/recipes.md: every finished run of the store, as it was published.
 
     export NDOGO_HOME=...                       # the store that the runs went to
-    for r in trim-only two-step mha ...; do ndogo compress swahili --recipe $r --profile pocket; done
+    ndogo sweep --languages swahili --recipes trim-only,two-step,mha --seeds 0 --profile pocket
     python benchmarks/recipes.py swahili comet-five --write docs/recipes.md
 
-One row per recipe (its newest run): sizes, what was kept of the untouched teacher's scores with the paired 95% interval over
+One row per recipe (its newest run with seed 0): sizes, what was kept of the untouched teacher's scores with the paired 95% interval over
 test rows, per benchmark, and the seconds that its steps took, a found step's included. For a group, what each member kept.
-`--write FILE` puts a table between `<!-- recipes: LANGUAGE -->` and `<!-- end: LANGUAGE -->`.
+`--write FILE` puts a table between `<!-- recipes: LANGUAGE -->` and `<!-- end: recipes: LANGUAGE -->`.
 """
 
 import argparse
