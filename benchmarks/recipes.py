@@ -4,9 +4,9 @@
     ndogo sweep --languages swahili --recipes trim-only,two-step,mha --seeds 0 --profile pocket
     python benchmarks/recipes.py swahili comet-five --write docs/recipes.md
 
-One row per recipe (its newest run with seed 0): sizes, what was kept of the untouched teacher's scores with the paired 95% interval over
-test rows, per benchmark, and the seconds that its steps took, a found step's included. For a group, what each member kept.
-`--write FILE` puts a table between `<!-- recipes: LANGUAGE -->` and `<!-- end: recipes: LANGUAGE -->`.
+One row per recipe (its newest run with seed 0): sizes, what was kept of the untouched teacher's scores with the paired 95%
+interval over test rows, per benchmark, and the seconds that its steps took, a found step's included. For a group, what each
+member kept. `--write FILE` puts a table between `<!-- recipes: LANGUAGE -->` and `<!-- end: recipes: LANGUAGE -->`.
 """
 
 import argparse
