@@ -113,9 +113,11 @@ def markdown(text: str) -> None:
 
 def sweep(table: str, folder: "Path") -> None:
     """The table of a sweep, and where its page and picture lie."""
+    from tasks.comparison import PAGE, PICTURE
+
     markdown(table)
-    console.print(f"page    {folder / 'sweep.md'}, with the link that compares the runs in MLflow", soft_wrap=True)
-    console.print(f"picture {folder / 'size-and-quality.png'}", soft_wrap=True)
+    console.print(f"page    {folder / PAGE}, with the link that compares the runs in MLflow", soft_wrap=True)
+    console.print(f"picture {folder / PICTURE}", soft_wrap=True)
 
 
 def comparison(language: str, records: "Sequence[Mapping[str, Any]]") -> None:

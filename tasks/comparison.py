@@ -79,13 +79,9 @@ def markdown(found: Sequence[Row]) -> str:
             f"| {100 * row['score']:.1f} | {100 * row['retention']:.1f}% [{low:.1f}, {high:.1f}] |"
         )
     seeds = found[0]["seeds"]
-    over = (
-        f"Means over {seeds} seeds, with 95% intervals."
-        if seeds > 1
-        else "One seed, with 95% intervals over test rows."
-    )
+    means = f"Means over {seeds} seeds, with 95% intervals." if seeds > 1 else "One seed, 95% intervals over test rows."
     toy = ["", TOY] if any(row["scaled"] for row in found) else []
-    return "\n".join([*lines, "", f"{over} Bold: nothing of that size or smaller keeps more.", *toy])
+    return "\n".join([*lines, "", f"{means} Bold: nothing of that size or smaller keeps more.", *toy])
 
 
 def publish(records: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], Path]:
@@ -98,9 +94,8 @@ def publish(records: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]],
     side_by_side = f"[The runs side by side in MLflow]({link(records, model_registry.tracking_uri())})"
     page = [f"# {name}", markdown(found), f"![Size and quality]({PICTURE})", side_by_side]
     (folder / PAGE).write_text("\n\n".join(page) + "\n", encoding="utf-8")
-    asked = {
-        name: ",".join(sorted({str(r[name]) for r in records})) for name in ("language", "recipe", "profile", "seed")
-    }
+    keys = ("language", "recipe", "profile", "seed")
+    asked = {key: ",".join(sorted({str(record[key]) for record in records})) for key in keys}
     kept = {f"retention/{row['language']}/{row['recipe']}": row["retention"] for row in found}
     tracking.deliver_sweep(name, folder, asked, kept, store)
     return found, folder

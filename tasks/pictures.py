@@ -68,13 +68,10 @@ def front(rows: Sequence[Mapping[str, Any]]) -> bytes:
     for axes, language in zip(panels[: len(languages)], languages, strict=True):
         here = [row for row in rows if row["language"] == language]
         for row in here:
-            at, equal = (
-                recipes.index(row["recipe"]),
-                [other["recipe"] for other in here if other["params"] == row["params"]],
-            )
-            place = row["params"] * 1.02 ** (
-                equal.index(row["recipe"]) - (len(equal) - 1) / 2
-            )  # equal sizes side by side
+            at = recipes.index(row["recipe"])
+            equal = [other["recipe"] for other in here if other["params"] == row["params"]]
+            aside = equal.index(row["recipe"]) - (len(equal) - 1) / 2  # recipes of one size stand side by side
+            place = row["params"] * 1.02**aside
             look = {"color": f"C{at % 10}", "marker": "osD^v"[at // 10 % 5]}
             axes.plot([place] * 2, [100 * end for end in row["interval"]], color=look["color"], alpha=0.5)
             shown[row["recipe"]] = axes.plot([place], [100 * row["retention"]], linestyle="", **look)[0]
