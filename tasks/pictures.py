@@ -56,11 +56,13 @@ def front(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """A PNG: what every recipe keeps at which size, a panel per language, and a line along those that nothing beats."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
     languages, recipes = (sorted({row[name] for row in rows}) for name in ("language", "recipe"))
     across = min(3, len(languages))
     down = -(-len(languages) // across)
+    sizes = sorted({row["params"] for row in rows})
+    ticks = FixedLocator(sizes) if len(sizes) == 1 else LogLocator(subs=(1.0, 2.0, 5.0))
     figure = Figure(figsize=(4.2 * across + 2, 3.6 * down), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     panels = list(figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flat)
@@ -79,9 +81,9 @@ def front(rows: Sequence[Mapping[str, Any]]) -> bytes:
         axes.plot(*zip(*best, strict=True), color="#334155", linewidth=0.8, drawstyle="steps-post", zorder=0)
         axes.set_title(language, loc="left", fontsize=11)
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_locator(ticks)
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e6:g}M"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e6:.3g}M"))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[len(languages) :]:
