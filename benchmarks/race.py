@@ -45,6 +45,7 @@ JUDGED: dict[str, dict[str, Any]] = {
 JUDGINGS = {"pocket": 1, "local": 3}
 """Seeds of judging for each compression seed; probes of one model differ little in cost."""
 HOT = {"positions": "all", "temperature": 4.0}
+"""Logits as a student learns most from them here."""
 SINGLE: dict[str, dict[str, Any]] = {
     "od": {"logits_ce": 1.0},
     "hs-last": {"hidden": {"map": "last"}},
@@ -141,7 +142,6 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "hidden-weak-too": mix(hidden={"weight": 1.0, "map": "last"}),
     "hot-too": mix(logits_kl=HOT),
     "hot-for-mlm": mix(mlm=None, logits_kl=HOT),
-    "hot-for-direct": mix(direct=None, logits_kl=HOT),
     "hidden-weak-hot-too": mix(hidden={"weight": 1.0, "map": "last"}, logits_kl=HOT),
     "hidden-hot-too": mix(hidden={"weight": 10.0, "map": "last"}, logits_kl=HOT),
     "only-hidden": mix(direct=None, mlm=None, hidden={"map": "last"}),

@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -111,7 +110,7 @@ def link(records: Sequence[Mapping[str, Any]], server: str) -> str:
     """MLflow's own page that compares the runs of these records, of several experiments too."""
     sent = [record["mlflow"] for record in records if "parent" in record.get("mlflow", {})]
     asked = {
-        "runs": json.dumps([each["parent"]["run_id"] for each in sent], separators=(",", ":")),
-        "experiments": json.dumps(sorted({each["experiment"] for each in sent}), separators=(",", ":")),
+        "runs": canonical([each["parent"]["run_id"] for each in sent]),
+        "experiments": canonical(sorted({each["experiment"] for each in sent})),
     }
     return f"{server if server.startswith('http') else ADDRESS}/#/compare-runs?{urlencode(asked)}"

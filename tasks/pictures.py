@@ -54,8 +54,6 @@ def landscape(records: Sequence[Mapping[str, Any]], language: str) -> bytes:
 
 def front(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """A PNG: what every recipe keeps at which size, a panel per language, and a line along those that nothing beats."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
     languages, recipes = (sorted({row[name] for row in rows}) for name in ("language", "recipe"))
@@ -63,8 +61,7 @@ def front(rows: Sequence[Mapping[str, Any]]) -> bytes:
     down = -(-len(languages) // across)
     sizes = sorted({row["params"] for row in rows})
     ticks = FixedLocator(sizes) if len(sizes) == 1 else LogLocator(subs=(1.0, 2.0, 5.0))
-    figure = Figure(figsize=(4.2 * across + 2, 3.6 * down), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(4.2 * across + 2, 3.6 * down)
     panels = list(figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flat)
     shown = {}
     for axes, language in zip(panels[: len(languages)], languages, strict=True):
@@ -95,16 +92,22 @@ def front(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def _empty(title: str) -> "tuple[Figure, Any]":
-    """A figure without pyplot: no global state, safe in threads."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.8), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    """A figure with one set of axes."""
+    figure = _figure(8, 4.8)
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize=12)
     axes.spines["top"].set_visible(False)
     return figure, axes
+
+
+def _figure(width: float, height: float) -> "Figure":
+    """A figure without pyplot: no global state, safe in threads."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def _png(figure: "Figure") -> bytes:

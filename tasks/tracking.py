@@ -30,10 +30,7 @@ def deliver(record: dict[str, Any], store: Store) -> bool:
     """Bring MLflow up to a record; False, with one warning, where it cannot be reached. The record notes what was sent."""
     sent = False
     with left_for_later():
-        if not answers(tracking_uri()):
-            raise ConnectionError("no answer")
-        prepare(store)
-        _project(client(), record, store)
+        _project(_reached(store), record, store)
         record["delivered"] = _digest(record, exclude=("mlflow", "delivered"))
         sent = True
     return sent
@@ -103,15 +100,20 @@ def deliver_sweep(
 ) -> None:
     """Log a sweep's page and picture as a run of the experiment `sweeps`; the same sweep again is the same run."""
     with left_for_later():
-        if not answers(tracking_uri()):
-            raise ConnectionError("no answer")
-        prepare(store)
-        mlflow, sent = client(), {"experiment": ""}
-        sent["experiment"] = experiment(mlflow, "sweeps", store)
+        mlflow = _reached(store)
+        sent: dict[str, Any] = {"experiment": experiment(mlflow, "sweeps", store)}
         run = _run(mlflow, sent, "sweep", {"level": "sweep", "ndogo.run": name}, name)
         _log(mlflow, sent, "sweep", asked, numbers)
         mlflow.log_artifacts(run, str(folder))
         _end(mlflow, sent, "sweep", "FINISHED")
+
+
+def _reached(store: Store) -> "MlflowClient":
+    """A client of the tracking server, its database made; raises ConnectionError where nothing answers."""
+    if not answers(tracking_uri()):
+        raise ConnectionError("no answer")
+    prepare(store)
+    return client()
 
 
 def _project(mlflow: "MlflowClient", record: dict[str, Any], store: Store) -> None:
