@@ -19,18 +19,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from compressors.calibration import Batch, masked_scores, sample_lines, to_batches
-from compressors.depth import changes, keep_layers, kept_layers, losses_without
-from compressors.plan import planned_config
-from compressors.width.ffn import narrow_ffn
-from compressors.width.hidden import narrow_hidden, narrow_turned
-from compressors.width.importance import Scores, score
-from core.architectures import architecture_of, layers_of, shape_of
-from core.errors import NdogoError
-from core.models import load_model, load_tokenizer, parameters
-from core.progress import silent
-from core.specs import PruneFfn, PruneHidden, Truncate
-from core.text import read_lines
+from ndogo.compressors.calibration import Batch, masked_scores, sample_lines, to_batches
+from ndogo.compressors.depth import changes, keep_layers, kept_layers, losses_without
+from ndogo.compressors.plan import planned_config
+from ndogo.compressors.width.ffn import narrow_ffn
+from ndogo.compressors.width.hidden import narrow_hidden, narrow_turned
+from ndogo.compressors.width.importance import Scores, score
+from ndogo.core.architectures import architecture_of, layers_of, shape_of
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_model, load_tokenizer, parameters
+from ndogo.core.progress import silent
+from ndogo.core.specs import PruneFfn, PruneHidden, Truncate
+from ndogo.core.text import read_lines
 
 SHARES = ("3/4", "1/2", "1/4")
 HELD_OUT_SEED = 20_000
@@ -159,7 +159,7 @@ def write(file: Path, name: str, text: str) -> None:
 
 def _lines(text: str) -> Iterator[str]:
     if text.startswith("pocket:"):
-        from pocket import corpus
+        from ndogo.pocket import corpus
 
         return corpus(text.removeprefix("pocket:"))
     return read_lines(Path(text))

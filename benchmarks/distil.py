@@ -36,7 +36,7 @@ def configs(vocab: int) -> tuple:
 
 def data(vocab: int, step: int, mask_id: int = 4) -> tuple:
     """Random pieces and labels of one batch, all positions real."""
-    from core.masking import Masking, mask
+    from ndogo.core.masking import Masking, mask
 
     ids = np.random.default_rng([vocab, step]).integers(5, vocab, (ROWS, LENGTH))
     real = np.ones_like(ids, dtype=bool)
@@ -88,9 +88,9 @@ def ours(vocab: int, steps: int) -> dict:
     """The engine's own step, its models and its lots, without reading text."""
     import torch
 
-    from compressors.distillation.batches import Lot
-    from compressors.distillation.devices import World
-    from compressors.distillation.engine import Training
+    from ndogo.compressors.distillation.batches import Lot
+    from ndogo.compressors.distillation.devices import World
+    from ndogo.compressors.distillation.engine import Training
 
     training = Training(_request(vocab), World(0, 1, torch.device("cpu")), lambda *_: None)
 
@@ -107,9 +107,9 @@ def _request(vocab: int):  # noqa: ANN202
     from tokenizers import Tokenizer, models, processors
     from transformers import PreTrainedTokenizerFast, XLMRobertaForMaskedLM
 
-    from compressors.distillation import TrainingRun, prepare
-    from core.models import save
-    from core.specs import Distil
+    from ndogo.compressors.distillation import TrainingRun, prepare
+    from ndogo.core.models import save
+    from ndogo.core.specs import Distil
 
     folder = Path(tempfile.mkdtemp())
     pieces = {piece: row for row, piece in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])}
@@ -130,7 +130,7 @@ def products(vocab: int) -> dict:
     """Seconds that the step's matrix products alone take, in ours' shapes and precision: the floor."""
     import torch
 
-    from compressors.distillation.devices import autocast_type
+    from ndogo.compressors.distillation.devices import autocast_type
 
     dtype = autocast_type("auto", torch.device("cpu")) or torch.float32
     rows = ROWS * LENGTH

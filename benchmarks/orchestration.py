@@ -26,11 +26,11 @@ def plain(recipe: str) -> dict[str, float]:
     import torch  # noqa: F401  # likewise
     import transformers.models.xlm_roberta.modeling_xlm_roberta  # noqa: F401  # likewise
 
-    from core.progress import silent
-    from registry.bundles import Bundle
-    from tasks.evaluation import evaluated
-    from tasks.run import resolve
-    from tasks.steps import find_or_make
+    from ndogo.core.progress import silent
+    from ndogo.registry.bundles import Bundle
+    from ndogo.tasks.evaluation import evaluated
+    from ndogo.tasks.run import resolve
+    from ndogo.tasks.steps import find_or_make
 
     run = resolve("plain", LANGUAGE, recipe, "pocket", 0)
     wall, processor = time.perf_counter(), time.process_time()

@@ -26,14 +26,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.blocks import replace_block
 from benchmarks.race_page import picture, tables
-from core.progress import silent
-from core.recipes import ORIGINAL, Recipe, parse_recipe
-from evaluation import EvaluationSettings, evaluate
-from pocket import LANGUAGES
-from registry.benchmarks import benchmarks
-from registry.bundles import Store
-from tasks.run import Run, resolve
-from tasks.steps import find_or_make
+from ndogo.core.progress import silent
+from ndogo.core.recipes import ORIGINAL, Recipe, parse_recipe
+from ndogo.evaluation import EvaluationSettings, evaluate
+from ndogo.pocket import LANGUAGES
+from ndogo.registry.benchmarks import benchmarks
+from ndogo.registry.bundles import Store
+from ndogo.tasks.run import Run, resolve
+from ndogo.tasks.steps import find_or_make
 
 Steps = list[dict[str, dict[str, Any]]]
 TITLES = {"pocket": "pocket world, a toy", "local": "real text"}

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from evaluation import retention
+from ndogo.evaluation import retention
 
 Records = Mapping[str, Mapping[str, Any]]
 """The evaluation's record by "language arm rate seed"."""

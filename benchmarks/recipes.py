@@ -18,9 +18,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.blocks import replace_block
-from registry.benchmarks import NAMES
-from registry.languages import language
-from tasks.notes import finished
+from ndogo.registry.benchmarks import NAMES
+from ndogo.registry.languages import language
+from ndogo.tasks.notes import finished
 
 
 def newest(name: str) -> list[Mapping[str, Any]]:

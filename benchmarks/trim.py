@@ -64,10 +64,10 @@ def tokenize_once(work: Path, text: Path, size: int) -> dict[str, float]:
 
 def ours(work: Path, text: Path, size: int) -> dict[str, float]:
     """The whole of `trim`, from loading the tokenizer to the certificate."""
-    from compressors.vocabulary import trim
-    from core.progress import silent
-    from core.specs import Trim
-    from core.text import WeightedLines, lines_of
+    from ndogo.compressors.vocabulary import trim
+    from ndogo.core.progress import silent
+    from ndogo.core.specs import Trim
+    from ndogo.core.text import WeightedLines, lines_of
 
     out = work / "ours"
     shutil.rmtree(out, ignore_errors=True)

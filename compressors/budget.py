@@ -15,18 +15,18 @@ from typing import Any, Literal
 import yaml
 from transformers import PreTrainedConfig
 
-from compressors.latency import Clock
-from compressors.plan import FFN_MULTIPLE
-from compressors.sizes import Counter
-from compressors.vocabulary.counting import count_pieces
-from compressors.vocabulary.selection import select
-from compressors.vocabulary.source import read_vocabulary
-from core.architectures import Shape, architecture_of, shape_of
-from core.errors import NdogoError
-from core.models import load_config
-from core.progress import Report
-from core.specs import Trim
-from core.text import WeightedLines
+from ndogo.compressors.latency import Clock
+from ndogo.compressors.plan import FFN_MULTIPLE
+from ndogo.compressors.sizes import Counter
+from ndogo.compressors.vocabulary.counting import count_pieces
+from ndogo.compressors.vocabulary.selection import select
+from ndogo.compressors.vocabulary.source import read_vocabulary
+from ndogo.core.architectures import Shape, architecture_of, shape_of
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_config
+from ndogo.core.progress import Report
+from ndogo.core.specs import Trim
+from ndogo.core.text import WeightedLines
 
 PRICES = {"layers": (2.8, 1.5), "ffn": (1.8, 1.1), "hidden": (4.2, 1.9)}
 """Points lost at one halving, and the power with which further ones cost more."""

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from core.architectures import lm_logits
-from core.errors import NdogoError
-from core.masking import IGNORED, mask, masking_of
-from core.text import Lines
+from ndogo.core.architectures import lm_logits
+from ndogo.core.errors import NdogoError
+from ndogo.core.masking import IGNORED, mask, masking_of
+from ndogo.core.text import Lines
 
 SEED = 0
 READ_LINES = 100_000

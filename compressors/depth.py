@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from compressors.calibration import Batch, masked_loss, read_batches
-from compressors.plan import planned_config
-from compressors.rebuild import rebuild
-from core.architectures import architecture_of, has_lm_head, layers_of, with_layers
-from core.errors import NdogoError
-from core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
-from core.progress import Report
-from core.specs import Keep, Truncate
-from core.text import Lines
+from ndogo.compressors.calibration import Batch, masked_loss, read_batches
+from ndogo.compressors.plan import planned_config
+from ndogo.compressors.rebuild import rebuild
+from ndogo.core.architectures import architecture_of, has_lm_head, layers_of, with_layers
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
+from ndogo.core.progress import Report
+from ndogo.core.specs import Keep, Truncate
+from ndogo.core.text import Lines
 
 SENTENCES = 1000
 """Lines of calibration text on which layers are judged."""

@@ -5,12 +5,20 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from compressors.plan import planned_config
-from core.architectures import architecture_of, shape_of
-from core.errors import NdogoError
-from core.models import check_model_directory, copy_tokenizer, empty_model, load_config, model_class, parameters, save
-from core.progress import Report
-from core.specs import Fresh
+from ndogo.compressors.plan import planned_config
+from ndogo.core.architectures import architecture_of, shape_of
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import (
+    check_model_directory,
+    copy_tokenizer,
+    empty_model,
+    load_config,
+    model_class,
+    parameters,
+    save,
+)
+from ndogo.core.progress import Report
+from ndogo.core.specs import Fresh
 
 
 def fresh(source: Path, out: Path, spec: Fresh, seed: int, report: Report) -> dict[str, float]:

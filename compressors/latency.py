@@ -15,10 +15,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig
 
-from compressors.fresh import random_model
-from compressors.sizes import Counter
-from core.architectures import Shape, positions, shape_of, with_shape
-from core.progress import Report
+from ndogo.compressors.fresh import random_model
+from ndogo.compressors.sizes import Counter
+from ndogo.core.architectures import Shape, positions, shape_of, with_shape
+from ndogo.core.progress import Report
 
 LENGTH = 128
 """Pieces in the row that is timed, or as many as the model reads."""

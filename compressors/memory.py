@@ -2,9 +2,9 @@
 
 from transformers import PreTrainedConfig
 
-from compressors.distillation.engine import MICRO_TOKENS
-from core.architectures import shape_of
-from core.specs import Training
+from ndogo.compressors.distillation.engine import MICRO_TOKENS
+from ndogo.core.architectures import shape_of
+from ndogo.core.specs import Training
 
 PROCESS = 600 * 2**20
 """What Python, torch and transformers take before any model is there."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import torch
 from transformers import PreTrainedConfig
 
-from compressors.distillation.objectives import state_terms
-from compressors.memory import peak_training_bytes
-from core.architectures import Shape, architecture_of, positions, shape_of, with_shape
-from core.errors import NdogoError
-from core.models import empty_model, encoder_parameters, parameters
-from core.recipes import ORIGINAL, Recipe
-from core.specs import Distil, Fresh, PruneFfn, PruneHidden, Step, Training, Trim, Truncate, resolve_size
+from ndogo.compressors.distillation.objectives import state_terms
+from ndogo.compressors.memory import peak_training_bytes
+from ndogo.core.architectures import Shape, architecture_of, positions, shape_of, with_shape
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import empty_model, encoder_parameters, parameters
+from ndogo.core.recipes import ORIGINAL, Recipe
+from ndogo.core.specs import Distil, Fresh, PruneFfn, PruneHidden, Step, Training, Trim, Truncate, resolve_size
 
 FFN_MULTIPLE = 8
 """Fractions of an FFN width are rounded to this: matrix units like multiples of eight."""

@@ -8,9 +8,9 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-from core.architectures import architecture_of, has_lm_head, shape_of
-from core.axes import widths
-from core.errors import NdogoError
+from ndogo.core.architectures import architecture_of, has_lm_head, shape_of
+from ndogo.core.axes import widths
+from ndogo.core.errors import NdogoError
 
 
 def rebuild(model: PreTrainedModel, config: PreTrainedConfig, weights: Mapping[str, Tensor]) -> PreTrainedModel:

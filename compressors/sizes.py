@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedConfig
 
-from core.architectures import Shape, shape_of, with_shape
-from core.models import empty_model, parameters
+from ndogo.core.architectures import Shape, shape_of, with_shape
+from ndogo.core.models import empty_model, parameters
 
 BYTES = 4
 """Of a weight: steps write fp32."""

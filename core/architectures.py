@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from core.errors import NdogoError
+from ndogo.core.errors import NdogoError
 
 
 @dataclass(frozen=True)

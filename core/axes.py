@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from core.architectures import Architecture, architecture_of, layers_of
-from core.errors import NdogoError
+from ndogo.core.architectures import Architecture, architecture_of, layers_of
+from ndogo.core.errors import NdogoError
 
 Axis = tuple[str, ...]
 HIDDEN: Axis = ("hidden",)

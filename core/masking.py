@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from core.errors import NdogoError
+from ndogo.core.errors import NdogoError
 
 IGNORED = -100
 """The label of a position that is not predicted; torch's cross-entropy skips it by default."""

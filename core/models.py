@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
-from core.errors import NdogoError
+from ndogo.core.errors import NdogoError
 
 transformers.utils.logging.disable_progress_bar()
 

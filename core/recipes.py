@@ -8,9 +8,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from core.errors import NdogoError
-from core.objectives import Frozen
-from core.specs import KINDS, Distil, Step
+from ndogo.core.errors import NdogoError
+from ndogo.core.objectives import Frozen
+from ndogo.core.specs import KINDS, Distil, Step
 
 ORIGINAL = "original"
 """The id of the untouched teacher, the root of every recipe's DAG."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from core.objectives import Frozen, Objectives
+from ndogo.core.objectives import Frozen, Objectives
 
 
 def _read_size(value: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import NdogoError
+from ndogo.core.errors import NdogoError
 
 Lines = Callable[[], Iterator[str]]
 """Gives a fresh iterator over the same lines at every call, so that a corpus can be read more than once."""

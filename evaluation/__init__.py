@@ -2,15 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
-from evaluation.judge import evaluate
-from evaluation.report import ROLES, Entry, Role, markdown, rich_table, summary, write_report
-from evaluation.retention import retention
-from evaluation.rows import KINDS, Benchmark, Broken, checked, collect, json_rows, kind_of, read_local
-from evaluation.settings import CostSettings, EvaluationSettings, LanguageModelSettings
+from ndogo.evaluation.judge import evaluate
+from ndogo.evaluation.report import ROLES, Entry, Role, markdown, rich_table, summary, write_report
+from ndogo.evaluation.retention import retention
+from ndogo.evaluation.rows import KINDS, Benchmark, Broken, checked, collect, json_rows, kind_of, read_local
+from ndogo.evaluation.settings import CostSettings, EvaluationSettings, LanguageModelSettings
 
 if TYPE_CHECKING:
-    from evaluation.costs import cost, latency
-    from evaluation.language_model import language_model_quality, refuse_overlap
+    from ndogo.evaluation.costs import cost, latency
+    from ndogo.evaluation.language_model import language_model_quality, refuse_overlap
 
 __all__ = [
     "KINDS",
@@ -43,11 +43,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """What needs torch is imported when it is first asked for."""
     if name in ("cost", "latency"):
-        from evaluation import costs
+        from ndogo.evaluation import costs
 
         return getattr(costs, name)
     if name in ("language_model_quality", "refuse_overlap"):
-        from evaluation import language_model
+        from ndogo.evaluation import language_model
 
         return getattr(language_model, name)
     raise AttributeError(f"module `evaluation` has no attribute `{name}`")

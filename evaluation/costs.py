@@ -15,12 +15,12 @@ import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
 
-from core.errors import NdogoError
-from core.models import TOKENIZER_FILES, check_model_directory, empty_model, load_config, parameters
-from core.progress import Report, silent
-from evaluation.encoder import Encoder, load_encoder, position_limit
-from evaluation.judge import fixed
-from evaluation.settings import CostSettings
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import TOKENIZER_FILES, check_model_directory, empty_model, load_config, parameters
+from ndogo.core.progress import Report, silent
+from ndogo.evaluation.encoder import Encoder, load_encoder, position_limit
+from ndogo.evaluation.judge import fixed
+from ndogo.evaluation.settings import CostSettings
 
 WARM = 2
 """Runs before the clock counts."""
@@ -122,8 +122,8 @@ def peak_memory(path: Path, batch: int, length: int) -> dict[str, int]:
 
     :raises NdogoError: the process failed.
     """
-    root = str(Path(__file__).parents[1])
-    command = [sys.executable, "-m", "evaluation.footprint", str(path), str(batch), str(length)]
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, "-m", "ndogo.evaluation.footprint", str(path), str(batch), str(length)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if ended.returncode:

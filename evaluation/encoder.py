@@ -16,9 +16,9 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from core.errors import NdogoError
-from core.models import check_model_directory, load_config, load_tokenizer
-from evaluation.rows import Benchmark, Row, Sentence
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import check_model_directory, load_config, load_tokenizer
+from ndogo.evaluation.rows import Benchmark, Row, Sentence
 
 POOLER = "pooler."
 """A pooler is absent from masked-LM checkpoints and present in bare ones; a head brings its own."""

@@ -11,11 +11,11 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from core.progress import Report
-from evaluation.encoder import Encoded, Encoder, batches, encode, padded, used_rows, with_head
-from evaluation.rows import SPLITS, Benchmark
-from evaluation.scores import METRICS, NOTHING, Prediction, score
-from evaluation.settings import EvaluationSettings
+from ndogo.core.progress import Report
+from ndogo.evaluation.encoder import Encoded, Encoder, batches, encode, padded, used_rows, with_head
+from ndogo.evaluation.rows import SPLITS, Benchmark
+from ndogo.evaluation.scores import METRICS, NOTHING, Prediction, score
+from ndogo.evaluation.settings import EvaluationSettings
 
 WARMUP = 0.1
 WEIGHT_DECAY = 0.01

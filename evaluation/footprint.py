@@ -1,7 +1,7 @@
 """A process of its own that loads one encoder, runs it once and prints its peak memory.
 
-`python -m evaluation.footprint DIR BATCH LENGTH` prints JSON: `idle` and `peak`, bytes of resident memory with the libraries
-alone and at the highest point.
+`python -m ndogo.evaluation.footprint DIR BATCH LENGTH` prints JSON: `idle` and `peak`, bytes of resident memory with the
+libraries alone and at the highest point.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from evaluation.encoder import load_encoder
+from ndogo.evaluation.encoder import load_encoder
 
 
 def resident(field: str) -> int:

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import NdogoError
-from core.progress import Report, silent
-from evaluation.rows import SPLITS, Benchmark, Broken
-from evaluation.settings import EvaluationSettings
+from ndogo.core.errors import NdogoError
+from ndogo.core.progress import Report, silent
+from ndogo.evaluation.rows import SPLITS, Benchmark, Broken
+from ndogo.evaluation.settings import EvaluationSettings
 
 if TYPE_CHECKING:  # torch is imported when a model is judged, not when the command's help is shown
-    from evaluation.encoder import Encoder
-    from evaluation.finetune import Judged
+    from ndogo.evaluation.encoder import Encoder
+    from ndogo.evaluation.finetune import Judged
 
 RECORD_VERSION = 1
 """Bumped by hand when the code changes a score or the record's form."""
@@ -36,8 +36,8 @@ def evaluate(
 
     :raises NdogoError: the model cannot be loaded, or no benchmark could be judged.
     """
-    from core.models import parameters
-    from evaluation.encoder import load_encoder
+    from ndogo.core.models import parameters
+    from ndogo.evaluation.encoder import load_encoder
 
     started = time.monotonic()
     judged: dict[str, Any] = {}
@@ -95,17 +95,17 @@ def _judge(
     encoder: "Encoder", benchmark: Benchmark, settings: EvaluationSettings, report: Report, device: str
 ) -> dict[str, Any]:
     if settings.mode == "finetune":
-        from evaluation.finetune import finetune
+        from ndogo.evaluation.finetune import finetune
 
         return entry(benchmark, settings, finetune(encoder, benchmark, settings, report, device))
-    from evaluation.probe import probe
+    from ndogo.evaluation.probe import probe
 
     return entry(benchmark, settings, probe(encoder, benchmark, settings, report, device))
 
 
 def entry(benchmark: Benchmark, settings: EvaluationSettings, found: "Judged") -> dict[str, Any]:
     """The record of one benchmark."""
-    from evaluation.scores import METRICS, counts, score
+    from ndogo.evaluation.scores import METRICS, counts, score
 
     test = benchmark.splits["test"]
     scores = []

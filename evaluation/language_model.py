@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from core.errors import NdogoError
-from core.models import load_model, load_tokenizer
-from core.progress import Report, silent
-from core.text import Lines
-from evaluation.encoder import batches, padded, position_limit
-from evaluation.judge import fixed
-from evaluation.settings import LanguageModelSettings
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_model, load_tokenizer
+from ndogo.core.progress import Report, silent
+from ndogo.core.text import Lines
+from ndogo.evaluation.encoder import batches, padded, position_limit
+from ndogo.evaluation.judge import fixed
+from ndogo.evaluation.settings import LanguageModelSettings
 
 PIECES_PER_BATCH = 8192
 BITS_PER_BYTE_UNKNOWN = 8.0

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from evaluation.report import kept_text, problems_of, rows, score_text
+from ndogo.evaluation.report import kept_text, problems_of, rows, score_text
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1e293b; --soft: #64748b; --line: #e2e8f0; --paper: #ffffff; --hint: #f8fafc;

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.progress import Report
-from evaluation.encoder import Encoded, Encoder, batches, encode, padded
-from evaluation.finetune import PIECES_PER_BATCH, Judged, dev_score
-from evaluation.rows import SPLITS, Benchmark
-from evaluation.scores import NOTHING, Prediction
-from evaluation.settings import EvaluationSettings
+from ndogo.core.progress import Report
+from ndogo.evaluation.encoder import Encoded, Encoder, batches, encode, padded
+from ndogo.evaluation.finetune import PIECES_PER_BATCH, Judged, dev_score
+from ndogo.evaluation.rows import SPLITS, Benchmark
+from ndogo.evaluation.scores import NOTHING, Prediction
+from ndogo.evaluation.settings import EvaluationSettings
 
 SHARE = 0.8
 """Of the train rows, and of the test rows: what each seed draws, without replacement."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from core.errors import NdogoError
-from evaluation.retention import retention
+from ndogo.core.errors import NdogoError
+from ndogo.evaluation.retention import retention
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -207,8 +207,8 @@ def rich_table(made: Mapping[str, Any]) -> "Table":
 
 def write_report(title: str, entries: Sequence[Entry], out: Path) -> dict[str, Any]:
     """Write report.json, report.md, report.png and report.html (with the picture inside) into `out`; return the summary."""
-    from evaluation.page import page
-    from evaluation.picture import picture
+    from ndogo.evaluation.page import page
+    from ndogo.evaluation.picture import picture
 
     made = summary(title, entries)
     image = picture(made)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from core.errors import NdogoError
+from ndogo.core.errors import NdogoError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +62,7 @@ class _Pair:
 def _paired(name: str, student: Mapping[str, Any], teacher: Mapping[str, Any]) -> _Pair:
     import numpy as np
 
-    from evaluation.scores import score_from_counts
+    from ndogo.evaluation.scores import score_from_counts
 
     for key in ("fingerprint", "seeds", "metric"):
         if student[key] != teacher[key]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from core.errors import NdogoError
+from ndogo.core.errors import NdogoError
 
 Kind = Literal["classes", "entities", "tags"]
 """classes: one label per text; entities: IOB2 tags; tags: one label per word."""

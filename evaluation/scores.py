@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.rows import Benchmark, Kind, Row, Sentence, Tagged
+from ndogo.evaluation.rows import Benchmark, Kind, Row, Sentence, Tagged
 
 METRICS: dict[Kind, tuple[str, ...]] = {
     "classes": ("macro_f1", "accuracy"),

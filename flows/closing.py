@@ -4,7 +4,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.flows import Flow
 from prefect.states import State
 
-from tasks import notes
+from ndogo.tasks import notes
 
 
 def close(flow: Flow, flow_run: FlowRun, state: State) -> None:

@@ -10,14 +10,14 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
-from flows.closing import close
-from registry.bundles import Bundle
-from registry.corpora import Profile
-from registry.languages import languages
-from registry.recipes import recipe_names
-from tasks import evaluation, notes, publication, steps
-from tasks.baselines import with_baselines
-from tasks.run import Run, resolve, sharing_evaluations, sharing_steps
+from ndogo.flows.closing import close
+from ndogo.registry.bundles import Bundle
+from ndogo.registry.corpora import Profile
+from ndogo.registry.languages import languages
+from ndogo.registry.recipes import recipe_names
+from ndogo.tasks import evaluation, notes, publication, steps
+from ndogo.tasks.baselines import with_baselines
+from ndogo.tasks.run import Run, resolve, sharing_evaluations, sharing_steps
 
 Language = Annotated[str, Field(json_schema_extra={"enum": list(languages())})]
 RecipeName = Annotated[str, Field(json_schema_extra={"enum": recipe_names()})]

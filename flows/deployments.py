@@ -19,10 +19,10 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.schedules import Cron
 from prefect.states import Scheduled
 
-from flows.compress import compress
-from flows.sweep import sweep
-from registry.languages import languages
-from tasks import notes
+from ndogo.flows.compress import compress
+from ndogo.flows.sweep import sweep
+from ndogo.registry.languages import languages
+from ndogo.tasks import notes
 
 NIGHTLY = "0 2 * * *"
 TAG = "ndogo"

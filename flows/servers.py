@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import NdogoError
-from registry.bundles import Store
-from tasks import tracking
+from ndogo.core.errors import NdogoError
+from ndogo.registry.bundles import Store
+from ndogo.tasks import tracking
 
 HOST = "127.0.0.1"
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PATIENCE = 300.0
 """Seconds until a server must be healthy; a first start migrates its database, and a busy laptop is slow, not broken."""
 
@@ -72,7 +72,7 @@ def running(prefect_port: int = 4200, mlflow_port: int = 5000, *, runs: bool = T
         _wait("prefect", f"http://{HOST}:{prefect_port}/api/health", started["prefect"], store.folder)
         _wait("mlflow", f"http://{HOST}:{mlflow_port}/health", started["mlflow"], store.folder)
         if runs:
-            stack.enter_context(_process("deployments", ["-m", "flows.deployments"], told, store.folder))
+            stack.enter_context(_process("deployments", ["-m", "ndogo.flows.deployments"], told, store.folder))
         yield Addresses(f"http://{HOST}:{prefect_port}", f"http://{HOST}:{mlflow_port}")
 
 

@@ -14,12 +14,12 @@ from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from core.errors import NdogoError
-from flows.compress import Language, Mode, RecipeName, Seed, chain, outcome, run_name
-from registry.corpora import Profile
-from tasks import comparison, notes, publication
-from tasks.run import Run, resolve
-from tasks.steps import threads
+from ndogo.core.errors import NdogoError
+from ndogo.flows.compress import Language, Mode, RecipeName, Seed, chain, outcome, run_name
+from ndogo.registry.corpora import Profile
+from ndogo.tasks import comparison, notes, publication
+from ndogo.tasks.run import Run, resolve
+from ndogo.tasks.steps import threads
 
 log = logging.getLogger("ndogo.sweep")
 

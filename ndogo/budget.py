@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from registry.corpora import Profile
+from ndogo.registry.corpora import Profile
 
 if TYPE_CHECKING:
-    from compressors.budget import Candidate, Limit
+    from ndogo.compressors.budget import Candidate, Limit
 
 BASE = "ndogo-small"
 """Whose steps and trainings are taken."""
@@ -35,18 +35,18 @@ def make_recipe(language: str, most: str, profile: Profile | None, teacher: str)
 
     :raises NdogoError: no budget, no such language or teacher, or nothing fits.
     """
-    from compressors.budget import candidates, read_budget, recipe_text, vocabularies
-    from compressors.latency import calibrate
-    from compressors.sizes import Counter
-    from core.models import load_config
-    from core.recipes import parse_recipe
-    from core.text import WeightedLines
     from ndogo import show
-    from registry.bundles import home
-    from registry.corpora import corpus, default_profile
-    from registry.languages import language as find_language
-    from registry.recipes import recipe
-    from registry.teachers import weights
+    from ndogo.compressors.budget import candidates, read_budget, recipe_text, vocabularies
+    from ndogo.compressors.latency import calibrate
+    from ndogo.compressors.sizes import Counter
+    from ndogo.core.models import load_config
+    from ndogo.core.recipes import parse_recipe
+    from ndogo.core.text import WeightedLines
+    from ndogo.registry.bundles import home
+    from ndogo.registry.corpora import corpus, default_profile
+    from ndogo.registry.languages import language as find_language
+    from ndogo.registry.recipes import recipe
+    from ndogo.registry.teachers import weights
 
     limit, entry = read_budget(most), find_language(language)
     source = profile or default_profile(entry)
@@ -79,8 +79,8 @@ def _show(limit: "Limit", found: "list[Candidate]") -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from compressors.budget import SHOWN
     from ndogo import show
+    from ndogo.compressors.budget import SHOWN
 
     table = Table(title=f"within {limit.text}; the first is made", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("shape", "FFN", "heads", "rows", "covered", "parameters", "MB", "ms", "expected loss"):

@@ -34,10 +34,10 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show shape, exact parameters, bytes and memory after every step, before any weight is loaded."""
-    from compressors.plan import plan as make_plan
     from ndogo import show
-    from registry.recipes import recipe as find_recipe
-    from registry.teachers import teacher as find_teacher
+    from ndogo.compressors.plan import plan as make_plan
+    from ndogo.registry.recipes import recipe as find_recipe
+    from ndogo.registry.teachers import teacher as find_teacher
 
     chosen, guide = find_recipe(recipe), find_teacher(teacher)
     rows = make_plan(chosen, guide.config, guide.specials)
@@ -70,7 +70,7 @@ def add(
     timezone: Annotated[str, typer.Option(help="Of the nightly run.")] = "UTC",
 ) -> None:
     """Make any language a citizen, and a deployment, without editing this repository."""
-    from registry.languages import Language, add_language
+    from ndogo.registry.languages import Language, add_language
 
     entry = Language(
         name=name,
@@ -86,7 +86,7 @@ def add(
 
 def main() -> None:
     """Run the command; a NdogoError is printed without a traceback and exits with 1."""
-    from core.errors import NdogoError
+    from ndogo.core.errors import NdogoError
 
     try:
         app()

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from registry.corpora import Profile
+from ndogo.registry.corpora import Profile
 
 PANEL = "Runs"
 Runner = Literal["here", "dask"]
@@ -36,10 +36,10 @@ def compress(
     budget: Annotated[str, typer.Option(help="Instead of a recipe: 20MB of weights, 12M parameters or 5ms.")] = "",
 ) -> None:
     """Make a small model of a language: the whole pipeline, without any server running."""
-    from registry.corpora import default_profile
-    from registry.languages import language as find_language
-    from registry.recipes import recipe as find_recipe
-    from registry.teachers import weights
+    from ndogo.registry.corpora import default_profile
+    from ndogo.registry.languages import language as find_language
+    from ndogo.registry.recipes import recipe as find_recipe
+    from ndogo.registry.teachers import weights
 
     entry = find_language(language)
     chosen = profile or default_profile(entry)
@@ -50,8 +50,8 @@ def compress(
 
         recipe = make_recipe(language, budget, chosen, teacher)
     with _without_server():
-        from flows.compress import compress as flow
         from ndogo import show
+        from ndogo.flows.compress import compress as flow
 
         show.result(flow(language, recipe, chosen, seed, teacher, mode, baselines))
 
@@ -68,8 +68,8 @@ def sweep(
     address: Annotated[str | None, typer.Option(help="Of a Dask scheduler, such as tcp://10.0.0.5:8786.")] = None,
 ) -> None:
     """Compare recipes: languages x recipes x seeds as one DAG, shared steps made once."""
-    from registry.languages import language as find_language
-    from registry.recipes import recipe as find_recipe
+    from ndogo.registry.languages import language as find_language
+    from ndogo.registry.recipes import recipe as find_recipe
 
     names = {"languages": languages.split(","), "recipes": recipes.split(",")}
     for name in names["languages"]:
@@ -77,10 +77,10 @@ def sweep(
     for name in names["recipes"]:
         find_recipe(name)
     with _without_server(shared=runner == "dask"):
-        from flows.sweep import dask
-        from flows.sweep import sweep as flow
         from ndogo import show
-        from tasks import comparison
+        from ndogo.flows.sweep import dask
+        from ndogo.flows.sweep import sweep as flow
+        from ndogo.tasks import comparison
 
         chosen = dask(flow, address) if runner == "dask" else flow
         numbers = [int(seed) for seed in seeds.split(",")]
@@ -96,7 +96,7 @@ def serve(
     import signal
     import threading
 
-    from flows.servers import running
+    from ndogo.flows.servers import running
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -113,7 +113,7 @@ def serve(
 
 def sync() -> None:
     """Deliver to MLflow what it missed while it could not be reached, models that are to be registered included."""
-    from tasks import notes, publication
+    from ndogo.tasks import notes, publication
 
     done, failed = notes.sync()
     for told in publication.register_missed():
@@ -132,9 +132,10 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Write report.html, .md, .json and .png here.")] = None,
 ) -> None:
     """Judge any model on a language's benchmarks, alone or against its teacher."""
-    from core.models import load_config
-    from core.recipes import validated
-    from evaluation import (
+    from ndogo import show
+    from ndogo.core.models import load_config
+    from ndogo.core.recipes import validated
+    from ndogo.evaluation import (
         Entry,
         EvaluationSettings,
         LanguageModelSettings,
@@ -145,11 +146,10 @@ def evaluate(
         summary,
         write_report,
     )
-    from evaluation import evaluate as judge
-    from ndogo import show
-    from registry.benchmarks import benchmarks
-    from registry.corpora import corpus, default_profile
-    from registry.languages import language as find_language
+    from ndogo.evaluation import evaluate as judge
+    from ndogo.registry.benchmarks import benchmarks
+    from ndogo.registry.corpora import corpus, default_profile
+    from ndogo.registry.languages import language as find_language
 
     settings = validated(EvaluationSettings, {"mode": mode}, "the command line")
     source = profile or default_profile(find_language(language))
@@ -177,8 +177,8 @@ def compare(
 ) -> None:
     """Which recipe keeps most at which size: all finished runs of a language, as a table and a picture."""
     from ndogo import show
-    from registry.languages import language as find_language
-    from tasks import notes, pictures
+    from ndogo.registry.languages import language as find_language
+    from ndogo.tasks import notes, pictures
 
     find_language(language)
     records = notes.finished(language)
@@ -192,7 +192,7 @@ def history(
 ) -> None:
     """The versions of a registered model, newest first, with the gate's word on each."""
     from ndogo import show
-    from registry import model_registry
+    from ndogo.registry import model_registry
 
     show.versions(name, model_registry.versions(name))
 
@@ -202,8 +202,8 @@ def promote(
     version: Annotated[str, typer.Option(help="Default: the challenger.")] = "",
 ) -> None:
     """Make a version the champion, whatever the gate said."""
-    from core.errors import NdogoError
-    from registry import model_registry
+    from ndogo.core.errors import NdogoError
+    from ndogo.registry import model_registry
 
     challenger = model_registry.by_alias(name, model_registry.CHALLENGER)
     known = [v.version for v in model_registry.versions(name)]
@@ -223,8 +223,8 @@ def clean(
     dry_run: Annotated[bool, typer.Option(help="Only say what would go.")] = False,
 ) -> None:
     """Remove old bundles that no champion or challenger descends from, and what crashes left."""
-    from registry.bundles import Store
-    from registry.cleaning import clean as remove
+    from ndogo.registry.bundles import Store
+    from ndogo.registry.cleaning import clean as remove
 
     gone = remove(Store(), keep, pretend=dry_run)
     for folder in gone:
@@ -239,7 +239,7 @@ def _without_server(*, shared: bool = False) -> Iterator[None]:
     It takes seconds to start; meanwhile this process imports what the steps need. `shared`: it is named to all processes, else
     every worker would start one of its own.
     """
-    from registry.bundles import home
+    from ndogo.registry.bundles import home
 
     folder = home() / "prefect"
     folder.mkdir(parents=True, exist_ok=True)
@@ -274,7 +274,7 @@ def _import_what_steps_need() -> None:
     import sklearn.linear_model  # noqa: F401  # only to be loaded, as the next
     import transformers.models.xlm_roberta.modeling_xlm_roberta  # noqa: F401  # with torch; the pocket teacher's kind
 
-    from registry.bundles import Store
-    from tasks import tracking
+    from ndogo.registry.bundles import Store
+    from ndogo.tasks import tracking
 
     tracking.prepare(Store())

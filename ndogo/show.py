@@ -9,13 +9,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from core.progress import Report
+from ndogo.core.progress import Report
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from compressors.plan import Planned
-    from core.recipes import Recipe
+    from ndogo.compressors.plan import Planned
+    from ndogo.core.recipes import Recipe
 
 console = Console()
 
@@ -55,7 +55,7 @@ def plan_json(rows: "list[Planned]") -> None:
 
 def recipes_table() -> None:
     """The recipes, a line each."""
-    from registry.recipes import recipe, recipe_names
+    from ndogo.registry.recipes import recipe, recipe_names
 
     table = Table()
     for column in ("recipe", "steps", "about"):
@@ -68,8 +68,8 @@ def recipes_table() -> None:
 
 def languages_table() -> None:
     """The languages, a line each."""
-    from registry.corpora import default_profile
-    from registry.languages import languages
+    from ndogo.registry.corpora import default_profile
+    from ndogo.registry.languages import languages
 
     table = Table()
     for column in ("language", "name", "nightly in", "profile", "members"):
@@ -81,9 +81,9 @@ def languages_table() -> None:
 
 def result(run_id: str) -> None:
     """What a run made, step by step, and where to look."""
-    from registry.bundles import Store
-    from tasks.notes import RUNS
-    from tasks.publication import TOY, cells
+    from ndogo.registry.bundles import Store
+    from ndogo.tasks.notes import RUNS
+    from ndogo.tasks.publication import TOY, cells
 
     store = Store()
     record = store.read_record(RUNS, run_id) or {}
@@ -113,7 +113,7 @@ def markdown(text: str) -> None:
 
 def sweep(table: str, folder: "Path") -> None:
     """The table of a sweep, and where its page and picture lie."""
-    from tasks.comparison import PAGE, PICTURE
+    from ndogo.tasks.comparison import PAGE, PICTURE
 
     markdown(table)
     console.print(f"page    {folder / PAGE}, with the link that compares the runs in MLflow", soft_wrap=True)

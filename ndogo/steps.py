@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from core.errors import NdogoError
+from ndogo.core.errors import NdogoError
 
 PANEL = "One step, on any model directory"
 
@@ -52,8 +52,8 @@ def trim(
     ] = False,
 ) -> None:
     """Keep the pieces that a language uses, with a certificate of what was kept."""
-    from core.specs import Trim
-    from core.text import read_lines
+    from ndogo.core.specs import Trim
+    from ndogo.core.text import read_lines
 
     spec = _spec(
         Trim,
@@ -65,7 +65,7 @@ def trim(
     )
 
     def build(draft: Path, report: Any) -> Mapping[str, Any]:
-        from compressors import vocabulary
+        from ndogo.compressors import vocabulary
 
         return vocabulary.trim(model, draft, spec, [_weighted(c) for c in corpus], report)
 
@@ -84,13 +84,13 @@ def truncate(
     corpus: Text = None,
 ) -> None:
     """Keep some of the layers."""
-    from core.specs import Truncate
+    from ndogo.core.specs import Truncate
 
     chosen = tuple(int(n) for n in keep.split(",")) if keep[:1].isdigit() else keep
     spec = _spec(Truncate, layers=_size(layers), keep=chosen, importance=importance)
 
     def build(draft: Path, report: Any) -> Mapping[str, Any]:
-        from compressors import depth
+        from ndogo.compressors import depth
 
         return depth.truncate(model, draft, spec, _lines(corpus), report)
 
@@ -112,12 +112,12 @@ def prune_ffn(
     scores: Scores = None,
 ) -> None:
     """Cut the FFN to one width in all layers."""
-    from core.specs import PruneFfn
+    from ndogo.core.specs import PruneFfn
 
     spec = _spec(PruneFfn, size=_size(size), importance=importance, sentences=sentences)
 
     def build(draft: Path, report: Any) -> Mapping[str, Any]:
-        from compressors import width
+        from ndogo.compressors import width
 
         return width.prune_ffn(model, draft, spec, _lines(corpus), report, scores)
 
@@ -135,12 +135,12 @@ def prune_hidden(
     scores: Scores = None,
 ) -> None:
     """Cut the hidden width."""
-    from core.specs import PruneHidden
+    from ndogo.core.specs import PruneHidden
 
     spec = _spec(PruneHidden, size=_size(size), select=select, heads=heads, sentences=sentences)
 
     def build(draft: Path, report: Any) -> Mapping[str, Any]:
-        from compressors import width
+        from ndogo.compressors import width
 
         return width.prune_hidden(model, draft, spec, _lines(corpus), report, scores)
 
@@ -167,7 +167,7 @@ def adapt(
     seed: int = 0,
 ) -> None:
     """Continue masked-language modelling on a language."""
-    from core.specs import Adapt
+    from ndogo.core.specs import Adapt
 
     spec = _spec(
         Adapt,
@@ -201,7 +201,7 @@ def distil(
     """Teach a student by any mix of the papers' objectives."""
     import yaml
 
-    from core.specs import Distil
+    from ndogo.core.specs import Distil
 
     spec = _spec(
         Distil,
@@ -219,8 +219,8 @@ def distil(
 
 def _train(out: Path, student: Path, teacher: Path | None, spec: Any, corpus: Path, run: Mapping[str, Any]) -> None:
     def build(draft: Path, report: Any) -> Mapping[str, Any]:
-        from compressors.distillation import TrainingRun, distil, steps_in_minutes
-        from core.text import fingerprint, lines_of
+        from ndogo.compressors.distillation import TrainingRun, distil, steps_in_minutes
+        from ndogo.core.text import fingerprint, lines_of
 
         training = TrainingRun(
             lines=lines_of(corpus),
@@ -242,7 +242,7 @@ def _train(out: Path, student: Path, teacher: Path | None, spec: Any, corpus: Pa
 
 
 def _spec(kind: type[Any], **fields: Any) -> Any:
-    from core.recipes import validated
+    from ndogo.core.recipes import validated
 
     return validated(kind, fields, "the command line")
 
@@ -252,13 +252,13 @@ def _size(text: str | None) -> int | str | None:
 
 
 def _lines(corpus: Path | None) -> Any:
-    from core.text import lines_of
+    from ndogo.core.text import lines_of
 
     return lines_of(corpus) if corpus else None
 
 
 def _weighted(given: str) -> Any:
-    from core.text import WeightedLines, corpus_of
+    from ndogo.core.text import WeightedLines, corpus_of
 
     name, _, weight = given.rpartition("=")
     try:
@@ -272,7 +272,7 @@ def _weighted(given: str) -> Any:
 def _into(out: Path, build: Callable[[Path, Any], Mapping[str, Any]]) -> None:
     """Build in a draft beside `out`, load it back strictly, rename: `out` is whole or absent."""
     from ndogo import show
-    from registry.integrity import check_model
+    from ndogo.registry.integrity import check_model
 
     if out.exists():
         raise NdogoError("The output is there already.", where=str(out), cure="Choose another --out, or remove it.")

@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from pocket.generator import BENCHMARK, NAMED, Sense, Teller, naming, polar, share, thing, topical, two_names
-from pocket.world import TOPICS, Token, World
+from ndogo.pocket.generator import BENCHMARK, NAMED, Sense, Teller, naming, polar, share, thing, topical, two_names
+from ndogo.pocket.world import TOPICS, Token, World
 
 Row = dict[str, Any]
 Made = tuple[list[Token], str]

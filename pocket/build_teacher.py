@@ -1,4 +1,4 @@
-"""Build the pocket teacher: `python -m pocket.build_teacher [FOLDER]`.
+"""Build the pocket teacher: `python -m ndogo.pocket.build_teacher [FOLDER]`.
 
 One SentencePiece Unigram vocabulary for all nine languages; embeddings from a factorised co-occurrence matrix, which pass
 the plateau at which masked-language modelling otherwise starts; the project's own `adapt` step; half precision.
@@ -15,11 +15,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.specs import Adapt
-from pocket import LANGUAGES, corpus, held_out
-from pocket.generator import CORPUS, Lesson
-from pocket.generator import lines as generated
-from pocket.world import world
+from ndogo.core.specs import Adapt
+from ndogo.pocket import LANGUAGES, corpus, held_out
+from ndogo.pocket.generator import CORPUS, Lesson
+from ndogo.pocket.generator import lines as generated
+from ndogo.pocket.world import world
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,8 +131,8 @@ def write_start(out: Path) -> None:
     import torch
     from transformers import XLMRobertaConfig
 
-    from compressors.fresh import random_model
-    from core.models import save
+    from ndogo.compressors.fresh import random_model
+    from ndogo.core.models import save
 
     tokenizer = write_tokenizer(out)
     config = XLMRobertaConfig(
@@ -151,7 +151,7 @@ def write_start(out: Path) -> None:
 
 def write_shipped(trained: Path, out: Path) -> None:
     """Write the trained model in half precision, with its tokenizer."""
-    from core.models import copy_tokenizer, load_model, save
+    from ndogo.core.models import copy_tokenizer, load_model, save
 
     out.mkdir(parents=True, exist_ok=True)
     save(load_model(trained).half(), out)
@@ -160,7 +160,7 @@ def write_shipped(trained: Path, out: Path) -> None:
 
 def build(out: Path, work: Path, processes: int = 2) -> dict[str, float]:
     """Build the teacher into `out` in so many processes; killed and called again with the same `work`, the training goes on."""
-    from compressors.distillation import TrainingRun, distil
+    from ndogo.compressors.distillation import TrainingRun, distil
 
     model = work / "start"
     if not (model / "model.safetensors").is_file():

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TypeVar
 
-from pocket.world import TOPICS, Token, Word, World
+from ndogo.pocket.world import TOPICS, Token, Word, World
 
 T = TypeVar("T")
 POLARITY = {1: "pos", -1: "neg"}

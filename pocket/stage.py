@@ -1,4 +1,4 @@
-"""Is the pocket world a fair stage? `python -m pocket.stage [--mode probe] [--out FILE] [LANGUAGE ...]` prints the table.
+"""Is the pocket world a fair stage? `python -m ndogo.pocket.stage [--mode probe] [--out FILE] [LANGUAGE ...]` prints the table.
 
 For every language the mean over the four benchmarks, judged the same way: the teacher; the same shape untrained; the
 teacher's embeddings under untrained layers; the teacher with every second layer dropped and no training. The ceiling is what
@@ -15,9 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-from core.progress import silent
-from evaluation import Benchmark, EvaluationSettings, checked, evaluate
-from pocket import BENCHMARKS, LANGUAGES, benchmark, teacher
+from ndogo.core.progress import silent
+from ndogo.evaluation import Benchmark, EvaluationSettings, checked, evaluate
+from ndogo.pocket import BENCHMARKS, LANGUAGES, benchmark, teacher
 
 Mode = Literal["finetune", "probe"]
 VARIANTS = ("untrained", "embeddings", "half", "teacher")
@@ -34,10 +34,10 @@ def write_variants(source: Path, folder: Path) -> dict[str, Path]:
     """Write the three lesser models beside each other into `folder`; the teacher stays where it is."""
     import torch
 
-    from compressors.depth import truncate
-    from compressors.fresh import random_model
-    from core.models import copy_tokenizer, load_model, save
-    from core.specs import Truncate
+    from ndogo.compressors.depth import truncate
+    from ndogo.compressors.fresh import random_model
+    from ndogo.core.models import copy_tokenizer, load_model, save
+    from ndogo.core.specs import Truncate
 
     found = {name: folder / name for name in VARIANTS[:3]}
     model = load_model(source)
@@ -118,7 +118,7 @@ def run(source: Path, languages: list[str], mode: Mode, seeds: tuple[int, ...], 
 
 def main() -> None:
     """Judge and print the table, or with --table print the table of scores that were kept."""
-    parser = argparse.ArgumentParser(prog="python -m pocket.stage")
+    parser = argparse.ArgumentParser(prog="python -m ndogo.pocket.stage")
     parser.add_argument("languages", nargs="*", default=list(LANGUAGES), metavar="LANGUAGE")
     parser.add_argument("--mode", choices=sorted(SETTINGS), default="finetune")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])

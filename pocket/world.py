@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from core.errors import NdogoError
+from ndogo.core.errors import NdogoError
 
 LANGUAGES = ("swahili", "hausa", "igbo", "yoruba", "kinyarwanda", "tagalog", "maltese", "slovak", "english")
 TOPICS = ("health", "sport", "politics", "trade", "farming")

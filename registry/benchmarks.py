@@ -5,10 +5,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from core.errors import NdogoError
-from evaluation import Benchmark, Broken, checked, collect, json_rows, read_local
-from registry.corpora import Profile, local_folder
-from registry.languages import Language, language
+from ndogo.core.errors import NdogoError
+from ndogo.evaluation import Benchmark, Broken, checked, collect, json_rows, read_local
+from ndogo.registry.corpora import Profile, local_folder
+from ndogo.registry.languages import Language, language
 
 NAMES = ("sentiment", "topic", "ner", "pos")
 SPLITS = ("train", "dev", "test")
@@ -59,7 +59,7 @@ def _reader(kind: str, entry: Language, profile: Profile) -> Callable[[str], Ben
 
 @cache  # generated rows never change within a process
 def _pocket(name: str, language_name: str, kind: str) -> Benchmark:
-    import pocket
+    from ndogo import pocket
 
     rows = pocket.benchmark(language_name, kind)
     return checked(name, {s: ((f"pocket {s}, row {n}", row) for n, row in enumerate(rows[s], 1)) for s in SPLITS})

@@ -19,8 +19,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from core.errors import NdogoError
-from registry.integrity import MARK, check_model, damage, file_hash, git_commit
+from ndogo.core.errors import NdogoError
+from ndogo.registry.integrity import MARK, check_model, damage, file_hash, git_commit
 
 log = logging.getLogger("ndogo.store")
 
@@ -130,7 +130,7 @@ class Store:
 
         :raises NdogoError: not a model directory, pickled weights, a tokenizer that cannot be read.
         """
-        from core.models import TOKENIZER_FILES, check_model_directory
+        from ndogo.core.models import TOKENIZER_FILES, check_model_directory
 
         check_model_directory(source)
         files = sorted({f for pattern in (*ORIGINAL_FILES, *TOKENIZER_FILES) for f in source.glob(pattern)})

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from core.errors import NdogoError
-from registry import model_registry
-from registry.bundles import Store
-from registry.integrity import MARK
+from ndogo.core.errors import NdogoError
+from ndogo.registry import model_registry
+from ndogo.registry.bundles import Store
+from ndogo.registry.integrity import MARK
 
 DAY = 86_400.0
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from core.errors import NdogoError
-from core.text import Lines, lines_of
-from registry.languages import Language, language
+from ndogo.core.errors import NdogoError
+from ndogo.core.text import Lines, lines_of
+from ndogo.registry.languages import Language, language
 
 Profile = Literal["pocket", "local", "hub"]
 PROFILES: tuple[Profile, ...] = ("pocket", "local", "hub")
@@ -88,7 +88,7 @@ def local_folder() -> Path:
 
 def _source(entry: Language, profile: Profile) -> Lines:
     if profile == "pocket":
-        import pocket
+        from ndogo import pocket
 
         if entry.name not in pocket.LANGUAGES:
             raise NdogoError(
@@ -109,7 +109,7 @@ def _source(entry: Language, profile: Profile) -> Lines:
 @functools.cache
 def _generated(name: str) -> tuple[str, ...]:
     """A pocket corpus, generated once per process: making its lines takes far longer than all that is read from them."""
-    import pocket
+    from ndogo import pocket
 
     return tuple(pocket.corpus(name))
 

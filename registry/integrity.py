@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from core.errors import NdogoError
+from ndogo.core.errors import NdogoError
 
 MARK = "step.json"
 """Written last: it holds the hash of every other file, and its presence says that the bundle is complete."""
@@ -32,8 +32,8 @@ def check_model(folder: Path) -> dict[str, Any]:
 
     :raises NdogoError: it does not load, or has fewer rows than its tokenizer has pieces.
     """
-    from core.architectures import architecture_of
-    from core.models import encoder_parameters, load_model, load_tokenizer, parameters
+    from ndogo.core.architectures import architecture_of
+    from ndogo.core.models import encoder_parameters, load_model, load_tokenizer, parameters
 
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     if model.config.vocab_size < len(tokenizer):

@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 from pydantic import Field, model_validator
 
-from core.errors import NdogoError, unknown
-from core.objectives import Frozen
-from registry.bundles import home
+from ndogo.core.errors import NdogoError, unknown
+from ndogo.core.objectives import Frozen
+from ndogo.registry.bundles import home
 
 FILE = Path(__file__).with_name("languages.yaml")
 
@@ -67,8 +67,8 @@ def add_language(entry: Language) -> Path:
 
     :raises NdogoError: a bad or taken name, a corpus or teacher that cannot be used.
     """
-    from core.models import check_model_directory, load_tokenizer
-    from core.text import read_lines
+    from ndogo.core.models import check_model_directory, load_tokenizer
+    from ndogo.core.text import read_lines
 
     if not re.fullmatch(r"[a-z][a-z0-9-]*", entry.name):
         raise NdogoError("A name has small letters, digits and dashes.", where=f"--name {entry.name}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.bundles import Store
+from ndogo.registry.bundles import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from core.errors import unknown
-from core.recipes import Recipe, read_recipe
-from registry.bundles import home
+from ndogo.core.errors import unknown
+from ndogo.core.recipes import Recipe, read_recipe
+from ndogo.registry.bundles import home
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from core.errors import NdogoError, unknown
-from registry.corpora import Profile
-from registry.languages import Language
+from ndogo.core.errors import NdogoError, unknown
+from ndogo.registry.corpora import Profile
+from ndogo.registry.languages import Language
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -46,7 +46,7 @@ def teacher(name: str) -> Teacher:
         return Teacher(name, AutoConfig.for_model(fields.pop("model_type"), **fields), entry["specials"], entry["hub"])
     path = Path(name)
     if path.is_dir():
-        from core.models import load_config, load_tokenizer
+        from ndogo.core.models import load_config, load_tokenizer
 
         config = load_config(path)
         return Teacher(path.name, config, len(set(load_tokenizer(path).all_special_ids)))
@@ -63,7 +63,7 @@ def weights(name: str, entry: Language, profile: Profile) -> Path:
     :raises NdogoError: the profile has none, or the name is no directory.
     """
     if not name and profile == "pocket":
-        import pocket
+        from ndogo import pocket
 
         return pocket.teacher()
     if profile == "hub":

@@ -4,12 +4,12 @@ The same shape untrained, the same shape with masked LM on as many tokens as the
 without any training, and the teacher with trimming alone.
 """
 
-from core.errors import NdogoError
-from core.recipes import ORIGINAL, Recipe
-from core.specs import Adapt, Fresh, Step, Training, Trim
-from evaluation import Role
-from registry.bundles import Store
-from tasks.run import BASELINE, Run, planned
+from ndogo.core.errors import NdogoError
+from ndogo.core.recipes import ORIGINAL, Recipe
+from ndogo.core.specs import Adapt, Fresh, Step, Training, Trim
+from ndogo.evaluation import Role
+from ndogo.registry.bundles import Store
+from ndogo.tasks.run import BASELINE, Run, planned
 
 LEARNING_RATE, WARMUP, WEIGHT_DECAY = 5e-4, 0.06, 0.01
 """Of the training from scratch: what small encoders start with; rates for adapted weights are ten times too low for it."""

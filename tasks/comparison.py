@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from registry import model_registry
-from registry.bundles import Store, canonical
-from tasks import pictures, tracking
-from tasks.publication import TOY
+from ndogo.registry import model_registry
+from ndogo.registry.bundles import Store, canonical
+from ndogo.tasks import pictures, tracking
+from ndogo.tasks.publication import TOY
 
 PAGE, PICTURE = "sweep.md", "size-and-quality.png"
 ADDRESS = "http://127.0.0.1:5000"

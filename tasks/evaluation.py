@@ -8,16 +8,16 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
-from core.errors import NdogoError
-from core.progress import Report
-from evaluation import LanguageModelSettings, evaluate
-from evaluation.judge import RECORD_VERSION, versions
-from registry.benchmarks import benchmarks
-from registry.bundles import Bundle, Store, canonical
-from registry.corpora import corpus
-from tasks import notes
-from tasks.progress import reporter
-from tasks.run import Owner, Run
+from ndogo.core.errors import NdogoError
+from ndogo.core.progress import Report
+from ndogo.evaluation import LanguageModelSettings, evaluate
+from ndogo.evaluation.judge import RECORD_VERSION, versions
+from ndogo.registry.benchmarks import benchmarks
+from ndogo.registry.bundles import Bundle, Store, canonical
+from ndogo.registry.corpora import corpus
+from ndogo.tasks import notes
+from ndogo.tasks.progress import reporter
+from ndogo.tasks.run import Owner, Run
 
 EVALUATIONS = "evaluations"
 LANGUAGE_MODEL = LanguageModelSettings(lines=100, words=2)
@@ -50,8 +50,8 @@ def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, dict[str, 
     store = Store()
 
     def measure() -> dict[str, Any]:
-        from core.models import load_config
-        from evaluation import language_model_quality
+        from ndogo.core.models import load_config
+        from ndogo.evaluation import language_model_quality
 
         folder = store.path(bundle)
         record = evaluate(folder, rows, run.settings, report)

@@ -4,13 +4,13 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from core.progress import silent
-from core.recipes import Budget
-from evaluation.retention import retention
-from registry import model_registry
-from registry.bundles import Bundle, Store
-from tasks.evaluation import evaluated
-from tasks.run import Run
+from ndogo.core.progress import silent
+from ndogo.core.recipes import Budget
+from ndogo.evaluation.retention import retention
+from ndogo.registry import model_registry
+from ndogo.registry.bundles import Bundle, Store
+from ndogo.tasks.evaluation import evaluated
+from ndogo.tasks.run import Run
 
 log = logging.getLogger("ndogo.gate")
 

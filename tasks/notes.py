@@ -12,12 +12,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from core.errors import NdogoError
-from core.specs import Step
-from registry.bundles import Bundle, Store
-from registry.integrity import file_hash
-from tasks import tracking
-from tasks.run import Run, opening
+from ndogo.core.errors import NdogoError
+from ndogo.core.specs import Step
+from ndogo.registry.bundles import Bundle, Store
+from ndogo.registry.integrity import file_hash
+from ndogo.tasks import tracking
+from ndogo.tasks.run import Run, opening
 
 RUNS = "runs"
 CURVE_POINTS = 400

@@ -4,8 +4,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from core.recipes import ORIGINAL
-from tasks.run import BASELINE
+from ndogo.core.recipes import ORIGINAL
+from ndogo.tasks.run import BASELINE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

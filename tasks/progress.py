@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging import get_run_logger
 
-from core.progress import Report
-from tasks import notes
-from tasks.run import Run
+from ndogo.core.progress import Report
+from ndogo.tasks import notes
+from ndogo.tasks.run import Run
 
 EVERY = 10.0
 """Seconds between two signs of life of one kind of work; what is over sooner says nothing."""

@@ -11,19 +11,19 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-import evaluation
-from core.errors import NdogoError
-from core.recipes import ORIGINAL
-from evaluation import Entry, Role, retention
-from evaluation.judge import versions
-from registry import model_registry
-from registry.bundles import Bundle, Store, canonical
-from tasks import gate, notes, pictures, tracking
-from tasks.evaluation import EVALUATIONS, metrics_of
-from tasks.run import Run, of_record, planned
+from ndogo import evaluation
+from ndogo.core.errors import NdogoError
+from ndogo.core.recipes import ORIGINAL
+from ndogo.evaluation import Entry, Role, retention
+from ndogo.evaluation.judge import versions
+from ndogo.registry import model_registry
+from ndogo.registry.bundles import Bundle, Store, canonical
+from ndogo.tasks import gate, notes, pictures, tracking
+from ndogo.tasks.evaluation import EVALUATIONS, metrics_of
+from ndogo.tasks.run import Run, of_record, planned
 
 if TYPE_CHECKING:
-    from compressors.plan import Planned
+    from ndogo.compressors.plan import Planned
 
 TOY = "Pocket profile: a generated toy world and capped training; it says nothing about real text."
 FASTER = (

@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from core.objectives import Frozen
-from core.recipes import ORIGINAL, Recipe, parse_recipe
-from core.specs import Step
-from evaluation import EvaluationSettings, Role
-from registry.bundles import Request, Store
-from registry.corpora import Profile, corpus, default_profile
-from registry.integrity import git_commit
-from registry.languages import language as find_language
-from registry.recipes import recipe as find_recipe
-from registry.teachers import teacher, weights
+from ndogo.core.objectives import Frozen
+from ndogo.core.recipes import ORIGINAL, Recipe, parse_recipe
+from ndogo.core.specs import Step
+from ndogo.evaluation import EvaluationSettings, Role
+from ndogo.registry.bundles import Request, Store
+from ndogo.registry.corpora import Profile, corpus, default_profile
+from ndogo.registry.integrity import git_commit
+from ndogo.registry.languages import language as find_language
+from ndogo.registry.recipes import recipe as find_recipe
+from ndogo.registry.teachers import teacher, weights
 
 if TYPE_CHECKING:  # torch is imported when a run is planned, not when it is deployed
-    from compressors.plan import Planned
+    from ndogo.compressors.plan import Planned
 
 POCKET_TOKENS = 300_000
 """On the pocket profile each training reads at most so many tokens, in lines as long as the model reads, and the result is
@@ -148,7 +148,7 @@ def sharing_evaluations(runs: Sequence[Run], known: Container[str] = ()) -> dict
 
 def planned(run: Run) -> "list[Planned]":
     """The plan of a run, from its teacher's own configuration."""
-    from compressors.plan import plan
+    from ndogo.compressors.plan import plan
 
     guide = teacher(str(Store().path(run.original)))
     scaled = run.token_cap is not None

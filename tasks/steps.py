@@ -10,14 +10,14 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
-from core.progress import Report
-from core.specs import Adapt, Distil, Fresh, PruneFfn, PruneHidden, Step, Trim, Truncate
-from core.text import WeightedLines
-from registry.bundles import Bundle, Request, Store
-from registry.corpora import corpus
-from tasks import notes
-from tasks.progress import reporter
-from tasks.run import Owner, Run
+from ndogo.core.progress import Report
+from ndogo.core.specs import Adapt, Distil, Fresh, PruneFfn, PruneHidden, Step, Trim, Truncate
+from ndogo.core.text import WeightedLines
+from ndogo.registry.bundles import Bundle, Request, Store
+from ndogo.registry.corpora import corpus
+from ndogo.tasks import notes
+from ndogo.tasks.progress import reporter
+from ndogo.tasks.run import Owner, Run
 
 TITLES = {
     "adapt": "Adapt the teacher",
@@ -77,29 +77,29 @@ def build(run: Run, step: Step, request: Request, draft: Path, report: Report) -
     lines = text.lines
     match step:
         case Trim():
-            from compressors import vocabulary
+            from ndogo.compressors import vocabulary
 
             return vocabulary.trim(source, draft, step, [WeightedLines(lines, 1.0, run.language)], report)
         case Truncate():
-            from compressors import depth
+            from ndogo.compressors import depth
 
             return depth.truncate(source, draft, step, lines, report)
         case PruneFfn():
-            from compressors import width
+            from ndogo.compressors import width
 
             return width.prune_ffn(source, draft, step, lines, report)
         case PruneHidden():
-            from compressors import width
+            from ndogo.compressors import width
 
             return width.prune_hidden(source, draft, step, lines, report)
         case Fresh():
-            from compressors.fresh import fresh
+            from ndogo.compressors.fresh import fresh
 
             return fresh(source, draft, step, run.seed, report)
         case Adapt() | Distil():
-            from compressors.distillation import TrainingRun, distil
-            from core.architectures import positions
-            from core.models import load_config
+            from ndogo.compressors.distillation import TrainingRun, distil
+            from ndogo.core.architectures import positions
+            from ndogo.core.models import load_config
 
             training = TrainingRun(
                 lines=text.lines,

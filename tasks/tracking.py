@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.bundles import Store, canonical
-from registry.integrity import MARK
-from registry.model_registry import client, tracking_uri
+from ndogo.registry.bundles import Store, canonical
+from ndogo.registry.integrity import MARK
+from ndogo.registry.model_registry import client, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -117,7 +117,7 @@ def _reached(store: Store) -> "MlflowClient":
 
 
 def _project(mlflow: "MlflowClient", record: dict[str, Any], store: Store) -> None:
-    from registry.comparison import describe
+    from ndogo.registry.comparison import describe
 
     sent = record.setdefault("mlflow", {})
     if sent.get("uri") != tracking_uri():

@@ -34,10 +34,17 @@ def imports(file: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {part(alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.split(".")[0])
+            named = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {part(name) for name in (named if node.module == "ndogo" else {node.module})}
     return found
+
+
+def part(name: str) -> str:
+    """The part of the project that a module belongs to, or the library."""
+    first, *rest = name.split(".")
+    return rest[0] if first == "ndogo" and rest and rest[0] in RANKS else first
 
 
 def functions(file: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -122,7 +129,10 @@ def test_every_test_asserts():
             "import sys; sys.argv = ['ndogo', '--help']; from ndogo.cli import main; main()",
             ["torch", "prefect", "mlflow"],
         ),
-        ("import compressors.vocabulary, compressors.depth, compressors.width, ndogo.steps", ["prefect", "mlflow"]),
+        (
+            "import ndogo.compressors.vocabulary, ndogo.compressors.depth, ndogo.compressors.width, ndogo.steps",
+            ["prefect", "mlflow"],
+        ),
     ],
 )
 def test_start_up_is_lean(code: str, absent: list[str]):

@@ -51,5 +51,5 @@ def test_the_servers_know_every_option_that_they_are_given(name: str):
 
 
 def test_the_worker_runs_the_module_that_the_server_test_drives():
-    assert COMPOSE["services"]["worker"]["command"] == ["python", "-m", "flows.deployments"]
-    assert '["python", "-m", "flows.deployments"]' in DOCKERFILE
+    assert COMPOSE["services"]["worker"]["command"] == ["python", "-m", "ndogo.flows.deployments"]
+    assert '["python", "-m", "ndogo.flows.deployments"]' in DOCKERFILE

@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-from core.recipes import Recipe
-from evaluation import EvaluationSettings
-from registry.bundles import Store
-from registry.corpora import corpus
-from tasks.run import Run
+from ndogo.core.recipes import Recipe
+from ndogo.evaluation import EvaluationSettings
+from ndogo.registry.bundles import Store
+from ndogo.registry.corpora import corpus
+from ndogo.tasks.run import Run
 from tests.pico import TEXT
 
 NAME = "tiny"

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import torch
 
-from compressors.distillation.batches import Schedule
-from compressors.distillation.corpus import Tokenized, tokenize, tokenizer_digest
-from compressors.distillation.devices import World, exact, processes
-from compressors.distillation.engine import Training
-from compressors.distillation.launch import train_in_processes
-from compressors.distillation.request import Request
-from compressors.distillation.run import TrainingRun
-from core.errors import NdogoError
-from core.models import load_tokenizer
-from core.progress import silent
-from core.specs import Adapt, Distil
+from ndogo.compressors.distillation.batches import Schedule
+from ndogo.compressors.distillation.corpus import Tokenized, tokenize, tokenizer_digest
+from ndogo.compressors.distillation.devices import World, exact, processes
+from ndogo.compressors.distillation.engine import Training
+from ndogo.compressors.distillation.launch import train_in_processes
+from ndogo.compressors.distillation.request import Request
+from ndogo.compressors.distillation.run import TrainingRun
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_tokenizer
+from ndogo.core.progress import silent
+from ndogo.core.specs import Adapt, Distil
 
 __all__ = ["TrainingRun", "distil", "planned_steps", "steps_in_minutes"]
 

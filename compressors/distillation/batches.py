@@ -10,8 +10,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from compressors.distillation.corpus import Tokenized
-from core.masking import IGNORED, Masking, mask
+from ndogo.compressors.distillation.corpus import Tokenized
+from ndogo.core.masking import IGNORED, Masking, mask
 
 WINDOW = 64
 """Batches whose sequences are sorted by length together: enough for little padding, few enough to stay random."""

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from core.errors import NdogoError
+from ndogo.core.errors import NdogoError
 
 SECONDS_BETWEEN = float(os.environ.get("NDOGO_CHECKPOINT_SECONDS", "120"))
 """What a kill loses at most; a machine that is often taken away wants less."""

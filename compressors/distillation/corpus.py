@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from core.errors import NdogoError
-from core.progress import Report
-from core.text import Lines
+from ndogo.core.errors import NdogoError
+from ndogo.core.progress import Report
+from ndogo.core.text import Lines
 
 BLOCK = 16_384
 """Sequences per Arrow record batch: row i lies in batch i // BLOCK."""

@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from accelerate import PartialState
 
-from compressors.distillation.run import Precision
-from core.errors import NdogoError
+from ndogo.compressors.distillation.run import Precision
+from ndogo.core.errors import NdogoError
 
 BUCKET = 2**24
 """Gradient entries that travel together: 64 MiB in fp32."""

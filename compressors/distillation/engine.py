@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from compressors.distillation import checkpoints
-from compressors.distillation.batches import Counts, Lot, Schedule, gather
-from compressors.distillation.corpus import Tokenized, open_tokenized
-from compressors.distillation.devices import World
-from compressors.distillation.objectives import lesson_of
-from compressors.distillation.request import Request
-from core.errors import NdogoError
-from core.masking import Masking, masking_of
-from core.models import copy_tokenizer, load_tokenizer, save
-from core.progress import Report
+from ndogo.compressors.distillation import checkpoints
+from ndogo.compressors.distillation.batches import Counts, Lot, Schedule, gather
+from ndogo.compressors.distillation.corpus import Tokenized, open_tokenized
+from ndogo.compressors.distillation.devices import World
+from ndogo.compressors.distillation.objectives import lesson_of
+from ndogo.compressors.distillation.request import Request
+from ndogo.core.errors import NdogoError
+from ndogo.core.masking import Masking, masking_of
+from ndogo.core.models import copy_tokenizer, load_tokenizer, save
+from ndogo.core.progress import Report
 
 MICRO_TOKENS = {"cpu": 4096, "cuda": 32768}
 """Padded positions that go through the models at once; a larger batch is done in parts, with the same gradient."""

@@ -6,19 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from compressors.distillation.request import Request
-from core.errors import NdogoError
-from core.progress import Report
+from ndogo.compressors.distillation.request import Request
+from ndogo.core.errors import NdogoError
+from ndogo.core.progress import Report
 
 MARK = "@ndogo "
 """Begins the lines that the first process writes for us; everything else goes to stderr as it is."""
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def train_in_processes(request: Request, processes: int, report: Report) -> dict[str, float]:
     """Train in so many processes of this machine and pass on what they report.
 
-    For several machines run the same module under `accelerate launch` on each: `-m compressors.distillation.worker FILE`.
+    For several machines run the same module under `accelerate launch` on each: `-m ndogo.compressors.distillation.worker FILE`.
 
     :raises NdogoError: what a process raised, or that one died; the last checkpoint is kept.
     """
@@ -33,7 +33,7 @@ def train_in_processes(request: Request, processes: int, report: Report) -> dict
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     numbers: dict[str, float] | None = None
     with subprocess.Popen(
-        [*command, "-m", "compressors.distillation.worker", str(file), str(os.getpid())],
+        [*command, "-m", "ndogo.compressors.distillation.worker", str(file), str(os.getpid())],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(threads)},

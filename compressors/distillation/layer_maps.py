@@ -1,7 +1,7 @@
 """Which teacher layers each student layer learns from (Udagawa et al. 2023, arXiv 2310.08797). Layers count from 1."""
 
-from core.errors import NdogoError
-from core.objectives import LayerMap, Pair
+from ndogo.core.errors import NdogoError
+from ndogo.core.objectives import LayerMap, Pair
 
 
 def pairs_of(named: LayerMap, student: int, teacher: int) -> tuple[Pair, ...]:

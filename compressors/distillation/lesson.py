@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from compressors.distillation.batches import Batch, Counts
-from compressors.distillation.taps import Seen, Wanted, look
-from compressors.distillation.vocabulary import OnLogits, Side, vocabulary_loss
-from core.architectures import architecture_of, lm_logits
-from core.masking import IGNORED
+from ndogo.compressors.distillation.batches import Batch, Counts
+from ndogo.compressors.distillation.taps import Seen, Wanted, look
+from ndogo.compressors.distillation.vocabulary import OnLogits, Side, vocabulary_loss
+from ndogo.core.architectures import architecture_of, lm_logits
+from ndogo.core.masking import IGNORED
 
 
 class Term(Protocol):

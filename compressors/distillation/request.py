@@ -5,9 +5,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from compressors.distillation.run import Precision
-from core.objectives import Mlm, Objective
-from core.specs import KINDS, Adapt, Distil
+from ndogo.compressors.distillation.run import Precision
+from ndogo.core.objectives import Mlm, Objective
+from ndogo.core.specs import KINDS, Adapt, Distil
 
 
 @dataclass(frozen=True)

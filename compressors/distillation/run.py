@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from core.progress import Report, silent
-from core.text import Lines
+from ndogo.core.progress import Report, silent
+from ndogo.core.text import Lines
 
 Precision = Literal["auto", "fp32", "bf16"]
 

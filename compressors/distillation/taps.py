@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from core.architectures import architecture_of, layers_of
+from ndogo.core.architectures import architecture_of, layers_of
 
 Rotary = tuple[torch.Tensor, torch.Tensor]
 

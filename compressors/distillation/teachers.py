@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from compressors.distillation.taps import Wanted, drop_unread_layers
-from core.architectures import architecture_of, has_lm_head
-from core.errors import NdogoError
-from core.models import load_model, load_tokenizer
+from ndogo.compressors.distillation.taps import Wanted, drop_unread_layers
+from ndogo.core.architectures import architecture_of, has_lm_head
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_model, load_tokenizer
 
 
 def load_teacher(path: Path, tokenizer: PreTrainedTokenizerBase, wanted: Wanted, dtype: torch.dtype) -> PreTrainedModel:

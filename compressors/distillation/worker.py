@@ -1,4 +1,4 @@
-"""One of several training processes: `-m compressors.distillation.worker REQUEST.json PARENT_PID` under a launcher."""
+"""One of several training processes: `-m ndogo.compressors.distillation.worker REQUEST.json PARENT_PID` under a launcher."""
 
 import json
 import os
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from compressors.distillation.devices import exact, this_world
-from compressors.distillation.engine import Training
-from compressors.distillation.launch import MARK
-from compressors.distillation.request import Request
-from core.errors import NdogoError
+from ndogo.compressors.distillation.devices import exact, this_world
+from ndogo.compressors.distillation.engine import Training
+from ndogo.compressors.distillation.launch import MARK
+from ndogo.compressors.distillation.request import Request
+from ndogo.core.errors import NdogoError
 
 
 def main(file: Path, parent: int | None) -> None:

@@ -1,6 +1,6 @@
 """Vocabulary trimming: keep the pieces that a language uses, exactly, with a certificate."""
 
-from compressors.vocabulary.model import trim_model
-from compressors.vocabulary.trimming import trim
+from ndogo.compressors.vocabulary.model import trim_model
+from ndogo.compressors.vocabulary.trimming import trim
 
 __all__ = ["trim", "trim_model"]

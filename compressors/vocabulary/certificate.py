@@ -14,15 +14,15 @@ from torch.func import functional_call
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from compressors.vocabulary.closure import unsafe_pieces
-from compressors.vocabulary.counting import Counts, Encoded, encode
-from compressors.vocabulary.files import TWINS
-from compressors.vocabulary.model import decoder_of, words_of
-from compressors.vocabulary.selection import Selection
-from compressors.vocabulary.source import Vocabulary
-from core.architectures import architecture_of, has_lm_head
-from core.errors import NdogoError
-from core.models import copy_tokenizer, load_model, load_tokenizer
+from ndogo.compressors.vocabulary.closure import unsafe_pieces
+from ndogo.compressors.vocabulary.counting import Counts, Encoded, encode
+from ndogo.compressors.vocabulary.files import TWINS
+from ndogo.compressors.vocabulary.model import decoder_of, words_of
+from ndogo.compressors.vocabulary.selection import Selection
+from ndogo.compressors.vocabulary.source import Vocabulary
+from ndogo.core.architectures import architecture_of, has_lm_head
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer
 
 LOGIT_LINES = 64
 LOGIT_PIECES = 8

@@ -11,7 +11,7 @@ Unigram. Nothing: the best path stays the best while its pieces are kept (the un
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 
-from compressors.vocabulary.source import Vocabulary
+from ndogo.compressors.vocabulary.source import Vocabulary
 
 Needs = Callable[[int], frozenset[int]]
 """From an id to itself and all that must be kept with it."""

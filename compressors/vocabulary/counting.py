@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from core.errors import NdogoError
-from core.progress import Report
-from core.text import Lines, WeightedLines
+from ndogo.core.errors import NdogoError
+from ndogo.core.progress import Report
+from ndogo.core.text import Lines, WeightedLines
 
 BATCH_LINES = 8192
 BATCH_CHARACTERS = 2_000_000

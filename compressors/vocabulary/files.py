@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from compressors.vocabulary.closure import merge_pair
-from compressors.vocabulary.model import remapped_ids
-from compressors.vocabulary.source import Vocabulary
+from ndogo.compressors.vocabulary.closure import merge_pair
+from ndogo.compressors.vocabulary.model import remapped_ids
+from ndogo.compressors.vocabulary.source import Vocabulary
 
 SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
 NORMAL = 1

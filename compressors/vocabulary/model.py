@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from core.architectures import architecture_of, has_lm_head
-from core.errors import NdogoError
+from ndogo.core.architectures import architecture_of, has_lm_head
+from ndogo.core.errors import NdogoError
 
 
 def trim_model(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from compressors.vocabulary.counting import batches
-from compressors.vocabulary.source import Vocabulary
-from core.errors import NdogoError
-from core.progress import Report
-from core.text import WeightedLines
+from ndogo.compressors.vocabulary.counting import batches
+from ndogo.compressors.vocabulary.source import Vocabulary
+from ndogo.core.errors import NdogoError
+from ndogo.core.progress import Report
+from ndogo.core.text import WeightedLines
 
 ROUNDS = 2
 """Nearly all of the likelihood is gained in the first; every further one splits a little finer."""

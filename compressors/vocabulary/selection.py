@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compressors.vocabulary.closure import Needs, needs_of
-from compressors.vocabulary.counting import encode
-from compressors.vocabulary.source import Vocabulary
-from core.errors import NdogoError
-from core.specs import Trim, resolve_size
+from ndogo.compressors.vocabulary.closure import Needs, needs_of
+from ndogo.compressors.vocabulary.counting import encode
+from ndogo.compressors.vocabulary.source import Vocabulary
+from ndogo.core.errors import NdogoError
+from ndogo.core.specs import Trim, resolve_size
 
 SCRIPT_SHARE = 0.001
 """A script counts as seen when it writes at least this share of the letters: one stray quotation keeps no alphabet."""

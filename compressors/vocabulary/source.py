@@ -12,8 +12,8 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-from core.errors import NdogoError
-from core.models import load_tokenizer
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_tokenizer
 
 FAMILIES = ("Unigram", "WordPiece", "BPE")
 

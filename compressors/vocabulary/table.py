@@ -1,6 +1,6 @@
 """The certificate as a page that people read."""
 
-from compressors.vocabulary.certificate import Certificate
+from ndogo.compressors.vocabulary.certificate import Certificate
 
 
 def certificate_table(certificate: Certificate) -> str:

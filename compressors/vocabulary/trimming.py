@@ -7,18 +7,18 @@ from typing import Any
 
 import torch
 
-from compressors.vocabulary.certificate import Certificate, certify
-from compressors.vocabulary.counting import count_pieces
-from compressors.vocabulary.files import write_json, write_tokenizer
-from compressors.vocabulary.model import trim_model
-from compressors.vocabulary.reestimate import reestimate
-from compressors.vocabulary.selection import select
-from compressors.vocabulary.source import Vocabulary, read_vocabulary
-from compressors.vocabulary.table import certificate_table
-from core.models import check_model_directory, load_config, load_model, parameters, save
-from core.progress import Report
-from core.specs import Trim
-from core.text import WeightedLines
+from ndogo.compressors.vocabulary.certificate import Certificate, certify
+from ndogo.compressors.vocabulary.counting import count_pieces
+from ndogo.compressors.vocabulary.files import write_json, write_tokenizer
+from ndogo.compressors.vocabulary.model import trim_model
+from ndogo.compressors.vocabulary.reestimate import reestimate
+from ndogo.compressors.vocabulary.selection import select
+from ndogo.compressors.vocabulary.source import Vocabulary, read_vocabulary
+from ndogo.compressors.vocabulary.table import certificate_table
+from ndogo.core.models import check_model_directory, load_config, load_model, parameters, save
+from ndogo.core.progress import Report
+from ndogo.core.specs import Trim
+from ndogo.core.text import WeightedLines
 
 
 def trim(source: Path, out: Path, spec: Trim, corpora: Sequence[WeightedLines], report: Report) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Cutting the FFN and the hidden width: importance, selection, cutting."""
 
-from compressors.width.ffn import prune_ffn
-from compressors.width.hidden import prune_hidden
+from ndogo.compressors.width.ffn import prune_ffn
+from ndogo.compressors.width.hidden import prune_hidden
 
 __all__ = ["prune_ffn", "prune_hidden"]

@@ -17,10 +17,10 @@ import torch_pruning
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from compressors.rebuild import rebuild
-from core.architectures import architecture_of, find
-from core.axes import Axis, module_axes, stacked, widths
-from core.errors import NdogoError
+from ndogo.compressors.rebuild import rebuild
+from ndogo.core.architectures import architecture_of, find
+from ndogo.core.axes import Axis, module_axes, stacked, widths
+from ndogo.core.errors import NdogoError
 
 Side = tuple[str, str]
 """A module's name, and `out` or `in`."""

@@ -4,18 +4,18 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from compressors.calibration import digest_of, sample_lines, to_batches
-from compressors.plan import planned_config
-from compressors.width import selection
-from compressors.width.cutting import cut
-from compressors.width.importance import Scores, score
-from compressors.width.saved import load_scores, save_scores, what_is_scored
-from core.architectures import has_lm_head, layers_of, shape_of, with_shape
-from core.errors import NdogoError
-from core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
-from core.progress import Report
-from core.specs import PruneFfn
-from core.text import Lines
+from ndogo.compressors.calibration import digest_of, sample_lines, to_batches
+from ndogo.compressors.plan import planned_config
+from ndogo.compressors.width import selection
+from ndogo.compressors.width.cutting import cut
+from ndogo.compressors.width.importance import Scores, score
+from ndogo.compressors.width.saved import load_scores, save_scores, what_is_scored
+from ndogo.core.architectures import has_lm_head, layers_of, shape_of, with_shape
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
+from ndogo.core.progress import Report
+from ndogo.core.specs import PruneFfn
+from ndogo.core.text import Lines
 
 
 def prune_ffn(

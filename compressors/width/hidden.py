@@ -8,20 +8,20 @@ from typing import Literal
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from compressors.calibration import Batch, sample_lines, to_batches
-from compressors.plan import planned_config
-from compressors.width import selection
-from compressors.width.cutting import cut
-from compressors.width.ffn import scored
-from compressors.width.importance import Scores
-from compressors.width.refit import refit_norms
-from compressors.width.saved import save_scores
-from compressors.width.turn import basis, turn_heads, turn_stream
-from core.architectures import Shape, architecture_of, has_lm_head, layers_of, shape_of
-from core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
-from core.progress import Report
-from core.specs import PruneHidden
-from core.text import Lines
+from ndogo.compressors.calibration import Batch, sample_lines, to_batches
+from ndogo.compressors.plan import planned_config
+from ndogo.compressors.width import selection
+from ndogo.compressors.width.cutting import cut
+from ndogo.compressors.width.ffn import scored
+from ndogo.compressors.width.importance import Scores
+from ndogo.compressors.width.refit import refit_norms
+from ndogo.compressors.width.saved import save_scores
+from ndogo.compressors.width.turn import basis, turn_heads, turn_stream
+from ndogo.core.architectures import Shape, architecture_of, has_lm_head, layers_of, shape_of
+from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
+from ndogo.core.progress import Report
+from ndogo.core.specs import PruneHidden
+from ndogo.core.text import Lines
 
 Heads = Literal["drop", "shrink", "recut"]
 

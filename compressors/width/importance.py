@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from compressors.calibration import LOGIT_ROWS, SEED, Batch
-from core.architectures import architecture_of, has_lm_head, layers_of, lm_logits, shape_of
-from core.axes import parameter_axes
-from core.errors import NdogoError
-from core.masking import IGNORED
-from core.progress import Report
+from ndogo.compressors.calibration import LOGIT_ROWS, SEED, Batch
+from ndogo.core.architectures import architecture_of, has_lm_head, layers_of, lm_logits, shape_of
+from ndogo.core.axes import parameter_axes
+from ndogo.core.errors import NdogoError
+from ndogo.core.masking import IGNORED
+from ndogo.core.progress import Report
 
 Scores = dict[str, Tensor]
 FORWARD = ("activation", "pca")

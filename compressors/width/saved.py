@@ -7,8 +7,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from compressors.width.importance import Scores
-from core.errors import NdogoError
+from ndogo.compressors.width.importance import Scores
+from ndogo.core.errors import NdogoError
 
 FILE = "importance.safetensors"
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from core.architectures import architecture_of, has_lm_head, layers_of, shape_of
-from core.axes import HIDDEN, module_axes
+from ndogo.core.architectures import architecture_of, has_lm_head, layers_of, shape_of
+from ndogo.core.axes import HIDDEN, module_axes
 
 Sides = Callable[[str], tuple[bool, bool]]
 

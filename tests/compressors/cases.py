@@ -13,7 +13,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from core.architectures import layers_of
+from ndogo.core.architectures import layers_of
 from tests import pico
 
 KINDS = {
@@ -29,7 +29,7 @@ def model_of(folder: Path, kind: str, layers: int | None = None) -> PreTrainedMo
     """A random model of a pico directory's family: every weight drawn, so that no constant hides a mistake."""
     config = AutoConfig.from_pretrained(folder)
     if layers is not None:
-        from core.architectures import with_shape
+        from ndogo.core.architectures import with_shape
 
         if config.model_type == "modernbert":
             config.layer_types = [("full" if n % 3 == 0 else "sliding") + "_attention" for n in range(layers)]

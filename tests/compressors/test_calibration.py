@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from compressors.calibration import BATCH_PIECES, masked_scores, read_batches, sample_lines, to_batches
-from core.errors import NdogoError
-from core.masking import IGNORED
-from core.models import load_model, load_tokenizer
+from ndogo.compressors.calibration import BATCH_PIECES, masked_scores, read_batches, sample_lines, to_batches
+from ndogo.core.errors import NdogoError
+from ndogo.core.masking import IGNORED
+from ndogo.core.models import load_model, load_tokenizer
 from tests.compressors.cases import lines
 
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from compressors.rebuild import check_rebuilt, rebuild
-from compressors.width.cutting import cut, trace
-from core import architectures
-from core.architectures import shape_of, with_shape
-from core.axes import parameter_axes, widths
-from core.errors import NdogoError
+from ndogo.compressors.rebuild import check_rebuilt, rebuild
+from ndogo.compressors.width.cutting import cut, trace
+from ndogo.core import architectures
+from ndogo.core.architectures import shape_of, with_shape
+from ndogo.core.axes import parameter_axes, widths
+from ndogo.core.errors import NdogoError
 from tests.compressors.cases import KINDS, answer, depth_of, fingerprint, inputs_of, model_of, unchanged
 
 

@@ -5,13 +5,13 @@ import json
 import pytest
 import torch
 
-from compressors.calibration import masked_loss, read_batches
-from compressors.depth import changes, keep_layers, kept_layers, losses_without, truncate
-from core.architectures import layers_of
-from core.errors import NdogoError
-from core.models import load_model, load_tokenizer, parameters
-from core.progress import silent
-from core.specs import Truncate
+from ndogo.compressors.calibration import masked_loss, read_batches
+from ndogo.compressors.depth import changes, keep_layers, kept_layers, losses_without, truncate
+from ndogo.core.architectures import layers_of
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_model, load_tokenizer, parameters
+from ndogo.core.progress import silent
+from ndogo.core.specs import Truncate
 from tests.compressors.cases import KINDS, answer, fingerprint, lines, model_of, unchanged
 
 

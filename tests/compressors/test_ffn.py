@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from compressors.calibration import to_batches
-from compressors.width import prune_ffn
-from compressors.width.ffn import narrow_ffn
-from compressors.width.importance import score
-from compressors.width.saved import FILE
-from core.architectures import architecture_of, layers_of, shape_of
-from core.errors import NdogoError
-from core.models import load_model, load_tokenizer, parameters
-from core.progress import silent
-from core.specs import PruneFfn
+from ndogo.compressors.calibration import to_batches
+from ndogo.compressors.width import prune_ffn
+from ndogo.compressors.width.ffn import narrow_ffn
+from ndogo.compressors.width.importance import score
+from ndogo.compressors.width.saved import FILE
+from ndogo.core.architectures import architecture_of, layers_of, shape_of
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_model, load_tokenizer, parameters
+from ndogo.core.progress import silent
+from ndogo.core.specs import PruneFfn
 from tests.compressors.cases import KINDS, answer, lines, model_of
 from tests.pico import TEXT
 

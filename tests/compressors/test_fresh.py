@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from compressors.fresh import fresh, random_model
-from core.architectures import shape_of, with_shape
-from core.errors import NdogoError
-from core.models import load_config, load_model, load_tokenizer, parameters
-from core.progress import silent
-from core.specs import Fresh
+from ndogo.compressors.fresh import fresh, random_model
+from ndogo.core.architectures import shape_of, with_shape
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_config, load_model, load_tokenizer, parameters
+from ndogo.core.progress import silent
+from ndogo.core.specs import Fresh
 
 
 def test_a_fresh_student_has_the_stated_shape(any_pico, tmp_path):

@@ -10,23 +10,23 @@ import pytest
 import torch
 from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM, XLMRobertaTokenizer
 
-from compressors.depth import keep_layers
-from compressors.width.ffn import narrow_ffn
-from compressors.width.hidden import narrow_hidden
-from compressors.width.importance import score
-from core.architectures import layers_of
-from core.models import load_model, save
-from core.progress import silent
+from ndogo.compressors.depth import keep_layers
+from ndogo.compressors.width.ffn import narrow_ffn
+from ndogo.compressors.width.hidden import narrow_hidden
+from ndogo.compressors.width.importance import score
+from ndogo.core.architectures import layers_of
+from ndogo.core.models import load_model, save
+from ndogo.core.progress import silent
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 BASE = {"vocab_size": 250_002, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
 ALL_THREE = """
 import sys, time
 from pathlib import Path
-from compressors.depth import truncate
-from compressors.width import prune_ffn, prune_hidden
-from core.specs import PruneFfn, PruneHidden, Truncate
-from core.text import lines_of
+from ndogo.compressors.depth import truncate
+from ndogo.compressors.width import prune_ffn, prune_hidden
+from ndogo.core.specs import PruneFfn, PruneHidden, Truncate
+from ndogo.core.text import lines_of
 source, out, text = map(Path, sys.argv[1:])
 told = []
 def report(doing, done, total, numbers=None):

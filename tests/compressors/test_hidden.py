@@ -6,20 +6,20 @@ import pytest
 import torch
 from torch import nn
 
-from compressors.calibration import to_batches
-from compressors.plan import planned_config
-from compressors.width import prune_hidden, refit
-from compressors.width.hidden import narrow_hidden, narrow_turned
-from compressors.width.importance import score
-from compressors.width.saved import FILE
-from compressors.width.selection import best, heads_dropped, heads_recut, heads_shrunk
-from compressors.width.turn import basis, turn_heads
-from core.architectures import architecture_of, shape_of
-from core.axes import module_axes, stacked, widths
-from core.errors import NdogoError
-from core.models import load_model, load_tokenizer, parameters
-from core.progress import silent
-from core.specs import PruneHidden
+from ndogo.compressors.calibration import to_batches
+from ndogo.compressors.plan import planned_config
+from ndogo.compressors.width import prune_hidden, refit
+from ndogo.compressors.width.hidden import narrow_hidden, narrow_turned
+from ndogo.compressors.width.importance import score
+from ndogo.compressors.width.saved import FILE
+from ndogo.compressors.width.selection import best, heads_dropped, heads_recut, heads_shrunk
+from ndogo.compressors.width.turn import basis, turn_heads
+from ndogo.core.architectures import architecture_of, shape_of
+from ndogo.core.axes import module_axes, stacked, widths
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_model, load_tokenizer, parameters
+from ndogo.core.progress import silent
+from ndogo.core.specs import PruneHidden
 from tests.compressors.cases import KINDS, answer, depth_of, fingerprint, lines, model_of, unchanged
 from tests.pico import TEXT
 

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from compressors.calibration import Batch, to_batches
-from compressors.width.importance import score
-from core.architectures import architecture_of, has_lm_head, layers_of, shape_of
-from core.axes import widths
-from core.errors import NdogoError
-from core.masking import IGNORED
-from core.models import load_tokenizer
-from core.progress import silent
+from ndogo.compressors.calibration import Batch, to_batches
+from ndogo.compressors.width.importance import score
+from ndogo.core.architectures import architecture_of, has_lm_head, layers_of, shape_of
+from ndogo.core.axes import widths
+from ndogo.core.errors import NdogoError
+from ndogo.core.masking import IGNORED
+from ndogo.core.models import load_tokenizer
+from ndogo.core.progress import silent
 from tests.compressors.cases import KINDS, fingerprint, model_of, unchanged
 from tests.pico import TEXT
 

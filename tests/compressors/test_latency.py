@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from compressors.latency import Line, calibrate, fit, probes, terms
-from compressors.sizes import Counter
-from core.architectures import shape_of
-from core.models import load_config
-from core.progress import silent
-from registry.teachers import teacher
+from ndogo.compressors.latency import Line, calibrate, fit, probes, terms
+from ndogo.compressors.sizes import Counter
+from ndogo.core.architectures import shape_of
+from ndogo.core.models import load_config
+from ndogo.core.progress import silent
+from ndogo.registry.teachers import teacher
 
 
 def test_the_line_is_found_again_from_its_own_points():

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
 
-from core.models import copy_tokenizer, load_config, save
+from ndogo.core.models import copy_tokenizer, load_config, save
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
     import json, resource, sys
     from pathlib import Path
-    from compressors.distillation import TrainingRun, distil
-    from compressors.memory import peak_training_bytes
-    from core.models import empty_model, load_config, parameters
-    from core.specs import Distil
-    from core.text import lines_of
+    from ndogo.compressors.distillation import TrainingRun, distil
+    from ndogo.compressors.memory import peak_training_bytes
+    from ndogo.core.models import empty_model, load_config, parameters
+    from ndogo.core.specs import Distil
+    from ndogo.core.text import lines_of
 
     folder = Path(sys.argv[1])
     spec = Distil(objective={"mlm": 0.5, "logits_kl": 0.5}, steps=3, batch_size=16, max_length=128)

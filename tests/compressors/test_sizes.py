@@ -4,10 +4,10 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from compressors.sizes import Counter
-from core.architectures import shape_of, with_shape
-from core.models import empty_model, load_config, parameters
-from registry.teachers import teacher
+from ndogo.compressors.sizes import Counter
+from ndogo.core.architectures import shape_of, with_shape
+from ndogo.core.models import empty_model, load_config, parameters
+from ndogo.registry.teachers import teacher
 
 
 def counted(config, shape) -> int:

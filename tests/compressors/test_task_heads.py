@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from compressors.depth import truncate
-from compressors.width import prune_ffn, prune_hidden
-from core.models import copy_tokenizer, load_model, save
-from core.progress import silent
-from core.specs import PruneFfn, PruneHidden, Truncate
+from ndogo.compressors.depth import truncate
+from ndogo.compressors.width import prune_ffn, prune_hidden
+from ndogo.core.models import copy_tokenizer, load_model, save
+from ndogo.core.progress import silent
+from ndogo.core.specs import PruneFfn, PruneHidden, Truncate
 from tests.compressors.cases import answer, lines, model_of
 
 LABELS = {0: "hasi", 1: "wastani", 2: "chanya"}

@@ -5,10 +5,18 @@ import torch
 from torch import nn
 from transformers import BertConfig, GPT2Config, ModernBertConfig, XLMRobertaConfig
 
-from core.architectures import ARCHITECTURES, architecture_of, has_lm_head, lm_logits, shape_of, with_layers, with_shape
-from core.axes import module_axes, parameter_axes, widths
-from core.errors import NdogoError
-from core.models import empty_model, parameters
+from ndogo.core.architectures import (
+    ARCHITECTURES,
+    architecture_of,
+    has_lm_head,
+    lm_logits,
+    shape_of,
+    with_layers,
+    with_shape,
+)
+from ndogo.core.axes import module_axes, parameter_axes, widths
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import empty_model, parameters
 from tests.compressors.cases import KINDS, inputs_of, model_of
 
 XLMR = XLMRobertaConfig(

@@ -5,8 +5,8 @@ import json
 import datasets
 import pytest
 
-from core.errors import NdogoError
-from core.text import corpus_of
+from ndogo.core.errors import NdogoError
+from ndogo.core.text import corpus_of
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from core.errors import NdogoError
-from core.masking import IGNORED, Masking, mask, masking_of
-from core.models import load_tokenizer
+from ndogo.core.errors import NdogoError
+from ndogo.core.masking import IGNORED, Masking, mask, masking_of
+from ndogo.core.models import load_tokenizer
 
 MASKING = Masking(mask_id=4, special=(0, 1, 2, 3, 4), rows=1000)
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from core.errors import NdogoError
-from core.models import encoder_parameters, load_config, load_model, load_tokenizer, parameters, save
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import encoder_parameters, load_config, load_model, load_tokenizer, parameters, save
 
 
 def changed(source: Path, out: Path, change) -> Path:

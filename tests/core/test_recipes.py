@@ -2,10 +2,10 @@
 
 import pytest
 
-from core.errors import NdogoError
-from core.recipes import parse_recipe, read_recipe
-from core.specs import Distil, Trim
-from registry.recipes import FOLDER, recipe, recipe_names
+from ndogo.core.errors import NdogoError
+from ndogo.core.recipes import parse_recipe, read_recipe
+from ndogo.core.specs import Distil, Trim
+from ndogo.registry.recipes import FOLDER, recipe, recipe_names
 
 HEAD = "name: x\nsteps:\n"
 

@@ -3,13 +3,13 @@ import shutil
 import pytest
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
-import evaluation
-from core.errors import NdogoError
-from core.models import empty_model, load_config
-from core.progress import silent
-from evaluation.costs import WARM, _speeds, _unloaded, bytes_of, disk, parameters_by_part
-from evaluation.encoder import load_encoder
-from evaluation.settings import CostSettings
+from ndogo import evaluation
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import empty_model, load_config
+from ndogo.core.progress import silent
+from ndogo.evaluation.costs import WARM, _speeds, _unloaded, bytes_of, disk, parameters_by_part
+from ndogo.evaluation.encoder import load_encoder
+from ndogo.evaluation.settings import CostSettings
 
 QUICK = CostSettings(batches=(1, 2), lengths=(8, 16, 500), repeats=6, threads=1)
 
@@ -87,7 +87,7 @@ def test_what_is_no_model_directory_is_refused(tmp_path):
 
 
 def test_latency_compares_two_models_in_turn(pico_model, monkeypatch):
-    from evaluation import costs
+    from ndogo.evaluation import costs
 
     clock = iter(number / 1000 for number in range(100_000))
     monkeypatch.setattr(costs.time, "perf_counter", lambda: next(clock))

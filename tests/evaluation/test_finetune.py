@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
-import evaluation
-from core.errors import NdogoError
-from evaluation.encoder import batches, encode, first_pieces, load_encoder, padded, used_rows, with_head
-from evaluation.rows import Benchmark, Sentence, Tagged
-from evaluation.settings import EvaluationSettings
+from ndogo import evaluation
+from ndogo.core.errors import NdogoError
+from ndogo.evaluation.encoder import batches, encode, first_pieces, load_encoder, padded, used_rows, with_head
+from ndogo.evaluation.rows import Benchmark, Sentence, Tagged
+from ndogo.evaluation.settings import EvaluationSettings
 
 WORDS = ["mtoto", "mdogo", "anasoma", "kitabu", "kizuri", "nyumbani", "watoto", "wadogo", "wanacheza", "mpira"]
 

@@ -8,9 +8,9 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
 
-from core.errors import NdogoError
-from evaluation.language_model import _queries, _Word, draw_words, language_model_quality, refuse_overlap
-from evaluation.settings import LanguageModelSettings
+from ndogo.core.errors import NdogoError
+from ndogo.evaluation.language_model import _queries, _Word, draw_words, language_model_quality, refuse_overlap
+from ndogo.evaluation.settings import LanguageModelSettings
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 ALL = LanguageModelSettings(lines=50, words=50, threads=1)
@@ -91,8 +91,8 @@ def test_every_piece_of_a_line_belongs_to_one_word(family, pico_model):
 
 
 def test_the_head_on_the_asked_place_equals_the_head_on_all_places(any_pico):
-    from core.models import load_model
-    from evaluation.language_model import _logits_at
+    from ndogo.core.models import load_model
+    from ndogo.evaluation.language_model import _logits_at
 
     model = load_model(any_pico)
     ids = torch.randint(5, 100, (3, 9), generator=torch.Generator().manual_seed(0))

@@ -4,11 +4,11 @@ import random
 import pytest
 import torch
 
-import evaluation
-from core.errors import NdogoError
-from evaluation.encoder import Encoder, load_encoder
-from evaluation.rows import Benchmark, Broken, Sentence
-from evaluation.settings import EvaluationSettings
+from ndogo import evaluation
+from ndogo.core.errors import NdogoError
+from ndogo.evaluation.encoder import Encoder, load_encoder
+from ndogo.evaluation.rows import Benchmark, Broken, Sentence
+from ndogo.evaluation.settings import EvaluationSettings
 from tests.evaluation.test_finetune import WORDS, classes, tokens
 
 SETTINGS = EvaluationSettings(mode="probe", threads=1)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation import Benchmark, EvaluationSettings, checked, evaluate, json_rows
-from evaluation.scores import METRICS, gold_of, score
+from ndogo.evaluation import Benchmark, EvaluationSettings, checked, evaluate, json_rows
+from ndogo.evaluation.scores import METRICS, gold_of, score
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 ROWS = {"train": 400, "dev": 100, "test": 200}

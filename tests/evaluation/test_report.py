@@ -4,8 +4,8 @@ import re
 import pytest
 from rich.console import Console
 
-from core.errors import NdogoError
-from evaluation.report import Entry, markdown, rich_table, summary, write_report
+from ndogo.core.errors import NdogoError
+from ndogo.evaluation.report import Entry, markdown, rich_table, summary, write_report
 from tests.evaluation.test_retention import coin, record
 
 

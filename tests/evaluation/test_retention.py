@@ -3,8 +3,8 @@ import copy
 import numpy as np
 import pytest
 
-from core.errors import NdogoError
-from evaluation.retention import retention
+from ndogo.core.errors import NdogoError
+from ndogo.evaluation.retention import retention
 
 
 def record(right, model="m", seeds=(1, 2), settings=None):

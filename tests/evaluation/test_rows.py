@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from core.errors import NdogoError
-from evaluation.rows import UPOS, Broken, Sentence, Tagged, checked, collect, read_local
+from ndogo.core.errors import NdogoError
+from ndogo.evaluation.rows import UPOS, Broken, Sentence, Tagged, checked, collect, read_local
 
 
 def place(rows):

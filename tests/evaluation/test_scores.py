@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from evaluation.rows import Benchmark, Sentence, Tagged
-from evaluation.scores import counts, score, score_from_counts
+from ndogo.evaluation.rows import Benchmark, Sentence, Tagged
+from ndogo.evaluation.scores import counts, score, score_from_counts
 
 CLASSES = Benchmark("topic", "classes", ("a", "b", "c"), {})
 ENTITIES = Benchmark("ner", "entities", ("O", "B-LOC", "I-LOC", "B-PER", "I-PER"), {})

@@ -10,10 +10,10 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from core.specs import KINDS
-from flows.deployments import deployments
-from registry.languages import languages
-from tasks.steps import tags_of
+from ndogo.core.specs import KINDS
+from ndogo.flows.deployments import deployments
+from ndogo.registry.languages import languages
+from ndogo.tasks.steps import tags_of
 
 ROOT = Path(__file__).parents[2]
 

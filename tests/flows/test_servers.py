@@ -16,10 +16,10 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from flows.servers import Addresses, environment, running
-from registry.bundles import Store
-from registry.languages import Language, add_language
-from tasks.tracking import delivered
+from ndogo.flows.servers import Addresses, environment, running
+from ndogo.registry.bundles import Store
+from ndogo.registry.languages import Language, add_language
+from ndogo.tasks.tracking import delivered
 from tests import pico, tiny
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(1200)]
@@ -256,7 +256,7 @@ def test_a_run_killed_in_mid_distillation_is_taken_up_and_resumes(world, folder:
 
     with (folder / "again.log").open("w") as log:
         again = subprocess.Popen(
-            [sys.executable, "-m", "flows.deployments"], env=told, stdout=log, stderr=log, cwd=Path.cwd()
+            [sys.executable, "-m", "ndogo.flows.deployments"], env=told, stdout=log, stderr=log, cwd=Path.cwd()
         )
     try:
         while (state := api(addresses, f"/flow_runs/{run['id']}"))["state_type"] not in (
@@ -292,7 +292,7 @@ def kill_runner(told: dict[str, str]) -> None:
         line = " ".join(process.info["cmdline"] or [])
         mine = (process.info["environ"] or {}).get("NDOGO_HOME") == told["NDOGO_HOME"]
         if mine and (
-            "flows.deployments" in line
+            "ndogo.flows.deployments" in line
             or "flow-run execute" in line
             or "prefect.flow_engine" in line
             or "prefect.engine" in line

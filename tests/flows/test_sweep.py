@@ -12,12 +12,12 @@ import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.sweep import dask, sweep
-from registry.bundles import Store
-from registry.languages import Language, add_language
-from registry.model_registry import client
-from tasks import comparison, notes
-from tasks.steps import threads
+from ndogo.flows.sweep import dask, sweep
+from ndogo.registry.bundles import Store
+from ndogo.registry.languages import Language, add_language
+from ndogo.registry.model_registry import client
+from ndogo.tasks import comparison, notes
+from ndogo.tasks.steps import threads
 from tests import pico, tiny
 
 RECIPES = {

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from compressors.plan import plan
 from ndogo import show
 from ndogo.cli import main
-from registry.languages import Language, add_language
-from registry.recipes import recipe
-from registry.teachers import teacher
+from ndogo.compressors.plan import plan
+from ndogo.registry.languages import Language, add_language
+from ndogo.registry.recipes import recipe
+from ndogo.registry.teachers import teacher
 from tests import tiny
 
 

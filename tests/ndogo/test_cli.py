@@ -12,9 +12,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from core.models import load_model, parameters
 from ndogo import show
 from ndogo.cli import main
+from ndogo.core.models import load_model, parameters
 from tests import tiny
 
 

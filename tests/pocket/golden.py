@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-import pocket
+from ndogo import pocket
 
 
 def fingerprint(language: str) -> str:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-import pocket
-from core.errors import NdogoError
-from pocket.generator import CORPUS, HELD_OUT, share
-from pocket.world import FOLDER, TAGS, world
+from ndogo import pocket
+from ndogo.core.errors import NdogoError
+from ndogo.pocket.generator import CORPUS, HELD_OUT, share
+from ndogo.pocket.world import FOLDER, TAGS, world
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text())
@@ -57,7 +57,10 @@ def test_the_bytes_are_the_golden_ones(language: str):
 
 
 def test_hash_order_does_not_matter():
-    code = "import pocket, hashlib as h; t = ' '.join(pocket.corpus('slovak', 3, 300)); print(h.sha256(t.encode()).hexdigest())"
+    code = (
+        "from ndogo import pocket; import hashlib as h; t = ' '.join(pocket.corpus('slovak', 3, 300)); "
+        "print(h.sha256(t.encode()).hexdigest())"
+    )
     runs = [
         subprocess.run(
             [sys.executable, "-c", code], cwd=ROOT, env={"PYTHONHASHSEED": seed}, capture_output=True, text=True

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-import pocket
-from core.models import load_config, load_model, load_tokenizer, parameters
-from pocket.generator import POLARITY, Sense, Teller, opinion
-from pocket.stage import BENCHMARKS, VARIANTS, judged, merged, stages, table, write_variants
-from pocket.world import world
+from ndogo import pocket
+from ndogo.core.models import load_config, load_model, load_tokenizer, parameters
+from ndogo.pocket.generator import POLARITY, Sense, Teller, opinion
+from ndogo.pocket.stage import BENCHMARKS, VARIANTS, judged, merged, stages, table, write_variants
+from ndogo.pocket.world import world
 
 
 @pytest.fixture(scope="module")

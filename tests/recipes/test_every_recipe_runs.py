@@ -5,21 +5,21 @@ from pathlib import Path
 
 import pytest
 
-import pocket
-from compressors.budget import read_budget
-from compressors.fresh import fresh
-from compressors.plan import planned_config
-from compressors.sizes import Counter
-from core.architectures import shape_of
-from core.models import load_config, load_model, parameters
-from core.progress import silent
-from core.specs import Fresh, Trim
+from ndogo import pocket
 from ndogo.budget import make_recipe
-from registry.bundles import Store
-from registry.languages import Language, add_language
-from registry.recipes import FOLDER, recipe
-from tasks.run import planned
-from tasks.steps import find_or_make
+from ndogo.compressors.budget import read_budget
+from ndogo.compressors.fresh import fresh
+from ndogo.compressors.plan import planned_config
+from ndogo.compressors.sizes import Counter
+from ndogo.core.architectures import shape_of
+from ndogo.core.models import load_config, load_model, parameters
+from ndogo.core.progress import silent
+from ndogo.core.specs import Fresh, Trim
+from ndogo.registry.bundles import Store
+from ndogo.registry.languages import Language, add_language
+from ndogo.registry.recipes import FOLDER, recipe
+from ndogo.tasks.run import planned
+from ndogo.tasks.steps import find_or_make
 from tests import tiny
 
 

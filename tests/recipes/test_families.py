@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from core.specs import Distil
-from registry.recipes import recipe
+from ndogo.core.specs import Distil
+from ndogo.registry.recipes import recipe
 
 SEVEN = {
     "direct": {"direct"},

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import NdogoError
-from registry.bundles import Request, Store
-from registry.integrity import MARK, damage
+from ndogo.core.errors import NdogoError
+from ndogo.registry.bundles import Request, Store
+from ndogo.registry.integrity import MARK, damage
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,8 +128,8 @@ WORKER = """
     import sys, time
     from pathlib import Path
     sys.path.insert(0, {root!r})
-    from registry.bundles import Request, Store, _sync
-    import registry.bundles as bundles
+    from ndogo.registry.bundles import Request, Store, _sync
+    from ndogo.registry import bundles
 
     store, source, log = Store(Path({store!r})), Path({source!r}), Path({log!r})
 

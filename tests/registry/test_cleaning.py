@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import NdogoError
-from registry import model_registry
-from registry.bundles import Bundle, Request, Store
-from registry.cleaning import clean, lineage
+from ndogo.core.errors import NdogoError
+from ndogo.registry import model_registry
+from ndogo.registry.bundles import Bundle, Request, Store
+from ndogo.registry.cleaning import clean, lineage
 
 LONG_AGO = time.time() - 90 * 86_400
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import NdogoError
-from evaluation import refuse_overlap
-from registry.corpora import corpus, default_profile
-from registry.languages import Language, add_language, language
+from ndogo.core.errors import NdogoError
+from ndogo.evaluation import refuse_overlap
+from ndogo.registry.corpora import corpus, default_profile
+from ndogo.registry.languages import Language, add_language, language
 from tests import tiny
 
 

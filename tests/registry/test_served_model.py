@@ -16,8 +16,8 @@ import mlflow
 import pytest
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-from registry import model_registry
-from registry.bundles import Store
+from ndogo.registry import model_registry
+from ndogo.registry.bundles import Store
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 

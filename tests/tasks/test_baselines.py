@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from core.errors import NdogoError
-from core.models import load_model, parameters
-from core.progress import silent
-from core.recipes import parse_recipe
-from registry.bundles import Store
-from registry.languages import Language, add_language
-from tasks.baselines import with_baselines
-from tasks.publication import roles_of
-from tasks.run import Run, planned
-from tasks.steps import find_or_make
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_model, parameters
+from ndogo.core.progress import silent
+from ndogo.core.recipes import parse_recipe
+from ndogo.registry.bundles import Store
+from ndogo.registry.languages import Language, add_language
+from ndogo.tasks.baselines import with_baselines
+from ndogo.tasks.publication import roles_of
+from ndogo.tasks.run import Run, planned
+from ndogo.tasks.steps import find_or_make
 from tests import tiny
 
 TRAINING = "steps: 3, batch_size: 4, max_length: 32"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tasks.comparison import interval, markdown, rows
-from tasks.pictures import front
-from tasks.publication import TOY
+from ndogo.tasks.comparison import interval, markdown, rows
+from ndogo.tasks.pictures import front
+from ndogo.tasks.publication import TOY
 
 
 def record(language: str, recipe: str, params: int, kept: float) -> dict:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from core.progress import silent
-from core.recipes import parse_recipe
-from evaluation import EvaluationSettings
-from registry.bundles import Bundle, Store
-from registry.languages import Language, add_language
-from tasks.evaluation import evaluated, metrics_of
-from tasks.run import Run
-from tasks.tracking import _numbers
+from ndogo.core.progress import silent
+from ndogo.core.recipes import parse_recipe
+from ndogo.evaluation import EvaluationSettings
+from ndogo.registry.bundles import Bundle, Store
+from ndogo.registry.languages import Language, add_language
+from ndogo.tasks.evaluation import evaluated, metrics_of
+from ndogo.tasks.run import Run
+from ndogo.tasks.tracking import _numbers
 from tests import tiny
 
 

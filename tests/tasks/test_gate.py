@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from core.recipes import Budget
-from tasks.gate import fallen, over_budget
+from ndogo.core.recipes import Budget
+from ndogo.tasks.gate import fallen, over_budget
 
 
 @pytest.fixture
 def judged() -> Any:
     """Records of the evaluation's own form: made by it, from predictions of known quality."""
-    from evaluation import checked
-    from evaluation.scores import METRICS, counts, score
+    from ndogo.evaluation import checked
+    from ndogo.evaluation.scores import METRICS, counts, score
 
     rows = [{"tokens": ["a", "b"], "tags": ["NOUN", "VERB"]} for _ in range(200)]
     named = [(f"row {n}", row) for n, row in enumerate(rows)]

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from core.recipes import parse_recipe
-from evaluation import EvaluationSettings
-from registry.bundles import Store
-from registry.model_registry import tracking_uri
-from tasks import notes
-from tasks.run import Run
-from tasks.tracking import left_for_later
+from ndogo.core.recipes import parse_recipe
+from ndogo.evaluation import EvaluationSettings
+from ndogo.registry.bundles import Store
+from ndogo.registry.model_registry import tracking_uri
+from ndogo.tasks import notes
+from ndogo.tasks.run import Run
+from ndogo.tasks.tracking import left_for_later
 
 RECIPE = "name: r\nabout: x\nsteps:\n  - truncate: {layers: 1}\n  - adapt: {steps: 1}"
 

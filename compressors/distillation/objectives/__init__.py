@@ -6,25 +6,25 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig
 
-from compressors.distillation.devices import World, autocast_type, fuses_attention
-from compressors.distillation.lesson import Lesson, Term, VocabularyTerm
-from compressors.distillation.objectives.attention_maps import AttentionMapsTerm
-from compressors.distillation.objectives.attention_scores import AttentionScoresTerm
-from compressors.distillation.objectives.cosine import CosineTerm
-from compressors.distillation.objectives.direct import DirectTerm
-from compressors.distillation.objectives.embedding import EmbeddingTerm
-from compressors.distillation.objectives.hidden import HiddenTerm
-from compressors.distillation.objectives.logits_ce import logits_ce
-from compressors.distillation.objectives.logits_kl import logits_kl
-from compressors.distillation.objectives.logits_mse import logits_mse
-from compressors.distillation.objectives.mlm import mlm
-from compressors.distillation.objectives.relations import RelationsTerm
-from compressors.distillation.request import Request
-from compressors.distillation.teachers import load_teacher
-from core.architectures import Shape, architecture_of, has_lm_head, positions, shape_of
-from core.errors import NdogoError
-from core.models import load_config, load_model, load_tokenizer
-from core.objectives import NEED_LM_HEAD, VOCABULARY_WIDE, Objective
+from ndogo.compressors.distillation.devices import World, autocast_type, fuses_attention
+from ndogo.compressors.distillation.lesson import Lesson, Term, VocabularyTerm
+from ndogo.compressors.distillation.objectives.attention_maps import AttentionMapsTerm
+from ndogo.compressors.distillation.objectives.attention_scores import AttentionScoresTerm
+from ndogo.compressors.distillation.objectives.cosine import CosineTerm
+from ndogo.compressors.distillation.objectives.direct import DirectTerm
+from ndogo.compressors.distillation.objectives.embedding import EmbeddingTerm
+from ndogo.compressors.distillation.objectives.hidden import HiddenTerm
+from ndogo.compressors.distillation.objectives.logits_ce import logits_ce
+from ndogo.compressors.distillation.objectives.logits_kl import logits_kl
+from ndogo.compressors.distillation.objectives.logits_mse import logits_mse
+from ndogo.compressors.distillation.objectives.mlm import mlm
+from ndogo.compressors.distillation.objectives.relations import RelationsTerm
+from ndogo.compressors.distillation.request import Request
+from ndogo.compressors.distillation.teachers import load_teacher
+from ndogo.core.architectures import Shape, architecture_of, has_lm_head, positions, shape_of
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_config, load_model, load_tokenizer
+from ndogo.core.objectives import NEED_LM_HEAD, VOCABULARY_WIDE, Objective
 
 
 def lesson_of(request: Request, world: World) -> Lesson:

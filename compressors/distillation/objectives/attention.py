@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from compressors.distillation.taps import Rotary, Seen
+from ndogo.compressors.distillation.taps import Rotary, Seen
 
 
 def scores(seen: Seen, layer: int, heads: int) -> torch.Tensor:

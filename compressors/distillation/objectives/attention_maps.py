@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from compressors.distillation.layer_maps import pairs_of
-from compressors.distillation.objectives.attention import maps, within
-from compressors.distillation.taps import Seen, Wanted
-from core.architectures import Shape
-from core.errors import NdogoError
-from core.objectives import AttentionMaps
+from ndogo.compressors.distillation.layer_maps import pairs_of
+from ndogo.compressors.distillation.objectives.attention import maps, within
+from ndogo.compressors.distillation.taps import Seen, Wanted
+from ndogo.core.architectures import Shape
+from ndogo.core.errors import NdogoError
+from ndogo.core.objectives import AttentionMaps
 
 
 class AttentionMapsTerm(nn.Module):

@@ -6,12 +6,12 @@ agree; TinyBERT's code sets padded entries to 0 on both sides instead and counts
 
 import torch
 
-from compressors.distillation.layer_maps import pairs_of
-from compressors.distillation.objectives.attention import scores, within
-from compressors.distillation.taps import Seen, Wanted
-from core.architectures import Shape
-from core.errors import NdogoError
-from core.objectives import AttentionScores
+from ndogo.compressors.distillation.layer_maps import pairs_of
+from ndogo.compressors.distillation.objectives.attention import scores, within
+from ndogo.compressors.distillation.taps import Seen, Wanted
+from ndogo.core.architectures import Shape
+from ndogo.core.errors import NdogoError
+from ndogo.core.objectives import AttentionScores
 
 
 class AttentionScoresTerm:

@@ -4,9 +4,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from compressors.distillation.objectives.squares import projection
-from compressors.distillation.taps import Seen, Wanted
-from core.architectures import Shape
+from ndogo.compressors.distillation.objectives.squares import projection
+from ndogo.compressors.distillation.taps import Seen, Wanted
+from ndogo.core.architectures import Shape
 
 
 class CosineTerm(nn.Module):

@@ -3,11 +3,11 @@
 import torch
 from torch import nn
 
-from compressors.distillation.objectives.layers import teacher_layer
-from compressors.distillation.objectives.squares import projection, squared_error
-from compressors.distillation.taps import Seen, Wanted
-from core.architectures import Shape
-from core.objectives import Direct
+from ndogo.compressors.distillation.objectives.layers import teacher_layer
+from ndogo.compressors.distillation.objectives.squares import projection, squared_error
+from ndogo.compressors.distillation.taps import Seen, Wanted
+from ndogo.core.architectures import Shape
+from ndogo.core.objectives import Direct
 
 VECTORS = {"q": "queries", "k": "keys", "v": "values"}
 

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from compressors.distillation.objectives.squares import projection, squared_error
-from compressors.distillation.taps import Seen, Wanted
-from core.architectures import Shape
+from ndogo.compressors.distillation.objectives.squares import projection, squared_error
+from ndogo.compressors.distillation.taps import Seen, Wanted
+from ndogo.core.architectures import Shape
 
 
 class EmbeddingTerm(nn.Module):

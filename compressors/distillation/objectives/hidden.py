@@ -6,11 +6,11 @@ TinyBERT (1909.10351); the maps phi of Udagawa et al. 2023 (2310.08797, HS). W_i
 import torch
 from torch import nn
 
-from compressors.distillation.layer_maps import pairs_of
-from compressors.distillation.objectives.squares import projection, squared_error
-from compressors.distillation.taps import Seen, Wanted
-from core.architectures import Shape
-from core.objectives import Hidden
+from ndogo.compressors.distillation.layer_maps import pairs_of
+from ndogo.compressors.distillation.objectives.squares import projection, squared_error
+from ndogo.compressors.distillation.taps import Seen, Wanted
+from ndogo.core.architectures import Shape
+from ndogo.core.objectives import Hidden
 
 
 class HiddenTerm(nn.Module):

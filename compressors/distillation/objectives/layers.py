@@ -1,7 +1,7 @@
 """Which single teacher layer an objective on one pair of layers reads."""
 
-from core.architectures import Shape
-from core.errors import NdogoError
+from ndogo.core.architectures import Shape
+from ndogo.core.errors import NdogoError
 
 
 def teacher_layer(asked: int | None, teacher: Shape, objective: str) -> int:

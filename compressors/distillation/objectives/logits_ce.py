@@ -5,7 +5,7 @@ Its gradient is that of logits_kl at T = 1; its value keeps the teacher's entrop
 
 import torch
 
-from compressors.distillation.vocabulary import Logits
+from ndogo.compressors.distillation.vocabulary import Logits
 
 
 def logits_ce(student: Logits, teacher: Logits, _labels_N: torch.Tensor) -> torch.Tensor:

@@ -5,8 +5,8 @@ Hinton et al. 2015, arXiv 1503.02531; with T = 2 in AfroXLMR-Comet (2502.18020),
 
 import torch
 
-from compressors.distillation.vocabulary import Logits, OnLogits
-from core.objectives import LogitsKL
+from ndogo.compressors.distillation.vocabulary import Logits, OnLogits
+from ndogo.core.objectives import LogitsKL
 
 
 def logits_kl(spec: LogitsKL) -> OnLogits:

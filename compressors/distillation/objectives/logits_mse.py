@@ -5,7 +5,7 @@ The paper's own code takes all positions, padding included; ours never counts pa
 
 import torch
 
-from compressors.distillation.vocabulary import Logits
+from ndogo.compressors.distillation.vocabulary import Logits
 
 
 def logits_mse(student: Logits, teacher: Logits, _labels_N: torch.Tensor) -> torch.Tensor:

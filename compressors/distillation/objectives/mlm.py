@@ -3,8 +3,8 @@
 import torch
 from torch.nn import functional
 
-from compressors.distillation.vocabulary import Logits
-from core.masking import IGNORED
+from ndogo.compressors.distillation.vocabulary import Logits
+from ndogo.core.masking import IGNORED
 
 
 def mlm(student: Logits, _teacher: Logits, labels_N: torch.Tensor) -> torch.Tensor:

@@ -10,11 +10,11 @@ import math
 import torch
 from torch.nn import functional
 
-from compressors.distillation.objectives.layers import teacher_layer
-from compressors.distillation.taps import Seen, Wanted
-from core.architectures import Shape
-from core.errors import NdogoError
-from core.objectives import Relations
+from ndogo.compressors.distillation.objectives.layers import teacher_layer
+from ndogo.compressors.distillation.taps import Seen, Wanted
+from ndogo.core.architectures import Shape
+from ndogo.core.errors import NdogoError
+from ndogo.core.objectives import Relations
 
 
 class RelationsTerm:

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import torch
 
-from compressors.distillation import checkpoints, distil
-from compressors.distillation.devices import World
-from compressors.distillation.engine import Training
-from core.errors import NdogoError
+from ndogo.compressors.distillation import checkpoints, distil
+from ndogo.compressors.distillation.devices import World
+from ndogo.compressors.distillation.engine import Training
+from ndogo.core.errors import NdogoError
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload([__name__])

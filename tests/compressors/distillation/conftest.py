@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from compressors.distillation.batches import Counts, Lot
-from core.architectures import with_shape
-from core.models import load_model
+from ndogo.compressors.distillation.batches import Counts, Lot
+from ndogo.core.architectures import with_shape
+from ndogo.core.models import load_model
 from tests.compressors.distillation import naive
 
 

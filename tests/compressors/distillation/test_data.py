@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from compressors.distillation import corpus as corpora
-from compressors.distillation import planned_steps
-from compressors.distillation.batches import Schedule, gather
-from compressors.distillation.corpus import Tokenized, open_tokenized, tokenize
-from compressors.distillation.layer_maps import pairs_of
-from core.errors import NdogoError
-from core.masking import IGNORED, masking_of
-from core.models import load_tokenizer
-from core.progress import silent
-from core.specs import Adapt
+from ndogo.compressors.distillation import corpus as corpora
+from ndogo.compressors.distillation import planned_steps
+from ndogo.compressors.distillation.batches import Schedule, gather
+from ndogo.compressors.distillation.corpus import Tokenized, open_tokenized, tokenize
+from ndogo.compressors.distillation.layer_maps import pairs_of
+from ndogo.core.errors import NdogoError
+from ndogo.core.masking import IGNORED, masking_of
+from ndogo.core.models import load_tokenizer
+from ndogo.core.progress import silent
+from ndogo.core.specs import Adapt
 from tests.pico import TEXT
 
 

@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import XLMRobertaModel
 
-from compressors.distillation import TrainingRun, checkpoints, distil, engine, launch, prepare, steps_in_minutes
-from compressors.distillation.devices import World
-from compressors.distillation.engine import Training, rate_at
-from core.architectures import with_shape
-from core.errors import NdogoError
-from core.models import copy_tokenizer, load_model, save
-from core.specs import Adapt, Distil
+from ndogo.compressors.distillation import TrainingRun, checkpoints, distil, engine, launch, prepare, steps_in_minutes
+from ndogo.compressors.distillation.devices import World
+from ndogo.compressors.distillation.engine import Training, rate_at
+from ndogo.core.architectures import with_shape
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import copy_tokenizer, load_model, save
+from ndogo.core.specs import Adapt, Distil
 from tests.compressors.distillation import children
 from tests.pico import TEXT
 
@@ -198,7 +198,7 @@ def test_minutes_become_steps_once(pico_model, tmp_path, run, monkeypatch):
     spec = Adapt(**settings(5))
     steps = steps_in_minutes(pico_model("xlmr"), None, spec, run, 0.1)
     assert steps > 5
-    monkeypatch.setattr("compressors.distillation.Training", lambda *_: pytest.fail("measured twice"))
+    monkeypatch.setattr("ndogo.compressors.distillation.Training", lambda *_: pytest.fail("measured twice"))
     assert steps_in_minutes(pico_model("xlmr"), None, spec, run, 0.1) == steps
     assert not list(run.work.glob("*.safetensors"))
 

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from compressors.distillation import vocabulary
-from compressors.distillation.batches import Lot
-from compressors.distillation.layer_maps import pairs_of
-from compressors.distillation.lesson import Lesson
-from compressors.distillation.objectives import state_terms, vocabulary_terms
-from compressors.distillation.objectives.relations import relation_heads
-from compressors.distillation.teachers import restrict
-from core.architectures import shape_of
-from core.errors import NdogoError
-from core.models import load_model, load_tokenizer
-from core.objectives import KINDS
+from ndogo.compressors.distillation import vocabulary
+from ndogo.compressors.distillation.batches import Lot
+from ndogo.compressors.distillation.layer_maps import pairs_of
+from ndogo.compressors.distillation.lesson import Lesson
+from ndogo.compressors.distillation.objectives import state_terms, vocabulary_terms
+from ndogo.compressors.distillation.objectives.relations import relation_heads
+from ndogo.compressors.distillation.teachers import restrict
+from ndogo.core.architectures import shape_of
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_model, load_tokenizer
+from ndogo.core.objectives import KINDS
 from tests.compressors.distillation import naive
 
 NARROW = {"hidden": 16, "ffn": 24, "heads": 4, "layers": 2}

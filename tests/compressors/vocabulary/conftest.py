@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, GemmaTokenizer, ModernBertConfig
 
-from compressors.vocabulary import trim
-from core.progress import silent
-from core.specs import Trim
-from core.text import WeightedLines
+from ndogo.compressors.vocabulary import trim
+from ndogo.core.progress import silent
+from ndogo.core.specs import Trim
+from ndogo.core.text import WeightedLines
 from tests import pico
 
 EDGES = [

@@ -5,13 +5,13 @@ import json
 import pytest
 import torch
 
-from compressors.vocabulary import trim_model, trimming
-from compressors.vocabulary.closure import needs_of
-from compressors.vocabulary.counting import encode
-from compressors.vocabulary.files import trimmed_document
-from compressors.vocabulary.source import read_vocabulary
-from core.errors import NdogoError
-from core.models import load_config, load_model
+from ndogo.compressors.vocabulary import trim_model, trimming
+from ndogo.compressors.vocabulary.closure import needs_of
+from ndogo.compressors.vocabulary.counting import encode
+from ndogo.compressors.vocabulary.files import trimmed_document
+from ndogo.compressors.vocabulary.source import read_vocabulary
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_config, load_model
 from tests import pico
 
 SWAHILI = pico.TEXT[:4] * 9
@@ -47,7 +47,7 @@ def test_one_wrong_number_makes_it_fail(model_of, trimmed, monkeypatch, change):
 
 
 def test_a_wrong_bias_shows_in_the_logits(model_of, trimmed, monkeypatch):
-    monkeypatch.setattr("compressors.vocabulary.certificate.equal_rows", lambda *_: True)
+    monkeypatch.setattr("ndogo.compressors.vocabulary.certificate.equal_rows", lambda *_: True)
     spoil(monkeypatch, lambda model: swap_rows(model.lm_head.bias))
     with pytest.raises(NdogoError, match="kept columns of the logits differ by"):
         trimmed(model_of("xlmr"), text=SWAHILI, size=10_000)
@@ -60,18 +60,18 @@ def test_a_wrong_tokenizer_makes_it_fail(model_of, trimmed, monkeypatch):
         entries[60], entries[61] = entries[61], entries[60]
         return document
 
-    monkeypatch.setattr("compressors.vocabulary.files.trimmed_document", lossy)
+    monkeypatch.setattr("ndogo.compressors.vocabulary.files.trimmed_document", lossy)
     with pytest.raises(NdogoError, match=r"tokenizer\.json disagree"):
         trimmed(model_of("xlmr"), text=SWAHILI, size=10_000)
 
 
 def test_files_that_disagreed_before_are_told_of_and_only_a_new_disagreement_fails(model_of, trimmed, monkeypatch):
-    monkeypatch.setattr("compressors.vocabulary.certificate._twins_equal", lambda *_: 0.5)
+    monkeypatch.setattr("ndogo.compressors.vocabulary.certificate._twins_equal", lambda *_: 0.5)
     out, numbers = trimmed(model_of("xlmr"), text=SWAHILI, size=10_000)
     assert numbers["other_files_equal"] == numbers["other_files_equal_before"] == 0.5
     assert "50.0000% of the held-out lines (before: 50.0000%)" in (out / "certificate.md").read_text()
     shares = iter([0.5, 0.75])
-    monkeypatch.setattr("compressors.vocabulary.certificate._twins_equal", lambda *_: next(shares))
+    monkeypatch.setattr("ndogo.compressors.vocabulary.certificate._twins_equal", lambda *_: next(shares))
     with pytest.raises(NdogoError, match="disagree, and did not before"):
         trimmed(model_of("xlmr"), text=SWAHILI, name="worse", size=10_000)
 

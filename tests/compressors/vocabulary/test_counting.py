@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressors.vocabulary import counting
-from compressors.vocabulary.counting import batches, count_pieces, cuts_at_spaces, encode
-from compressors.vocabulary.source import read_vocabulary
-from core.models import load_config
-from core.progress import silent
-from core.text import WeightedLines
+from ndogo.compressors.vocabulary import counting
+from ndogo.compressors.vocabulary.counting import batches, count_pieces, cuts_at_spaces, encode
+from ndogo.compressors.vocabulary.source import read_vocabulary
+from ndogo.core.models import load_config
+from ndogo.core.progress import silent
+from ndogo.core.text import WeightedLines
 from tests import pico
 from tests.compressors.vocabulary.conftest import EDGES
 

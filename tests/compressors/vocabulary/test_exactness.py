@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from compressors.vocabulary.closure import needs_of, unsafe_pieces
-from compressors.vocabulary.counting import encode
-from compressors.vocabulary.files import TWINS, write_tokenizer
-from compressors.vocabulary.source import Vocabulary, read_vocabulary
-from core.models import copy_tokenizer, load_config, load_tokenizer
+from ndogo.compressors.vocabulary.closure import needs_of, unsafe_pieces
+from ndogo.compressors.vocabulary.counting import encode
+from ndogo.compressors.vocabulary.files import TWINS, write_tokenizer
+from ndogo.compressors.vocabulary.source import Vocabulary, read_vocabulary
+from ndogo.core.models import copy_tokenizer, load_config, load_tokenizer
 from tests import pico
 from tests.compressors.vocabulary.conftest import EDGES
 

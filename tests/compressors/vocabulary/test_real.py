@@ -20,14 +20,14 @@ from transformers import (
     XLMRobertaForMaskedLM,
 )
 
-from compressors.vocabulary import trim
-from compressors.vocabulary.certificate import compare_segmentation
-from compressors.vocabulary.counting import encode
-from compressors.vocabulary.source import read_vocabulary
-from core.models import copy_tokenizer, load_config, load_tokenizer
-from core.progress import silent
-from core.specs import Trim
-from core.text import WeightedLines, lines_of
+from ndogo.compressors.vocabulary import trim
+from ndogo.compressors.vocabulary.certificate import compare_segmentation
+from ndogo.compressors.vocabulary.counting import encode
+from ndogo.compressors.vocabulary.source import read_vocabulary
+from ndogo.core.models import copy_tokenizer, load_config, load_tokenizer
+from ndogo.core.progress import silent
+from ndogo.core.specs import Trim
+from ndogo.core.text import WeightedLines, lines_of
 from tests.pico import SIZES
 
 LANGUAGES = ("swa", "yor", "slk")
@@ -123,7 +123,7 @@ def test_every_covered_line_of_three_languages_is_split_as_before_and_a_fresh_pr
         assert covered > 10_000
         outs.append(str(out))
     code = (
-        "import sys; from pathlib import Path; from core.models import load_model, load_tokenizer\n"
+        "import sys; from pathlib import Path; from ndogo.core.models import load_model, load_tokenizer\n"
         "for p in map(Path, sys.argv[1:]): assert load_model(p).config.vocab_size == len(load_tokenizer(p))"
     )
     done = subprocess.run(

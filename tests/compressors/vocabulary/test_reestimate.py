@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from compressors.vocabulary.counting import encode
-from compressors.vocabulary.reestimate import _expected_counts, _lattice, reestimate
-from compressors.vocabulary.source import read_vocabulary
-from core.errors import NdogoError
-from core.models import load_config, load_tokenizer
-from core.progress import silent
-from core.text import WeightedLines
+from ndogo.compressors.vocabulary.counting import encode
+from ndogo.compressors.vocabulary.reestimate import _expected_counts, _lattice, reestimate
+from ndogo.compressors.vocabulary.source import read_vocabulary
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_config, load_tokenizer
+from ndogo.core.progress import silent
+from ndogo.core.text import WeightedLines
 from tests import pico
 
 PIECES = {"a": 0, "b": 1, "ab": 2, "ba": 3, "aba": 4}

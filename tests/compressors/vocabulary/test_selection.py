@@ -5,11 +5,11 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from compressors.vocabulary.selection import script_of, script_shares, select, surface
-from compressors.vocabulary.source import read_vocabulary
-from core.errors import NdogoError
-from core.models import load_config, load_tokenizer
-from core.specs import Trim
+from ndogo.compressors.vocabulary.selection import script_of, script_shares, select, surface
+from ndogo.compressors.vocabulary.source import read_vocabulary
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_config, load_tokenizer
+from ndogo.core.specs import Trim
 from tests import pico
 
 SWAHILI = pico.TEXT[:4] * 9

@@ -14,8 +14,8 @@ from transformers import (
     BertModel,
 )
 
-from compressors.vocabulary.counting import encode
-from core.models import load_model, load_tokenizer
+from ndogo.compressors.vocabulary.counting import encode
+from ndogo.core.models import load_model, load_tokenizer
 from tests import pico
 
 FAMILIES = [*pico.FAMILIES, "gemma"]

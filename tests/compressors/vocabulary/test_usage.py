@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from compressors.vocabulary import trim
-from core.errors import NdogoError
-from core.models import load_model
-from core.progress import silent
-from core.specs import Trim
-from core.text import WeightedLines, lines_of
+from ndogo.compressors.vocabulary import trim
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_model
+from ndogo.core.progress import silent
+from ndogo.core.specs import Trim
+from ndogo.core.text import WeightedLines, lines_of
 from tests import pico
 
 
@@ -48,10 +48,10 @@ def test_a_fresh_process_loads_the_result_and_trimming_needs_neither_prefect_nor
     code = f"""
 import sys
 from pathlib import Path
-from compressors.vocabulary import trim
-from core.progress import silent
-from core.specs import Trim
-from core.text import WeightedLines, lines_of
+from ndogo.compressors.vocabulary import trim
+from ndogo.core.progress import silent
+from ndogo.core.specs import Trim
+from ndogo.core.text import WeightedLines, lines_of
 corpus = WeightedLines(lines_of(Path({str(tmp_path / "text.txt")!r})))
 trim(Path({str(model_of("xlmr"))!r}), Path({str(out)!r}), Trim(size=100), [corpus], silent)
 assert "prefect" not in sys.modules and "mlflow" not in sys.modules
