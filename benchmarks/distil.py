@@ -109,7 +109,7 @@ def _request(vocab: int):  # noqa: ANN202
 
     from ndogo.compressors.distillation import TrainingRun, prepare
     from ndogo.core.models import save
-    from ndogo.core.specs import Distil
+    from ndogo.steps.kinds.distil import Distil
 
     folder = Path(tempfile.mkdtemp())
     pieces = {piece: row for row, piece in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])}

@@ -29,7 +29,7 @@ GRADIENT_PIECES = 1024
 
 def score(model: PreTrainedModel, kind: str, batches: Sequence[Batch], report: Report) -> Scores:
     """Scores of every unit of the model, which is left untouched. `batches` is empty for `magnitude`.
-    `kind` is an `Importance` of core.specs, or `pca`.
+    `kind`: magnitude, activation, taylor, self or pca.
 
     magnitude: norms of the weights. activation: forward only, mean size over a sequence, root of the sum of squares over
     sequences. taylor: first-order change of the masked-LM loss when the unit is zeroed, sum over sequences of its size.

@@ -19,7 +19,7 @@ SCRIPT = """
     from ndogo.compressors.distillation import TrainingRun, distil
     from ndogo.compressors.memory import peak_training_bytes
     from ndogo.core.models import empty_model, load_config, parameters
-    from ndogo.core.specs import Distil
+    from ndogo.steps.kinds.distil import Distil
     from ndogo.core.text import lines_of
 
     folder = Path(sys.argv[1])

@@ -12,7 +12,7 @@ from ndogo.core.errors import NdogoError
 from ndogo.core.masking import IGNORED, masking_of
 from ndogo.core.models import load_tokenizer
 from ndogo.core.progress import silent
-from ndogo.core.specs import Adapt
+from ndogo.steps.kinds.adapt import Adapt
 from tests.pico import TEXT
 
 

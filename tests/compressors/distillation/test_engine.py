@@ -17,7 +17,8 @@ from ndogo.compressors.distillation.engine import Training, rate_at
 from ndogo.core.architectures import with_shape
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import copy_tokenizer, load_model, save
-from ndogo.core.specs import Adapt, Distil
+from ndogo.steps.kinds.adapt import Adapt
+from ndogo.steps.kinds.distil import Distil
 from tests.compressors.distillation import children
 from tests.pico import TEXT
 

@@ -3,9 +3,10 @@
 import pytest
 
 from ndogo.core.errors import NdogoError
-from ndogo.core.recipes import parse_recipe, read_recipe
-from ndogo.core.specs import Distil, Trim
 from ndogo.registry.recipes import FOLDER, recipe, recipe_names
+from ndogo.steps.kinds.distil import Distil
+from ndogo.steps.kinds.trim import Trim
+from ndogo.steps.recipe import parse_recipe, read_recipe
 
 HEAD = "name: x\nsteps:\n"
 
@@ -19,7 +20,7 @@ def test_a_step_follows_the_one_before_it_unless_it_names_another():
   - distil: {id: first, teacher: adapt, objective: {mlm: 1}, epochs: 1}
   - distil: {id: second, student: half, objective: {mlm: 1}, epochs: 1}"""
     )
-    assert [read.parents(s) for s in read.steps] == [
+    assert [s.parents for s in read.steps] == [
         {"student": "original"},
         {"student": "adapt"},
         {"student": "half", "teacher": "adapt"},
