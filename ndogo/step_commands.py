@@ -19,7 +19,7 @@ from ndogo.steps.step import Step, kinds
 PANEL = "One step, on any model directory"
 PLAIN = (int, float, bool, str)
 """Types that the shell reads by itself; every other value is read as in a recipe."""
-CORPUS = "Text: .txt, .txt.gz, .jsonl(.gz), .parquet, a folder or hf:ID:CONFIG:SPLIT, with an optional =WEIGHT; again for more."
+CORPUS = "Text: .txt, .txt.gz, .jsonl(.gz), .parquet, a folder or hf:DATASET, with an optional =WEIGHT; again for more."
 
 
 def register(app: typer.Typer) -> None:
@@ -70,10 +70,8 @@ def _parameters(step: type[Step]) -> Iterator[inspect.Parameter]:
         if info.is_required():
             yield _parameter(name, _shell_type(info), typer.Option(help=text))
         else:
-            default = "" if info.default in (None, ()) else str(info.default)
-            yield _parameter(
-                name, _shell_type(info) | None, typer.Option(help=text, show_default=default or False), None
-            )
+            told = "" if info.default in (None, ()) else f" Default: {info.default}."
+            yield _parameter(name, _shell_type(info) | None, typer.Option(help=text + told, show_default=False), None)
     if step.draws:
         yield _parameter("seed", int, typer.Option(min=0, help="Of whatever is drawn."), 0)
     if step.trains:

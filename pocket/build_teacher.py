@@ -174,7 +174,7 @@ def build(out: Path, work: Path, processes: int = 2) -> dict[str, float]:
             run = TrainingRun(
                 lines=text, fingerprint=f"pocket-{number}", work=own, held_out=unseen, devices=processes, report=_tell
             )
-            numbers |= train(model, None, trained, (training.settings(), training.objectives), run)
+            numbers |= train(model, None, trained, training.settings(), training.objectives, run)
         model = trained
     write_shipped(model, out)
     return numbers

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ndogo.compressors.distillation.objectives import Objective
+from ndogo.compressors.distillation.objective import Objective
 from ndogo.compressors.distillation.settings import TrainingSettings
 from ndogo.core.errors import NdogoError
 from ndogo.steps.step import Context, Inputs, Numbers, Planning, Step
@@ -60,7 +60,7 @@ class Training(Step, TrainingSettings):
         if context.token_cap is not None:
             longest = min(self.max_length, positions(load_config(inputs["student"])))
             settings = settings.model_copy(update={"max_length": longest})
-        return train(inputs["student"], inputs.get("teacher"), out, (settings, self.objectives), self._run(context))
+        return train(inputs["student"], inputs.get("teacher"), out, settings, self.objectives, self._run(context))
 
     def within(self, minutes: float, inputs: Inputs, context: Context) -> "Training":
         """The same training with as many steps as fit into so many minutes on this machine, measured once.
@@ -73,8 +73,8 @@ class Training(Step, TrainingSettings):
             raise NdogoError(
                 f"{minutes} minutes are no time to train.", where="--minutes", cure="Give a number above 0."
             )
-        lesson = (self.settings(), self.objectives)
-        steps = steps_in_minutes(inputs["student"], inputs.get("teacher"), lesson, self._run(context), minutes)
+        models = inputs["student"], inputs.get("teacher")
+        steps = steps_in_minutes(*models, self.settings(), self.objectives, self._run(context), minutes)
         return self.model_copy(update={"steps": steps, "epochs": None, "tokens": None})
 
     def _run(self, context: Context) -> "TrainingRun":

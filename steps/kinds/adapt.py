@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import model_validator
 
-from ndogo.compressors.distillation.objectives import Objective
+from ndogo.compressors.distillation.objective import Objective
 from ndogo.compressors.distillation.objectives.mlm import Mlm
 from ndogo.steps.training import Training
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import model_validator
 
-from ndogo.compressors.distillation.objectives import Objective, Objectives
+from ndogo.compressors.distillation.objective import Objective, wanted_by
+from ndogo.compressors.distillation.objectives import Objectives
 from ndogo.core.errors import NdogoError
 from ndogo.steps.step import Planning
 from ndogo.steps.training import Training
@@ -32,7 +33,7 @@ class Distil(Training):
 
     @model_validator(mode="after")
     def _masks(self) -> "Distil":
-        asked = [name for name, term in self.objective.items() if getattr(term, "positions", name) in ("masked", "mlm")]
+        asked = [name for name, objective in self.objective.items() if objective.masked_only]
         if asked and not self.mask_probability:
             raise ValueError(f"mask_probability is 0, and {asked[0]} learns at masked tokens only")
         return self
@@ -49,9 +50,7 @@ class Distil(Training):
                 cure="Name a teacher after the same trim, or trim later.",
             )
         try:
-            from ndogo.compressors.distillation.train import check_objectives
-
-            check_objectives(self.objectives, student.shape, guide.shape, self.max_length)
+            wanted_by(self.objective, student.shape, guide.shape)
         except NdogoError as error:
             raise NdogoError(error.what, where=f"{planning.where}.{error.where}", cure=error.cure) from error
         return config

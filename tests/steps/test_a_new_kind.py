@@ -52,7 +52,7 @@ def test_it_is_in_the_help_and_runs_alone(told, pico_model, tmp_path: Path):
     ndogo = "from ndogo.cli import main; main()"
     assert "Scale the weights of the word embedding." in told(ndogo, "--help")
     shown = told(ndogo, "quieten", "--help")
-    assert "--factor" in shown and "What the weights are multiplied by." in shown and "default: 0.5" in shown
+    assert "--factor" in shown and "What the weights are multiplied by." in shown and "Default: 0.5." in shown
     assert "factor: 0.25" in told(ndogo, "quieten", pico_model("bert"), "--factor", "0.25", "--out", tmp_path / "out")
     assert (tmp_path / "out" / "model.safetensors").is_file()
 

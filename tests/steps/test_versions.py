@@ -26,7 +26,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "truncate, stride": ("truncate", {"layers": 1}),
     "truncate, change": ("truncate", {"layers": 1, "keep": "importance"}),
     "truncate, loss": ("truncate", {"layers": 1, "keep": "importance", "importance": "loss"}),
-    **{f"prune_ffn, {i}": ("prune_ffn", {"size": 24, "importance": i, "sentences": 9}) for i in ("magnitude", "taylor")},
+    **{
+        f"prune_ffn, {i}": ("prune_ffn", {"size": 24, "importance": i, "sentences": 9}) for i in ("magnitude", "taylor")
+    },
     **{f"prune_ffn, {i}": ("prune_ffn", {"size": 24, "importance": i, "sentences": 9}) for i in ("activation", "self")},
     "prune_hidden, first, recut": ("prune_hidden", {"size": 16, "select": "first", "heads": "recut"}),
     "prune_hidden, magnitude, drop": ("prune_hidden", {"size": 16, "select": "magnitude", "heads": "drop"}),
@@ -36,7 +38,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "fresh": ("fresh", {"layers": 1, "hidden": 16, "ffn": 24, "heads": 2}),
     "adapt": ("adapt", TRAINING),
     "distil, mlm and direct": ("distil", TRAINING | {"objective": {"mlm": 1, "direct": 10}}),
-    "distil, logits": ("distil", TRAINING | {"objective": {"logits_mse": {"positions": "all"}, "logits_kl": 1, "mlm": 1}}),
+    "distil, logits": (
+        "distil",
+        TRAINING | {"objective": {"logits_mse": {"positions": "all"}, "logits_kl": 1, "mlm": 1}},
+    ),
     "distil, states": ("distil", TRAINING | {"objective": {"hidden": 1, "relations": 1, "cosine": 1, "embedding": 1}}),
 }
 
@@ -60,7 +65,11 @@ def pin(step: Step, source: Path) -> dict[str, Any]:
         ids = json.loads((out / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     wave = torch.cos(torch.arange(10_000, dtype=torch.float64))
     numbers = {
-        name: [list(tensor.shape), float(tensor.double().norm()), float(tensor.double().flatten() @ wave[: tensor.numel()])]
+        name: [
+            list(tensor.shape),
+            float(tensor.double().norm()),
+            float(tensor.double().flatten() @ wave[: tensor.numel()]),
+        ]
         for name, tensor in weights.items()
     }
     return {"version": step.version, "tokens": len(ids), "tensors": numbers}
