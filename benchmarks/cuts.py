@@ -19,13 +19,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from ndogo.compressors.calibration import Batch, masked_scores, sample_lines, to_batches
+from ndogo.compressors.calibration import masked_scores, sample_lines, to_batches
 from ndogo.compressors.depth import changes, keep_layers, kept_layers, losses_without
 from ndogo.compressors.plan import planned_config
 from ndogo.compressors.width.ffn import narrow_ffn
 from ndogo.compressors.width.hidden import narrow_hidden, narrow_turned
 from ndogo.compressors.width.importance import Scores, score
 from ndogo.core.architectures import architecture_of, layers_of, shape_of
+from ndogo.core.batches import Batch
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_model, load_tokenizer, parameters
 from ndogo.core.progress import silent

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ndogo.compressors.calibration import Batch, masked_loss, read_batches
+from ndogo.compressors.calibration import masked_loss, read_batches
 from ndogo.compressors.plan import planned_config
 from ndogo.compressors.rebuild import rebuild
 from ndogo.core.architectures import architecture_of, has_lm_head, layers_of, with_layers
+from ndogo.core.batches import Batch
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
 from ndogo.core.progress import Report

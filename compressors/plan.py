@@ -5,10 +5,9 @@ Counts come from the stock class itself, built on the meta device, so they canno
 
 from dataclasses import dataclass, replace
 
-import torch
 from transformers import PreTrainedConfig
 
-from ndogo.compressors.distillation.objectives import state_terms
+from ndogo.compressors.distillation.objective import wanted_by
 from ndogo.compressors.memory import peak_training_bytes
 from ndogo.core.architectures import Shape, architecture_of, positions, shape_of, with_shape
 from ndogo.core.errors import NdogoError
@@ -167,8 +166,7 @@ def _check_vocabularies(step: Distil, student: Planned, guide: Planned, where: s
 def _check_objectives(step: Distil, student: Planned, guide: Planned, where: str) -> None:
     """Layer maps, heads and teacher layers must fit both shapes; the objectives themselves know."""
     try:
-        with torch.device("meta"):
-            state_terms(step.objective, student.shape, guide.shape, step.max_length)
+        wanted_by(step.objective, student.shape, guide.shape)
     except NdogoError as error:
         raise NdogoError(error.what, where=f"{where}.{error.where}", cure=error.cure) from error
 

@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from ndogo.core.errors import NdogoError
-from ndogo.core.objectives import Frozen
+from ndogo.core.frozen import Frozen
 from ndogo.core.specs import KINDS, Distil, Step
 
 ORIGINAL = "original"

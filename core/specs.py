@@ -9,7 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from ndogo.core.objectives import Frozen, Objectives
+from ndogo.compressors.distillation.objectives import Objectives
+from ndogo.compressors.distillation.settings import TrainingSettings
+from ndogo.core.frozen import Frozen
 
 
 def _read_size(value: Any) -> Any:
@@ -68,36 +70,10 @@ class Step(Frozen):
         return self.model_dump(mode="json", exclude={"id", "student", "teacher"})
 
 
-class Training(Step):
-    """Steps that train say for how long in exactly one unit, and how."""
+class Training(Step, TrainingSettings):
+    """Steps that train."""
 
     trains: ClassVar[bool] = True
-    epochs: float | None = Field(gt=0, default=None)
-    steps: int | None = Field(gt=0, default=None)
-    tokens: int | None = Field(gt=0, default=None)
-    learning_rate: float = Field(gt=0, default=5e-5)
-    batch_size: int = Field(gt=0, default=32)
-    """Sequences per optimiser step, over all devices."""
-    max_length: int = Field(ge=8, default=128)
-    warmup: float = Field(ge=0, lt=1, default=0.0)
-    """Share of the steps in which the learning rate rises."""
-    weight_decay: float = Field(ge=0, default=0.0)
-    mask_probability: float = Field(ge=0, lt=1, default=0.15)
-    clip: float | None = Field(gt=0, default=1.0)
-    """Largest norm of the gradient."""
-    patience: int | None = Field(gt=0, default=None)
-    """Stop after so many held-out evaluations without improvement, and keep the best."""
-    dropout: float | None = Field(ge=0, lt=1, default=None)
-    """While training; default: as the student's configuration says. The configuration is never changed."""
-    seed_offset: int = 0
-    """Added to the run's seed, so that two trainings of one recipe see other masks."""
-
-    @model_validator(mode="after")
-    def _one_unit(self) -> "Training":
-        given = [unit for unit in ("epochs", "steps", "tokens") if getattr(self, unit) is not None]
-        if len(given) != 1:
-            raise ValueError(f"give exactly one of epochs, steps and tokens; got {', '.join(given) or 'none'}")
-        return self
 
 
 class Adapt(Training):
@@ -226,7 +202,7 @@ class Distil(Training):
 
     @model_validator(mode="after")
     def _masks(self) -> "Distil":
-        asked = [name for name, term in self.objective.items() if getattr(term, "positions", name) in ("masked", "mlm")]
+        asked = [name for name, objective in self.objective.items() if objective.masked_only]
         if asked and not self.mask_probability:
             raise ValueError(f"mask_probability is 0, and {asked[0]} learns at masked pieces only")
         return self

@@ -219,7 +219,9 @@ def distil(
 
 def _train(out: Path, student: Path, teacher: Path | None, spec: Any, corpus: Path, run: Mapping[str, Any]) -> None:
     def build(draft: Path, report: Any) -> Mapping[str, Any]:
-        from ndogo.compressors.distillation import TrainingRun, distil, steps_in_minutes
+        from ndogo.compressors.distillation.objectives.mlm import Mlm
+        from ndogo.compressors.distillation.run import TrainingRun
+        from ndogo.compressors.distillation.train import steps_in_minutes, train
         from ndogo.core.text import fingerprint, lines_of
 
         training = TrainingRun(
@@ -229,12 +231,12 @@ def _train(out: Path, student: Path, teacher: Path | None, spec: Any, corpus: Pa
             seed=run["seed"],
             report=report,
         )
-        chosen = spec
+        chosen, objectives = spec, getattr(spec, "objective", {"mlm": Mlm()})
         if run["minutes"]:
-            steps = steps_in_minutes(student, teacher, spec, training, run["minutes"])
+            steps = steps_in_minutes(student, teacher, spec, objectives, training, run["minutes"])
             typer.echo(f"{run['minutes']:g} minutes are {steps:,} steps on this machine")
             chosen = spec.model_copy(update={"steps": steps})
-        numbers = distil(student, teacher, draft, chosen, training)
+        numbers = train(student, teacher, draft, chosen, objectives, training)
         shutil.rmtree(training.work, ignore_errors=True)
         return numbers
 

@@ -160,7 +160,9 @@ def write_shipped(trained: Path, out: Path) -> None:
 
 def build(out: Path, work: Path, processes: int = 2) -> dict[str, float]:
     """Build the teacher into `out` in so many processes; killed and called again with the same `work`, the training goes on."""
-    from ndogo.compressors.distillation import TrainingRun, distil
+    from ndogo.compressors.distillation.objectives.mlm import Mlm
+    from ndogo.compressors.distillation.run import TrainingRun
+    from ndogo.compressors.distillation.train import train
 
     model = work / "start"
     if not (model / "model.safetensors").is_file():
@@ -173,7 +175,7 @@ def build(out: Path, work: Path, processes: int = 2) -> dict[str, float]:
             run = TrainingRun(
                 lines=text, fingerprint=f"pocket-{number}", work=own, held_out=unseen, devices=processes, report=_tell
             )
-            numbers |= distil(model, None, trained, training, run)
+            numbers |= train(model, None, trained, training, {"mlm": Mlm()}, run)
         model = trained
     write_shipped(model, out)
     return numbers

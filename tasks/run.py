@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from ndogo.core.objectives import Frozen
+from ndogo.core.frozen import Frozen
 from ndogo.core.recipes import ORIGINAL, Recipe, parse_recipe
 from ndogo.core.specs import Step
 from ndogo.evaluation import EvaluationSettings, Role

@@ -97,7 +97,9 @@ def build(run: Run, step: Step, request: Request, draft: Path, report: Report) -
 
             return fresh(source, draft, step, run.seed, report)
         case Adapt() | Distil():
-            from ndogo.compressors.distillation import TrainingRun, distil
+            from ndogo.compressors.distillation.objectives.mlm import Mlm
+            from ndogo.compressors.distillation.run import TrainingRun
+            from ndogo.compressors.distillation.train import train
             from ndogo.core.architectures import positions
             from ndogo.core.models import load_config
 
@@ -113,5 +115,6 @@ def build(run: Run, step: Step, request: Request, draft: Path, report: Report) -
             guide = store.path(request.parents["teacher"]) if "teacher" in request.parents else None
             if run.token_cap is not None:
                 step = step.model_copy(update={"max_length": min(step.max_length, positions(load_config(source)))})
-            return distil(source, guide, draft, step, training)
+            objectives = step.objective if isinstance(step, Distil) else {"mlm": Mlm()}
+            return train(source, guide, draft, step, objectives, training)
     raise AssertionError(step)

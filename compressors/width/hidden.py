@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ndogo.compressors.calibration import Batch, sample_lines, to_batches
+from ndogo.compressors.calibration import sample_lines, to_batches
 from ndogo.compressors.plan import planned_config
 from ndogo.compressors.width import selection
 from ndogo.compressors.width.cutting import cut
@@ -18,6 +18,7 @@ from ndogo.compressors.width.refit import refit_norms
 from ndogo.compressors.width.saved import save_scores
 from ndogo.compressors.width.turn import basis, turn_heads, turn_stream
 from ndogo.core.architectures import Shape, architecture_of, has_lm_head, layers_of, shape_of
+from ndogo.core.batches import Batch
 from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
 from ndogo.core.progress import Report
 from ndogo.core.specs import PruneHidden

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ndogo.compressors.calibration import LOGIT_ROWS, SEED, Batch
+from ndogo.compressors.calibration import LOGIT_ROWS, SEED
 from ndogo.core.architectures import architecture_of, has_lm_head, layers_of, lm_logits, shape_of
 from ndogo.core.axes import parameter_axes
+from ndogo.core.batches import Batch
 from ndogo.core.errors import NdogoError
 from ndogo.core.masking import IGNORED
 from ndogo.core.progress import Report
