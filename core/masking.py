@@ -45,7 +45,7 @@ def masking_of(tokenizer: PreTrainedTokenizerBase, probability: float = 0.15) ->
 def mask(
     ids_BL: np.ndarray, real_BL: np.ndarray, masking: Masking, key: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """BERT's rule: of the chosen pieces 80% become the mask, 10% another ordinary token, 10% stay.
+    """BERT's rule: of the chosen tokens 80% become the mask, 10% another ordinary token, 10% stay.
 
     `real_BL` is false at padding. At least one token is chosen where the batch has an ordinary token and the probability
     is not 0, so that a loss never divides by nothing. The same key gives the same masks. The inputs are left untouched.

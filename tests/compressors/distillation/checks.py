@@ -48,7 +48,7 @@ def check(objective, naive, models, ragged, divisor="tokens"):
     teacher.set_attn_implementation("sdpa")
     (batch,) = ragged.batch.share(0, 1, 1000)
     found = losses.compute(batch, ragged.denominators, seed=0)
-    assert found[name] == pytest.approx(float(value), rel=near)
+    assert found[name] == pytest.approx(value.item(), rel=near)
     assert any(g is not None and not g.is_sparse and g.abs().max() > 1e-6 for g in wanted)
     for (key, parameter), gradient in zip(parameters.items(), wanted, strict=True):
         ours = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from safetensors.torch import load_file
 from transformers import XLMRobertaModel
 
-from ndogo.compressors.distillation import checkpoints, launch, trainer
+from ndogo.compressors.distillation import checkpoints, devices, launch, trainer
 from ndogo.compressors.distillation import train as train_module
 from ndogo.compressors.distillation.devices import ProcessGroup
 from ndogo.compressors.distillation.objectives import Objectives
@@ -163,9 +163,11 @@ def interrupted(pico_model, student, tmp_path, run):
         "teacher": pico_model("xlmr"),
         "settings": settings(2),
         "objectives": read({"mlm": 1, "direct": 1}),
-        "run": replace(run, precision="fp32"),
+        "run": run,
     }
-    Trainer(prepare(out=tmp_path, **given), ProcessGroup(0, 1, torch.device("cpu")), run.report).save()
+    trainer = Trainer(prepare(out=tmp_path, **given), ProcessGroup(0, 1, torch.device("cpu")), run.report)
+    trainer.learn()
+    trainer.save()
     return given
 
 
@@ -178,18 +180,20 @@ def other_weights(path, to):
 
 
 @pytest.mark.parametrize("changed", ["student", "teacher", "objectives", "settings", "seed", "text", "precision"])
-def test_a_checkpoint_of_another_training_is_refused(changed, interrupted, tmp_path):
+def test_a_checkpoint_of_another_training_is_refused(changed, interrupted, tmp_path, monkeypatch):
     given, run = dict(interrupted), interrupted["run"]
     kept = (run.work / "checkpoint.safetensors").read_bytes()
     if changed in ("student", "teacher"):
         given[changed] = other_weights(given[changed], tmp_path / "other")
+    elif changed == "precision":  # `auto` on a machine of the other kind
+        other = not devices.multiplies_bf16(torch.device("cpu"))
+        monkeypatch.setattr(devices, "multiplies_bf16", lambda _: other)
     else:
         given |= {
             "objectives": {"objectives": read({"mlm": 1, "direct": 2})},
             "settings": {"settings": settings(2, dropout=0.2)},
             "seed": {"run": replace(run, seed=1)},
             "text": {"run": replace(run, fingerprint="e" * 64)},
-            "precision": {"run": replace(run, precision="bf16")},
         }[changed]
     with pytest.raises(NdogoError, match="belongs to another training") as raised:
         train(out=tmp_path / "out", **given)
@@ -203,7 +207,8 @@ def test_a_checkpoint_goes_on_wherever_its_files_lie(interrupted, tmp_path):
         shutil.copytree(interrupted[name], to)
     run = interrupted["run"]
     again = replace(run, work=run.work.rename(tmp_path / "elsewhere"))
-    assert train(out=folder(tmp_path / "out"), **interrupted | moved | {"run": again})["steps"] == 2
+    numbers = train(out=folder(tmp_path / "out"), **interrupted | moved | {"run": again})
+    assert (numbers["steps"], numbers["resumed_at_step"]) == (2, 1)
 
 
 def test_a_loss_that_is_no_number_names_its_batch_and_keeps_the_checkpoint(pico_model, tmp_path, run, monkeypatch):
