@@ -23,7 +23,7 @@ from ndogo.compressors.calibration import Batch, masked_scores, sample_lines, to
 from ndogo.compressors.depth import changes, keep_layers, kept_layers, losses_without
 from ndogo.compressors.plan import planned_config
 from ndogo.compressors.width.ffn import narrow_ffn
-from ndogo.compressors.width.hidden import narrow_hidden, narrow_turned
+from ndogo.compressors.width.hidden import narrow_hidden, narrow_rotated
 from ndogo.compressors.width.importance import Scores, score
 from ndogo.core.architectures import architecture_of, layers_of, shape_of
 from ndogo.core.errors import NdogoError
@@ -109,7 +109,7 @@ def hidden_rows(world: World) -> Iterator[tuple[str, bool, Made]]:
             config = planned_config(PruneHidden(size=share, heads=heads), world.model.config, 0, "")
             if select == "pca":
                 text = world.batches(seed)
-                return narrow_turned(world.model, config, heads, world.scores("pca", seed), text)[0]
+                return narrow_rotated(world.model, config, heads, world.scores("pca", seed), text)[0]
             scores = None if select == "first" else world.scores(select, seed)
             return narrow_hidden(world.model, config, heads, scores)
 

@@ -124,8 +124,6 @@ class Trim(Step):
     """Round the number of rows up to a multiple."""
     keep: tuple[str, ...] = ()
     """Pieces to keep whatever the corpus says."""
-    reestimate: bool = False
-    """Estimate the Unigram scores anew on the corpus: its text becomes more probable, its splits are no longer the teacher's."""
 
     @property
     def reads_text(self) -> bool:

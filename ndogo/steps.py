@@ -47,9 +47,6 @@ def trim(
     coverage: Annotated[float | None, typer.Option(help="Instead of a size: share of running pieces to cover.")] = None,
     multiple_of: Annotated[int, typer.Option(help="Round the rows up to a multiple, such as 64.")] = 1,
     keep: Annotated[Path | None, typer.Option(help="A file of pieces to keep in any case, one a line.")] = None,
-    reestimate: Annotated[
-        bool, typer.Option(help="Estimate Unigram scores anew: text more probable, splits no longer identical.")
-    ] = False,
 ) -> None:
     """Keep the pieces that a language uses, with a certificate of what was kept."""
     from ndogo.core.specs import Trim
@@ -61,7 +58,6 @@ def trim(
         coverage=coverage,
         multiple_of=multiple_of,
         keep=tuple(read_lines(keep)) if keep else (),
-        reestimate=reestimate,
     )
 
     def build(draft: Path, report: Any) -> Mapping[str, Any]:

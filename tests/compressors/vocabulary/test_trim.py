@@ -26,6 +26,8 @@ SIZES = {
     "distilbert": 130,
     "roberta": 330,
     "modernbert": 330,
+    "eurobert": 330,
+    "deberta": 100,
     "gemma": 400,
 }
 
