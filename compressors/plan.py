@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig
 
 from ndogo.compressors.distillation.objectives import state_terms
 from ndogo.compressors.memory import peak_training_bytes
-from ndogo.core.architectures import Shape, architecture_of, positions, shape_of, with_shape
+from ndogo.core.architectures import Shape, architecture_of, check_listed, positions, shape_of, with_shape
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import empty_model, encoder_parameters, parameters
 from ndogo.core.recipes import ORIGINAL, Recipe
@@ -61,6 +61,7 @@ def plan(
         else:
             row = _row(step.id, step.kind, config, vocabulary, rows[ORIGINAL].params)
         if isinstance(step, Training):
+            check_listed(config, "train it")
             if step.max_length > positions(config) and not scaled:
                 raise NdogoError(
                     f"The model reads at most {positions(config)} positions, and max_length is {step.max_length}.",

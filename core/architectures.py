@@ -192,7 +192,8 @@ def positions(config: PreTrainedConfig) -> int:
 
 
 def with_shape(config: PreTrainedConfig, **sizes: Any) -> PreTrainedConfig:
-    """A copy of the configuration with some of its five sizes changed; lists per layer are cut to the first layers.
+    """A copy of the configuration with some of its five sizes changed; lists per layer are cut to the first layers, and
+    token ids that a smaller vocabulary has not become its last one.
 
     `sizes`: vocab, layers, hidden, ffn, heads. The input is left untouched.
 
@@ -214,6 +215,9 @@ def with_shape(config: PreTrainedConfig, **sizes: Any) -> PreTrainedConfig:
         for name in entry.per_layer:
             if changed.get(name):
                 changed[name] = changed[name][: sizes["layers"]]
+    last = changed["vocab_size"] - 1
+    ids = {name: i for name, i in changed.items() if name.endswith("_token_id") and isinstance(i, int)}
+    changed |= {name: min(i, last) for name, i in ids.items()}
     return type(config).from_dict(changed)
 
 

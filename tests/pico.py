@@ -156,7 +156,7 @@ def eurobert(out: Path) -> Path:
     config = EuroBertConfig(
         **_ids(len(tokenizer), tokenizer),
         **SIZES,
-        num_hidden_layers=2,
+        num_hidden_layers=4,
         bos_token_id=0,
         eos_token_id=2,
         mask_token_id=4,
@@ -207,6 +207,11 @@ def deberta(out: Path, *, legacy: bool = True) -> Path:
     return _finish(out, config, tokenizer)
 
 
+def deberta_shared(out: Path) -> Path:
+    """The same with the head that has no matrix of its own and multiplies by the word embedding."""
+    return deberta(out, legacy=False)
+
+
 def _ids(vocab: int, tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
     return {"vocab_size": vocab, "max_position_embeddings": 66, "pad_token_id": tokenizer.pad_token_id}
 
@@ -231,3 +236,6 @@ FAMILIES: dict[str, Callable[[Path], Path]] = {
     "modernbert": modernbert,
     "eurobert": eurobert,
 }
+"""Those with an entry in the architecture table."""
+UNLISTED: dict[str, Callable[[Path], Path]] = {"deberta": deberta, "deberta_shared": deberta_shared}
+"""Those without."""
