@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from ndogo.compressors.calibration import masked_scores, sample_lines, to_batches
 from ndogo.compressors.depth import changes, keep_layers, kept_layers, losses_without
 from ndogo.compressors.width.ffn import narrow_ffn
-from ndogo.compressors.width.hidden import narrow_hidden, narrow_turned
+from ndogo.compressors.width.hidden import narrow_hidden, narrow_rotated
 from ndogo.compressors.width.importance import Scores, score
 from ndogo.core.architectures import architecture_of, layers_of, shape_of
 from ndogo.core.batches import Batch
@@ -112,7 +112,7 @@ def hidden_rows(world: World) -> Iterator[tuple[str, bool, Made]]:
             config = PruneHidden(size=share, heads=heads).plan(world.model.config, Planning(""))
             if select == "pca":
                 text = world.batches(seed)
-                return narrow_turned(world.model, config, heads, world.scores("pca", seed), text)[0]
+                return narrow_rotated(world.model, config, heads, world.scores("pca", seed), text)[0]
             scores = None if select == "first" else world.scores(select, seed)
             return narrow_hidden(world.model, config, heads, scores)
 

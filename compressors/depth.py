@@ -11,7 +11,15 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from ndogo.compressors.calibration import masked_loss, read_batches
 from ndogo.compressors.rebuild import rebuild
-from ndogo.core.architectures import architecture_of, has_lm_head, layers_of, shape_of, with_layers
+from ndogo.core.architectures import (
+    architecture_of,
+    check_listed,
+    has_lm_head,
+    layers_of,
+    prefix_of,
+    shape_of,
+    with_layers,
+)
 from ndogo.core.batches import Batch
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
@@ -78,15 +86,12 @@ def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
         )
     if _fixed(model) and kept[0] != 0:
         raise NdogoError(
-            "Layer 0 of this architecture has no attention norm and cannot be replaced by another.",
+            "Layer 0 of this architecture has not the parts of the others and cannot be replaced by another.",
             where=f"truncate.keep: {list(kept)}",
             cure="Keep layer 0.",
         )
-    entry = architecture_of(model.config)
-    prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
-    return rebuild(
-        model, with_layers(model.config, kept), _renumbered(model.state_dict(), f"{prefix}{entry.layers}.", kept)
-    )
+    stem = f"{prefix_of(model)}{architecture_of(model.config).layers}."
+    return rebuild(model, with_layers(model.config, kept), _renumbered(model.state_dict(), stem, kept))
 
 
 def kept_layers(
@@ -118,9 +123,9 @@ def kept_layers(
 
 @torch.no_grad()
 def changes(model: PreTrainedModel, batches: Sequence[Batch], report: Report) -> Tensor:
-    """How much each layer changes what goes through it: mean of 1 - cosine of its input and output over all pieces, (L,)."""
+    """How much each layer changes what goes through it: mean of 1 - cosine of its input and output over all tokens, (L,)."""
     total = torch.zeros(len(layers_of(model)), dtype=torch.float64)
-    pieces = 0
+    tokens = 0
     for number, batch in enumerate(batches):
         states: list[tuple[Tensor, Tensor]] = []
         hooks = [layer.register_forward_hook(_note_states(states)) for layer in layers_of(model)]
@@ -132,16 +137,17 @@ def changes(model: PreTrainedModel, batches: Sequence[Batch], report: Report) ->
         for layer, (before, after) in enumerate(states):
             cosine = torch.cosine_similarity(before[batch.real], after[batch.real], dim=-1)
             total[layer] += (1 - cosine).sum().double()
-        pieces += int(batch.real.sum())
+        tokens += int(batch.real.sum())
         report("judging layers", number + 1, len(batches))
-    return (total / pieces).float()
+    return (total / tokens).float()
 
 
 def losses_without(model: PreTrainedModel, batches: Sequence[Batch], report: Report) -> Tensor:
-    """The masked-LM loss (nats per masked piece) when each layer alone is dropped, (L,).
+    """The masked-LM loss (nats per masked token) when each layer alone is dropped, (L,).
 
-    :raises NdogoError: the model has no masked-LM head.
+    :raises NdogoError: the model has no masked-LM head, or one that the architecture table does not know.
     """
+    check_listed(model.config, "compute its masked-LM loss")
     if not has_lm_head(model):
         raise NdogoError(
             "The model has no masked-LM head, so it has no loss.", where="truncate.importance: loss", cure="change"

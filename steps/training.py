@@ -33,8 +33,9 @@ class Training(Step, TrainingSettings):
 
     def plan(self, config: "PreTrainedConfig", planning: Planning) -> "PreTrainedConfig":
         """The same configuration; lengths and vocabularies must fit."""
-        from ndogo.core.architectures import positions
+        from ndogo.core.architectures import check_listed, positions
 
+        check_listed(config, "train it")
         if self.max_length > positions(config) and not planning.scaled:
             raise NdogoError(
                 f"The model reads at most {positions(config)} positions, and max_length is {self.max_length}.",

@@ -53,7 +53,7 @@ def _tapped(model: PreTrainedModel, wanted: Wanted) -> Iterator[Seen]:
     entry, layers, seen = architecture_of(model.config), layers_of(model), Seen(shape_of(model.config))
     with ExitStack() as hooks:
         if 0 in wanted.states:
-            embeddings = model.base_model.get_submodule(entry.words.rpartition(".")[0])
+            embeddings = model.base_model.get_submodule(entry.embeddings)
             hooks.callback(embeddings.register_forward_hook(_keep(seen.states, 0)).remove)
         for number in wanted.states - {0}:
             hooks.callback(layers[number - 1].register_forward_hook(_keep(seen.states, number)).remove)

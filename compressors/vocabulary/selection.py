@@ -31,7 +31,6 @@ class Wanted:
     """Instead: the share of running pieces to cover."""
     multiple_of: int = 1
     keep: tuple[str, ...] = ()
-    reestimate: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from ndogo.compressors.width.cutting import cut
 from ndogo.compressors.width.ffn import Measure, scored
 from ndogo.compressors.width.importance import Scores
 from ndogo.compressors.width.refit import refit_norms
+from ndogo.compressors.width.rotation import basis, rotate_heads, rotate_stream
 from ndogo.compressors.width.saved import save_scores
-from ndogo.compressors.width.turn import basis, turn_heads, turn_stream
 from ndogo.core.architectures import Shape, architecture_of, has_lm_head, layers_of, shape_of
 from ndogo.core.batches import Batch
 from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
@@ -32,7 +32,7 @@ def prune_hidden(
     `choice`: what becomes of the heads, and by what channels are chosen; importance `first` takes the first ones.
     `source` is left untouched.
 
-    :returns: parameters, hidden width and heads before and after; for `pca` also its loss, as `narrow_turned` gives it.
+    :returns: parameters, hidden width and heads before and after; for `pca` also its loss, as `narrow_rotated` gives it.
     :raises NdogoError: not a model directory, an impossible width, no text where it is needed, or foreign scores.
     """
     report("loading", 0, None)
@@ -47,7 +47,7 @@ def prune_hidden(
     if measure.importance == "pca" and measured is not None and measure.calibration is not None:
         lines = sample_lines(measure.calibration, measure.sentences)
         text = to_batches(lines, load_tokenizer(source), masked=has_lm_head(model))
-        student, lost["pca_error"] = narrow_turned(model, config, heads, measured, text)
+        student, lost["pca_error"] = narrow_rotated(model, config, heads, measured, text)
     else:
         student = narrow_hidden(model, config, heads, measured)
     save(student, out)
@@ -80,12 +80,12 @@ def narrow_hidden(
     return student
 
 
-def narrow_turned(
+def narrow_rotated(
     model: PreTrainedModel, config: PreTrainedConfig, heads: Heads, scores: Scores, batches: Sequence[Batch]
 ) -> tuple[PreTrainedModel, float]:
     """As `narrow_hidden`, with the main directions of the stream in place of its channels; `scores` are those of `pca`.
 
-    With `shrink` every head is turned too, before it loses its last dimensions. Norms and masked-LM head are refitted on
+    With `shrink` every head is rotated too, before it loses its last dimensions. Norms and masked-LM head are refitted on
     `batches`, which should be masked where the model has one.
 
     :returns: the new model, and what it lost: the squared error of its last states over the size of `model`'s.
@@ -94,8 +94,8 @@ def narrow_turned(
     basis_HK = basis(model, scores["moment"], made.hidden)
     work = copy.deepcopy(model)
     if heads == "shrink":
-        turn_heads(work, scores["moment"])
-    turn_stream(work, basis_HK)
+        rotate_heads(work, scores["moment"])
+    rotate_stream(work, basis_HK)
     positions = _head_positions(found, made, heads, None if heads == "shrink" else scores)
     student = cut(work, {"hidden": torch.arange(made.hidden), **positions}, config)
     del work

@@ -2,7 +2,7 @@
 
 Scores are one tensor per key: `hidden` (H,), and per layer `qk.i`, `v.i` (H,), `ffn.i` (F,), `head.i` (heads,).
 Sites are what a cut would zero: norm outputs (hidden), projected queries (qk), what goes into attention's output projection
-(v, head) and into the second FFN matrix (ffn). Shapes: B sequences, L pieces, W width of the site.
+(v, head) and into the second FFN matrix (ffn). Shapes: B sequences, L tokens, W width of the site.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,8 +24,8 @@ from ndogo.core.progress import Report
 Scores = dict[str, Tensor]
 FORWARD = ("activation", "pca")
 """Kinds that need no gradient."""
-GRADIENT_PIECES = 1024
-"""Padded pieces of a pass that keeps gradients: what it keeps of each piece is about 1 MB in a model of base size."""
+GRADIENT_TOKENS = 1024
+"""Padded tokens of a pass that keeps gradients: what it keeps of each token is about 1 MB in a model of base size."""
 
 
 def score(model: PreTrainedModel, kind: str, batches: Sequence[Batch], report: Report) -> Scores:
@@ -141,7 +141,7 @@ def _sites(model: PreTrainedModel, note: Callable[..., None]) -> Iterator[None]:
     entry, heads = architecture_of(model.config), shape_of(model.config).heads
     hooks = []
     for module in model.base_model.modules():
-        if isinstance(module, nn.LayerNorm):
+        if entry.norm.made(module):
             hooks.append(module.register_forward_hook(lambda _m, _i, out: note("hidden", 0, out)))
     for number, layer in enumerate(layers_of(model)):
         hooks.append(layer.register_forward_hook(lambda _m, _i, out: note("stream", 0, _tensor(out))))
@@ -174,9 +174,9 @@ def _after(note: Callable[..., None], layer: int, fused: bool, _m: nn.Module, _i
 
 
 def _split(batch: Batch) -> list[Batch]:
-    rows = max(1, GRADIENT_PIECES // batch.ids.shape[1])
-    pieces = zip(batch.ids.split(rows), batch.real.split(rows), batch.labels.split(rows), strict=True)
-    return [Batch(*part) for part in pieces]
+    rows = max(1, GRADIENT_TOKENS // batch.ids.shape[1])
+    parts = zip(batch.ids.split(rows), batch.real.split(rows), batch.labels.split(rows), strict=True)
+    return [Batch(*part) for part in parts]
 
 
 def _forward(model: PreTrainedModel, part: Batch, _number: int) -> None:
@@ -190,7 +190,7 @@ def _taylor(model: PreTrainedModel, part: Batch, _number: int) -> None:
 
 
 def _self(model: PreTrainedModel, part: Batch, number: int) -> None:
-    """One draw from the model's own output distribution per place: masked pieces, a task head's answers, or else states
+    """One draw from the model's own output distribution per place: masked tokens, a task head's answers, or else states
     with normal noise of unit variance, whose gradient is the noise itself.
     """
     draw = torch.Generator().manual_seed(SEED * 1_000_003 + number)

@@ -30,8 +30,6 @@ class Trim(Step):
     """Round the number of rows up to a multiple, such as 64."""
     keep: tuple[str, ...] = ()
     """Tokens to keep whatever the corpus says."""
-    reestimate: bool = False
-    """Estimate the Unigram scores anew on the corpus: its text becomes more probable, its splits are no longer the teacher's."""
 
     @property
     def reads_text(self) -> bool:
@@ -58,7 +56,7 @@ class Trim(Step):
         """Count, select, write, certify."""
         from ndogo.compressors.vocabulary import Wanted, trim
 
-        wanted = Wanted(self.size, self.coverage, self.multiple_of, self.keep, self.reestimate)
+        wanted = Wanted(self.size, self.coverage, self.multiple_of, self.keep)
         return trim(inputs["student"], out, wanted, context.texts, context.report)
 
     @classmethod

@@ -26,7 +26,7 @@ KINDS = {
     "sequence": AutoModelForSequenceClassification,
     "token": AutoModelForTokenClassification,
 }
-FAMILIES = ("xlmr", "roberta", "bert", "distilbert", "modernbert")
+FAMILIES = ("xlmr", "roberta", "bert", "distilbert", "modernbert", "eurobert")
 
 
 def model_of(folder: Path, kind: str, layers: int | None = None) -> PreTrainedModel:

@@ -9,7 +9,7 @@ from ndogo.compressors.width.importance import score
 from ndogo.compressors.width.saved import FILE
 from ndogo.core.architectures import architecture_of, layers_of, shape_of
 from ndogo.core.errors import NdogoError
-from ndogo.core.models import load_model, load_tokenizer, parameters
+from ndogo.core.models import load_config, load_model, load_tokenizer, parameters
 from ndogo.core.progress import silent
 from ndogo.steps.kinds.prune_ffn import PruneFfn
 from tests.compressors.cases import KINDS, answer, lines, made, model_of
@@ -76,6 +76,16 @@ def test_scores_serve_another_size(pico_model, tmp_path):
         made(PruneFfn(size=16, **spec), folders[0], folders[1], lines, silent, folders[0])
     with pytest.raises(NdogoError, match="cannot be read"):
         made(PruneFfn(size=16, **spec), source, folders[1], lines, silent, tmp_path)
+
+
+def test_neurons_go_from_a_model_whose_heads_share_keys(pico_model):
+    config = load_config(pico_model("eurobert"))
+    config.num_key_value_heads = 2
+    model = type(load_model(pico_model("eurobert")))(config).eval()
+    batches = to_batches(TEXT, load_tokenizer(pico_model("eurobert")), masked=True)
+    for importance in ("magnitude", "taylor"):
+        student = narrow_ffn(model, 24, score(model, importance, batches, silent))
+        assert shape_of(student.config).ffn == 24 and answer(student).isfinite().all()
 
 
 def test_refusals_name_the_value(pico_model, tmp_path):

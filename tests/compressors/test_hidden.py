@@ -8,11 +8,11 @@ from torch import nn
 
 from ndogo.compressors.calibration import to_batches
 from ndogo.compressors.width import refit
-from ndogo.compressors.width.hidden import narrow_hidden, narrow_turned
+from ndogo.compressors.width.hidden import narrow_hidden, narrow_rotated
 from ndogo.compressors.width.importance import score
+from ndogo.compressors.width.rotation import basis, rotate_heads
 from ndogo.compressors.width.saved import FILE
 from ndogo.compressors.width.selection import best, heads_dropped, heads_recut, heads_shrunk
-from ndogo.compressors.width.turn import basis, turn_heads
 from ndogo.core.architectures import architecture_of, shape_of
 from ndogo.core.axes import module_axes, stacked, widths
 from ndogo.core.errors import NdogoError
@@ -46,16 +46,24 @@ def masked(model, keep):
                     (module.weight if dimension == 0 else module.weight.T)[gone] = 0
                     if dimension == 0 and module.bias is not None:
                         module.bias[gone] = 0
-            if isinstance(module, nn.LayerNorm):
+            if "Norm" in type(module).__name__:
                 module.forward = narrow_norm(module, keep["hidden"])
     return other
 
 
 def narrow_norm(norm, kept):
+    """The norm by its formula, over the kept channels only."""
+
     def forward(states):
-        bias = None if norm.bias is None else norm.bias[kept]
+        seen = states[..., kept]
+        if isinstance(norm, nn.LayerNorm):
+            seen, epsilon = seen - seen.mean(-1, keepdim=True), norm.eps
+        else:
+            epsilon = norm.variance_epsilon
         out = torch.zeros_like(states)
-        out[..., kept] = nn.functional.layer_norm(states[..., kept], (len(kept),), norm.weight[kept], bias, norm.eps)
+        bias = getattr(norm, "bias", None)
+        scaled = seen / (seen.square().mean(-1, keepdim=True) + epsilon).sqrt() * norm.weight[kept]
+        out[..., kept] = scaled if bias is None else scaled + bias[kept]
         return out
 
     return forward
@@ -65,7 +73,7 @@ def narrow_norm(norm, kept):
 @pytest.mark.parametrize("kind", KINDS)
 def test_pruned_is_masked_with_norms_over_what_is_kept(any_pico, kind, heads):
     model = model_of(any_pico, kind)
-    if model.config.model_type == "modernbert" and heads == "shrink":
+    if architecture_of(model.config).rotary and heads == "shrink":
         pytest.skip("refused, see below")
     before, scores = fingerprint(model), scores_of(model, any_pico, "magnitude")
     config = PruneHidden(size=24, heads=heads).plan(model.config, Planning(""))
@@ -91,21 +99,21 @@ def test_full_width_is_the_teacher(any_pico, select, heads):
     assert torch.equal(answer(student), answer(model))
 
 
-def turned(model, folder, size, heads):
+def rotated(model, folder, size, heads):
     batches = to_batches(TEXT, load_tokenizer(folder), masked=False)
     config = PruneHidden(size=size, heads=heads).plan(model.config, Planning(""))
     scores = score(model, "pca", batches, silent)
-    return *narrow_turned(model, config, heads, scores, batches), basis(model, scores["moment"], config.hidden_size)
+    return *narrow_rotated(model, config, heads, scores, batches), basis(model, scores["moment"], config.hidden_size)
 
 
 @pytest.mark.parametrize("heads", ["shrink", "drop"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_pca_at_full_width_is_the_teacher_but_for_rounding(any_pico, kind, heads):
     model = model_of(any_pico, kind)
-    if model.config.model_type == "modernbert" and heads == "shrink":
+    if architecture_of(model.config).rotary and heads == "shrink":
         pytest.skip("refused, see below")
     before, expected = fingerprint(model), answer(model)
-    student, lost, directions = turned(model, any_pico, 32, heads)
+    student, lost, directions = rotated(model, any_pico, 32, heads)
     made = answer(student) if kind != "bare" else answer(student) @ directions.T.float()
     assert unchanged(model, before)
     assert lost < 1e-6 and torch.allclose(made, expected, atol=2e-3)
@@ -121,16 +129,16 @@ def test_pca_keeps_what_lies_in_a_subspace(pico_model):
         for module in model.modules():
             if isinstance(module, nn.LayerNorm):
                 module.weight[dead] = module.bias[dead] = 0
-    student, lost, directions = turned(model, pico_model("bert"), 16, "drop")
+    student, lost, directions = rotated(model, pico_model("bert"), 16, "drop")
     assert directions[dead].abs().max() < 1e-3 and lost < 0.6
     assert student.config.hidden_size == 16
 
 
-def test_heads_are_turned_without_a_change(pico_model):
+def test_heads_are_rotated_without_a_change(pico_model):
     for family in ("xlmr", "bert", "distilbert"):
         model = model_of(pico_model(family), "lm")
         expected = answer(model)
-        turn_heads(model, torch.eye(32))
+        rotate_heads(model, torch.eye(32))
         assert torch.allclose(answer(model), expected, atol=1e-4)
         query = widths(model)["qk.0"]
         layer = model.base_model.get_submodule(architecture_of(model.config).layers)[0]
@@ -159,7 +167,7 @@ def test_the_heads_regression_is_kept_only_where_it_comes_nearer(pico_model, mon
     errors = []
     for fit in (refit._fit_head, lambda *_: None):
         monkeypatch.setattr(refit, "_fit_head", fit)
-        student, _ = narrow_turned(model, config, "drop", scores, batches)
+        student, _ = narrow_rotated(model, config, "drop", scores, batches)
         directions = basis(model, scores["moment"], 16).float()
         with torch.no_grad():
             text = refit._some(batches)
@@ -172,9 +180,10 @@ def test_the_heads_regression_is_kept_only_where_it_comes_nearer(pico_model, mon
 
 
 @pytest.mark.parametrize("heads", ["shrink", "recut"])
-def test_modernberts_heads_are_not_shrunk(pico_model, tmp_path, heads):
+@pytest.mark.parametrize("family", ["modernbert", "eurobert"])
+def test_heads_with_rotary_positions_are_not_shrunk(pico_model, tmp_path, family, heads):
     with pytest.raises(NdogoError, match="rotary"):
-        made(PruneHidden(size=24, heads=heads), pico_model("modernbert"), tmp_path, lines, silent)
+        made(PruneHidden(size=24, heads=heads), pico_model(family), tmp_path, lines, silent)
 
 
 def test_selections_are_sorted_and_head_by_head():

@@ -13,7 +13,7 @@ LABELS = {0: "hasi", 1: "wastani", 2: "chanya"}
 
 
 @pytest.mark.parametrize("kind", ["sequence", "token", "bare"])
-@pytest.mark.parametrize("family", ["xlmr", "bert", "distilbert", "modernbert"])
+@pytest.mark.parametrize("family", ["xlmr", "bert", "distilbert", "modernbert", "eurobert"])
 def test_task_heads_go_through_all_three(pico_model, tmp_path, family, kind):
     model = model_of(pico_model(family), kind, layers=4)
     if kind != "bare":

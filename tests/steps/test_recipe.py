@@ -56,7 +56,7 @@ def test_an_objective_is_a_weight_or_a_table():
         ("name: x\nsteps: 3", "list of steps"),
         ("name: X!\nsteps: [{trim: {size: 3}}]", "name"),
         ("name: x\nstepz: 1\nsteps: [{trim: {size: 3}}]", "Unknown key `stepz`"),
-        (HEAD + "  - trom: {size: 3}", r"no kind of step `trom`.*steps\[0\].*Allowed: adapt, trim"),
+        (HEAD + "  - trom: {size: 3}", r"no kind of step `trom`.*steps\[0\].*Allowed: adapt, distil"),
         (HEAD + "  - trim: {siez: 3}", r"Unknown key `siez`.*steps\[0\]\.trim.*Did you mean `size`"),
         (HEAD + "  - trim: 3", "a table; got 3"),
         (HEAD + "  - trim: {size: 0}", "size:.*above 0"),

@@ -13,8 +13,14 @@ from tests.compressors.distillation.naive import Plain
 
 NARROW = {"hidden": 16, "ffn": 24, "heads": 4, "layers": 2}
 OTHER_HEADS = {"hidden": 16, "ffn": 24, "heads": 2, "layers": 2}
-FAMILIES = [("xlmr", NARROW), ("bert", NARROW), ("distilbert", NARROW), ("modernbert", OTHER_HEADS)]
-NEAR = {"modernbert": 1e-6}
+FAMILIES = [
+    ("xlmr", NARROW),
+    ("bert", NARROW),
+    ("distilbert", NARROW),
+    ("modernbert", OTHER_HEADS),
+    ("eurobert", OTHER_HEADS),
+]
+NEAR = {"modernbert": 1e-6, "eurobert": 1e-6}
 """Its eager attention takes softmax in fp32 whatever the weights are."""
 LENGTH = 12
 

@@ -24,7 +24,7 @@ class Plain:
         self.model = model
         base = model.base_model
         self.last = self.states[-1]
-        if model.config.model_type == "modernbert":
+        if model.config.model_type in ("modernbert", "eurobert"):
             self.last = base(input_ids=sequence.ids[None]).last_hidden_state[0]
 
     def qkv(self, layer):
@@ -33,6 +33,10 @@ class Plain:
         if kind == "modernbert":
             block = base.layers[layer - 1]
             return block.attn.Wqkv(block.attn_norm(x)).chunk(3, -1)
+        if kind == "eurobert":
+            block = base.layers[layer - 1]
+            x, a = block.input_layernorm(x), block.self_attn
+            return a.q_proj(x), a.k_proj(x), a.v_proj(x)
         if kind == "distilbert":
             a = base.transformer.layer[layer - 1].attention
             return a.q_lin(x), a.k_lin(x), a.v_lin(x)
