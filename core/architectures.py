@@ -16,7 +16,6 @@ from ndogo.core.errors import NdogoError
 from ndogo.core.parts import Architecture, Norm
 from ndogo.core.unlisted import found_by_looking
 
-
 BERT_NAMES = {
     "layers": "num_hidden_layers",
     "hidden": "hidden_size",
