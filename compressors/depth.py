@@ -2,45 +2,62 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
-from ndogo.compressors.calibration import Batch, masked_loss, read_batches
-from ndogo.compressors.plan import planned_config
+from ndogo.compressors.calibration import masked_loss, read_batches
 from ndogo.compressors.rebuild import rebuild
-from ndogo.core.architectures import architecture_of, check_listed, has_lm_head, layers_of, prefix_of, with_layers
+from ndogo.core.architectures import (
+    architecture_of,
+    check_listed,
+    has_lm_head,
+    layers_of,
+    prefix_of,
+    shape_of,
+    with_layers,
+)
+from ndogo.core.batches import Batch
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
 from ndogo.core.progress import Report
-from ndogo.core.specs import Keep, Truncate
 from ndogo.core.text import Lines
 
 SENTENCES = 1000
 """Lines of calibration text on which layers are judged."""
 
 
-def truncate(source: Path, out: Path, spec: Truncate, calibration: Lines | None, report: Report) -> dict[str, float]:
-    """Write the model of `source` with some of its layers into `out`; `layers.json` says which and why.
+@dataclass(frozen=True)
+class Choice:
+    """How layers are chosen: a rule or explicit layers; for `importance` what is measured, and on which text."""
 
-    `calibration` is needed for `keep: importance` only. `source` is left untouched.
+    keep: str | tuple[int, ...]
+    importance: str = "change"
+    calibration: Lines | None = None
+
+
+def truncate(source: Path, out: Path, config: PreTrainedConfig, choice: Choice, report: Report) -> dict[str, float]:
+    """Write the model of `source` with as many of its layers as `config` has into `out`; `layers.json` says which and why.
+
+    `source` is left untouched.
 
     :returns: parameters before and after, layers before and after.
     :raises NdogoError: not a model directory, an impossible choice of layers, or no text where it is needed.
     """
     report("loading", 0, None)
     model = load_model(source)
-    count = planned_config(spec, model.config, 0, "truncate").num_hidden_layers
+    count = shape_of(config).layers
     scores: Tensor | None = None
-    if spec.keep == "importance":
-        if calibration is None:
+    if choice.keep == "importance":
+        if choice.calibration is None:
             raise NdogoError("Layers are judged on text, and there is none.", where="truncate.keep: importance")
-        needs_loss = spec.importance == "loss"
-        batches = read_batches(calibration, load_tokenizer(source), SENTENCES, masked=needs_loss)
+        needs_loss = choice.importance == "loss"
+        batches = read_batches(choice.calibration, load_tokenizer(source), SENTENCES, masked=needs_loss)
         scores = (losses_without if needs_loss else changes)(model, batches, report)
-    kept = kept_layers(len(layers_of(model)), count, spec.keep, scores, fixed=_fixed(model))
+    kept = kept_layers(len(layers_of(model)), count, choice.keep, scores, fixed=_fixed(model))
     report("cutting layers", 0, None)
     student = keep_layers(model, kept)
     save(student, out)
@@ -77,13 +94,15 @@ def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
     return rebuild(model, with_layers(model.config, kept), _renumbered(model.state_dict(), stem, kept))
 
 
-def kept_layers(found: int, count: int, keep: Keep, scores: Tensor | None = None, *, fixed: bool = False) -> list[int]:
+def kept_layers(
+    found: int, count: int, keep: str | Sequence[int], scores: Tensor | None = None, *, fixed: bool = False
+) -> list[int]:
     """The 0-based layers that a rule keeps: `count` of `found`.
 
     `scores` (found,): what is lost without a layer, for `importance`. `fixed`: layer 0 takes the place of the first kept.
     `stride` is block starts, `stride-last` block ends; `first-last` gives an odd one to the first half.
     """
-    if isinstance(keep, tuple):
+    if not isinstance(keep, str):
         return list(keep)
     rules = {
         "first": list(range(count)),

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ndogo.compressors.calibration import LOGIT_ROWS, SEED, Batch
+from ndogo.compressors.calibration import LOGIT_ROWS, SEED
 from ndogo.core.architectures import architecture_of, has_lm_head, layers_of, lm_logits, shape_of
 from ndogo.core.axes import parameter_axes
+from ndogo.core.batches import Batch
 from ndogo.core.errors import NdogoError
 from ndogo.core.masking import IGNORED
 from ndogo.core.progress import Report
@@ -29,7 +30,7 @@ GRADIENT_TOKENS = 1024
 
 def score(model: PreTrainedModel, kind: str, batches: Sequence[Batch], report: Report) -> Scores:
     """Scores of every unit of the model, which is left untouched. `batches` is empty for `magnitude`.
-    `kind` is an `Importance` of core.specs, or `pca`.
+    `kind`: magnitude, activation, taylor, self or pca.
 
     magnitude: norms of the weights. activation: forward only, mean size over a sequence, root of the sum of squares over
     sequences. taylor: first-order change of the masked-LM loss when the unit is zeroed, sum over sequences of its size.

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ndogo.compressors.calibration import Batch
 from ndogo.core.architectures import architecture_of, find, has_lm_head, lm_logits
+from ndogo.core.batches import Batch
 from ndogo.core.parts import Norm
 
 FIT_TOKENS = 8192

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from ndogo.compressors.calibration import Batch, to_batches
+from ndogo.compressors.calibration import to_batches
 from ndogo.compressors.width.importance import score
 from ndogo.core.architectures import architecture_of, has_lm_head, layers_of, shape_of
 from ndogo.core.axes import widths
+from ndogo.core.batches import Batch
 from ndogo.core.errors import NdogoError
 from ndogo.core.masking import IGNORED
 from ndogo.core.models import load_tokenizer

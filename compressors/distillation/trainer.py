@@ -10,18 +10,18 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from ndogo.compressors.distillation import checkpoints
-from ndogo.compressors.distillation.batches import Counts, Lot, Schedule, gather
+from ndogo.compressors.distillation.batches import Denominators, GlobalBatch, Schedule, read_batch
 from ndogo.compressors.distillation.corpus import Tokenized, open_tokenized
-from ndogo.compressors.distillation.devices import World
-from ndogo.compressors.distillation.objectives import lesson_of
-from ndogo.compressors.distillation.request import Request
+from ndogo.compressors.distillation.devices import ProcessGroup
+from ndogo.compressors.distillation.job import TrainingJob
+from ndogo.compressors.distillation.loading import load_losses
+from ndogo.compressors.distillation.settings import MICRO_TOKENS
+from ndogo.core.batches import by_length
 from ndogo.core.errors import NdogoError
 from ndogo.core.masking import Masking, masking_of
 from ndogo.core.models import copy_tokenizer, load_tokenizer, save
 from ndogo.core.progress import Report
 
-MICRO_TOKENS = {"cpu": 4096, "cuda": 32768}
-"""Padded positions that go through the models at once; a larger batch is done in parts, with the same gradient."""
 HELD_OUT_SEQUENCES = 512
 EVALUATIONS = 20
 """Held-out evaluations of a training. Without patience a short one has fewer: ten batches learnt for each one held out."""
@@ -43,34 +43,34 @@ class Progress:
     numbers: dict[str, float] = field(default_factory=dict)
 
 
-class Training:
-    """One training in one process (of `world.size`): all ranks hold the same weights after every step."""
+class Trainer:
+    """One training in one process (of `group.size`): all ranks hold the same weights after every step."""
 
-    def __init__(self, request: Request, world: World, report: Report) -> None:
-        self.request, self.world, self.report = request, world, report
-        self.step_spec, self.work = request.step, Path(request.work)
-        self.tokenizer = load_tokenizer(Path(request.student))
-        self.corpus = open_tokenized(Path(request.corpus))
-        self.schedule = Schedule(self.corpus.lengths, self.step_spec.batch_size, self.seed)
-        self.masking = masking_for(self.tokenizer, self.step_spec.mask_probability)
-        self.lesson = lesson_of(request, world)
-        self.parameters = self.lesson.parameters()
-        self.optimiser = torch.optim.AdamW(groups(self.parameters, self.step_spec.weight_decay), fused=True)
+    def __init__(self, job: TrainingJob, group: ProcessGroup, report: Report) -> None:
+        self.job, self.group, self.report = job, group, report
+        self.settings, self.work = job.settings, Path(job.work)
+        self.tokenizer = load_tokenizer(Path(job.student))
+        self.corpus = open_tokenized(Path(job.corpus))
+        self.schedule = Schedule(self.corpus.lengths, self.settings.batch_size, self.seed)
+        self.masking = masking_for(self.tokenizer, self.settings.mask_probability)
+        self.losses = load_losses(job, group.device)
+        self.parameters = self.losses.parameters()
+        self.optimiser = torch.optim.AdamW(groups(self.parameters, self.settings.weight_decay), fused=True)
         self.state = checkpoints.State(self.parameters, self.optimiser)
         self.progress = Progress()
         self.resumed_at = 0
-        self.held_out = self._held_out_lots()
+        self.held_out = self._held_out_batches()
 
     @property
     def seed(self) -> int:
-        """The run's seed and the step's own offset."""
-        return self.request.seed + self.step_spec.seed_offset
+        """The run's seed and the settings' own offset."""
+        return self.job.seed + self.settings.seed_offset
 
     def train(self) -> dict[str, float]:
-        """Train from the last checkpoint, or from the start, to the end; write the student to the request's `out`."""
+        """Train from the last checkpoint, or from the start, to the end; write the student to the job's `out`."""
         self.resume()
         saved = time.monotonic()
-        while self.progress.step < self.request.steps and not self._patience_is_out():
+        while self.progress.step < self.job.steps and not self._patience_is_out():
             started = time.monotonic()
             self.learn()
             self.progress.seconds += time.monotonic() - started
@@ -87,30 +87,30 @@ class Training:
         :raises NdogoError: the loss or its gradient is not finite; the weights are as they were before the step.
         """
         step = self.progress.step
-        lot = self.lot(step)
-        values = self._accumulate(lot, lot.counts, learning=True)
+        batch = self.batch(step)
+        values = self._accumulate(batch, batch.denominators, learning=True)
         norm = self._gradient_norm()
-        loss = sum(self.lesson.weights[name] * value for name, value in values.items())
+        loss = self.losses.total(values.items())
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise NdogoError(
                 f"The loss is {loss} and the gradient's norm {norm} at step {step + 1}.",
-                where=f"the batch of corpus rows {sorted(map(int, lot.rows))[:8]}... (seed {self.seed}, step {step})",
+                where=f"the batch of corpus rows {sorted(map(int, batch.rows))[:8]}... (seed {self.seed}, step {step})",
                 cure="Lower learning_rate, or set clip or warmup. The last checkpoint is kept in " + str(self.work),
             )
-        rate = self.step_spec.learning_rate * rate_at(step, self.request.steps, self.step_spec.warmup)
+        rate = self.settings.learning_rate * rate_at(step, self.job.steps, self.settings.warmup)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.progress.step += 1
-        self.progress.tokens += lot.counts.tokens
+        self.progress.tokens += batch.denominators.tokens
         terms = {f"loss_{name}": value for name, value in values.items()}
         self.progress.numbers = {"loss": loss, **terms, "learning_rate": rate, "gradient_norm": norm}
 
-    def lot(self, step: int) -> Lot:
+    def batch(self, step: int) -> GlobalBatch:
         """The global batch of a step."""
         rows = self.schedule.rows(step)
-        return gather(self.corpus, rows, self.masking, self.tokenizer.pad_token_id, (self.seed, MASKS, step))
+        return read_batch(self.corpus, rows, self.masking, self.tokenizer.pad_token_id, (self.seed, MASKS, step))
 
     def resume(self) -> None:
         """Go to the last checkpoint, where there is one.
@@ -121,11 +121,11 @@ class Training:
         if not path.is_file():
             return
         tensors, facts = checkpoints.read(path)
-        if facts["identity"] != self.request.identity:
+        if facts["identity"] != self.job.identity:
             raise NdogoError(
-                "The checkpoint belongs to another training (other text, settings or seed).",
+                "The checkpoint belongs to another training (other models, text, settings or seed).",
                 where=str(path),
-                cure="Delete it to start anew.",
+                cure=f"Delete {self.work} to start anew.",
             )
         self.state.restore(tensors)
         self.progress = Progress(**facts["progress"])
@@ -133,60 +133,61 @@ class Training:
 
     def save(self) -> None:
         """Write a checkpoint (the first process only: all hold the same)."""
-        if self.world.rank == 0:
-            facts = {"identity": self.request.identity, "progress": self.progress.__dict__}
+        if self.group.rank == 0:
+            facts = {"identity": self.job.identity, "progress": self.progress.__dict__}
             checkpoints.write(self.work / "checkpoint.safetensors", self.state.tensors(), facts)
 
-    def _accumulate(self, lot: Lot, counts: Counts, *, learning: bool) -> dict[str, float]:
-        """The global value of each objective on a lot, and with `learning` the global gradients in `.grad`."""
-        values = dict.fromkeys(self.lesson.weights, 0.0)
-        for part, batch in enumerate(lot.share(self.world.rank, self.world.size, MICRO_TOKENS[self.world.device.type])):
-            seed = derived(self.seed, DROPOUT, self.progress.step, part, self.world.rank) if learning else None
-            for name, value in self.lesson.run(batch.to(self.world.device), counts, seed).items():
+    def _accumulate(self, whole: GlobalBatch, denominators: Denominators, *, learning: bool) -> dict[str, float]:
+        """The global value of each objective on a batch, and with `learning` the global gradients in `.grad`."""
+        values = dict.fromkeys(self.job.objectives, 0.0)
+        group, tokens = self.group, MICRO_TOKENS[self.group.device.type]
+        for part, batch in enumerate(whole.share(group.rank, group.size, tokens)):
+            seed = derived(self.seed, DROPOUT, self.progress.step, part, group.rank) if learning else None
+            for name, value in self.losses.compute(batch.to(group.device), denominators, seed).items():
                 values[name] += value
         if learning:
-            self.world.sum_gradients(list(self.parameters.values()))
-        return dict(zip(values, self.world.sum_numbers(list(values.values())), strict=True))
+            self.group.sum_gradients(list(self.parameters.values()))
+        return dict(zip(values, self.group.sum_numbers(list(values.values())), strict=True))
 
     def _gradient_norm(self) -> float:
-        limit = self.step_spec.clip or math.inf
+        limit = self.settings.clip or math.inf
         return float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), limit))
 
-    def _held_out_lots(self) -> list[Lot]:
-        if self.request.held_out is None:
+    def _held_out_batches(self) -> list[GlobalBatch]:
+        if self.job.held_out is None:
             return []
-        text = open_tokenized(Path(self.request.held_out))
-        return lots_of(text, self.masking, self.tokenizer.pad_token_id, self.step_spec.batch_size)
+        text = open_tokenized(Path(self.job.held_out))
+        return held_out_batches(text, self.masking, self.tokenizer.pad_token_id, self.settings.batch_size)
 
     def _judge(self) -> None:
         """At intervals: the held-out loss, and with patience the best weights so far."""
         progress = self.progress
-        first = max(1, self.request.steps // EVALUATIONS)
-        every = first if self.step_spec.patience is not None else max(first, 10 * len(self.held_out))
-        due = progress.step in (first, self.request.steps) or progress.step % every == 0
+        first = max(1, self.job.steps // EVALUATIONS)
+        every = first if self.settings.patience is not None else max(first, 10 * len(self.held_out))
+        due = progress.step in (first, self.job.steps) or progress.step % every == 0
         if not self.held_out or not due:
             return
-        parts = [lot.counts for lot in self.held_out]
-        whole = Counts(sum(c.tokens for c in parts), sum(c.masked for c in parts), sum(c.pairs for c in parts))
-        values = [self._accumulate(lot, whole, learning=False) for lot in self.held_out]
-        loss = sum(self.lesson.weights[name] * value for part in values for name, value in part.items())
+        parts = [batch.denominators for batch in self.held_out]
+        whole = Denominators(sum(d.tokens for d in parts), sum(d.masked for d in parts), sum(d.pairs for d in parts))
+        values = [self._accumulate(batch, whole, learning=False) for batch in self.held_out]
+        loss = self.losses.total((name, value) for part in values for name, value in part.items())
         progress.held_out = loss
         progress.first_held_out = loss if progress.first_held_out is None else progress.first_held_out
         if loss < progress.best:
             progress.best, progress.best_step, progress.bad = loss, progress.step, 0
-            if self.step_spec.patience is not None and self.world.rank == 0:
+            if self.settings.patience is not None and self.group.rank == 0:
                 weights = {name: tensor for name, tensor in self.state.tensors().items() if name.startswith("weight/")}
                 checkpoints.write(self.work / "best.safetensors", weights, {"step": progress.step})
         else:
             progress.bad += 1
 
     def _patience_is_out(self) -> bool:
-        return self.step_spec.patience is not None and self.progress.bad >= self.step_spec.patience
+        return self.settings.patience is not None and self.progress.bad >= self.settings.patience
 
     def _tell(self) -> None:
-        every = max(1, self.request.steps // 500)
-        if self.progress.step % every == 0 or self.progress.step == self.request.steps:
-            self.report(self.request.kind, self.progress.step, self.request.steps, self.numbers())
+        every = max(1, self.job.steps // 500)
+        if self.progress.step % every == 0 or self.progress.step == self.job.steps:
+            self.report("training", self.progress.step, self.job.steps, self.numbers())
 
     def numbers(self) -> dict[str, float]:
         """What a person wants to see of the training so far."""
@@ -199,7 +200,7 @@ class Training:
     def _finish(self) -> dict[str, float]:
         progress = self.progress
         numbers = self.numbers() | {"steps": progress.step, "tokens": progress.tokens, "seconds": progress.seconds}
-        if self.step_spec.patience is not None and progress.best_step:
+        if self.settings.patience is not None and progress.best_step:
             best, _ = checkpoints.read(self.work / "best.safetensors")
             self.state.restore(best)
             numbers |= {"held_out_loss": progress.best, "best_step": progress.best_step}
@@ -207,23 +208,22 @@ class Training:
             numbers["resumed_at_step"] = self.resumed_at
         if progress.first_held_out is not None:
             numbers["first_held_out_loss"] = progress.first_held_out
-        if self.world.rank == 0:
-            out = Path(self.request.out)
-            save(self.lesson.student.eval().cpu(), out)
-            copy_tokenizer(Path(self.request.student), out)
+        if self.group.rank == 0:
+            out = Path(self.job.out)
+            save(self.losses.student.eval().cpu(), out)
+            copy_tokenizer(Path(self.job.student), out)
         return numbers
 
 
 def masking_for(tokenizer: PreTrainedTokenizerBase, probability: float) -> Masking:
-    """The masking of a training; a tokenizer without a mask piece will do where nothing is masked."""
+    """The masking of a training; a tokenizer without a mask token will do where nothing is masked."""
     return Masking(0, (), len(tokenizer), 0.0) if probability == 0 else masking_of(tokenizer, probability)
 
 
-def lots_of(text: Tokenized, masking: Masking, pad: int, size: int) -> list[Lot]:
+def held_out_batches(text: Tokenized, masking: Masking, filler: int, size: int) -> list[GlobalBatch]:
     """The first held-out sequences in batches of like length, masked once and for all."""
-    count = min(len(text), HELD_OUT_SEQUENCES)
-    rows = np.argsort(text.lengths[:count], kind="stable")
-    return [gather(text, rows[at : at + size], masking, pad, (0, MASKS, at)) for at in range(0, count, size)]
+    batches = by_length(np.arange(min(len(text), HELD_OUT_SEQUENCES)), text.lengths, size)
+    return [read_batch(text, rows, masking, filler, (0, MASKS, n * size)) for n, rows in enumerate(batches)]
 
 
 def rate_at(step: int, steps: int, warmup: float) -> float:

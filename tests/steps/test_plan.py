@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from ndogo.compressors.plan import Planned, plan
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_model, parameters
-from ndogo.core.recipes import parse_recipe
 from ndogo.registry.recipes import recipe
 from ndogo.registry.teachers import teacher, teacher_names
+from ndogo.steps.plan import Planned, plan
+from ndogo.steps.recipe import parse_recipe
 
 TWO_STEP_XLMR = [278_295_186, 278_295_186, 235_767_954, 235_767_954, 226_324_626, 88_543_314, 88_543_314, 22_814_253]
 

@@ -3,14 +3,14 @@
 import difflib
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, SerializeAsAny, ValidationError
 
 from ndogo.core.errors import NdogoError
-from ndogo.core.objectives import Frozen
-from ndogo.core.specs import KINDS, Distil, Step
+from ndogo.core.frozen import Frozen
+from ndogo.steps.step import Step, kinds
 
 ORIGINAL = "original"
 """The id of the untouched teacher, the root of every recipe's DAG."""
@@ -30,7 +30,7 @@ class Recipe(Frozen):
     about: str = ""
     evaluate: Literal["every-step", "ends"] = "ends"
     budget: Budget | None = None
-    steps: tuple[Any, ...]
+    steps: tuple[SerializeAsAny[Step], ...]
     text: str = ""
     """The exact text it was read from."""
 
@@ -39,20 +39,13 @@ class Recipe(Frozen):
         """The id of the step whose result is the small model: the last one written."""
         return self.steps[-1].id
 
-    def parents(self, step: Step) -> dict[str, str]:
-        """The ids that a step needs, by role."""
-        found = {"student": step.student}
-        if isinstance(step, Distil):
-            found["teacher"] = step.teacher
-        return found
-
     def step(self, name: str) -> Step:
         """The step with an id."""
         return next(s for s in self.steps if s.id == name)
 
     def order(self) -> list[Step]:
         """The steps, each after all that it needs."""
-        needs = {s.id: {p for p in self.parents(s).values() if p != ORIGINAL} for s in self.steps}
+        needs = {s.id: {p for p in s.parents.values() if p != ORIGINAL} for s in self.steps}
         return [self.step(name) for name in TopologicalSorter(needs).static_order()]
 
 
@@ -103,16 +96,20 @@ def _read_step(entry: Any, before: str, where: str) -> Step:
             cure="Write, for example, `- trim: {size: 40000}`.",
         )
     kind, given = next(iter(entry.items()))
-    if kind not in KINDS:
-        raise NdogoError(f"There is no kind of step `{kind}`.", where=where, cure=f"Allowed: {', '.join(KINDS)}.")
+    known = kinds()
+    if kind not in known:
+        raise NdogoError(f"There is no kind of step `{kind}`.", where=where, cure=f"Allowed: {', '.join(known)}.")
     fields = given if isinstance(given, dict) else {}
     if given is not None and not isinstance(given, dict):
         raise NdogoError(f"The numbers of a step are a table; got {given!r}.", where=f"{where}.{kind}")
     fields = {"id": kind, "student": before} | fields
-    return validated(KINDS[kind], fields, f"{where}.{kind}")
+    return validated(known[kind], fields, f"{where}.{kind}")
 
 
-def validated(model: type[Any], fields: dict[str, Any], where: str) -> Any:
+T = TypeVar("T", bound=BaseModel)
+
+
+def validated(model: type[T], fields: dict[str, Any], where: str) -> T:
     """Build a specification, or say in one message which key is wrong and what is allowed.
 
     :raises NdogoError: an unknown key or an impossible value.
@@ -145,7 +142,7 @@ def _check_references(recipe: Recipe, where: str) -> None:
             raise NdogoError(
                 f"The id `{step.id}` is taken.", where=f"{at}.id", cure="Give the step an `id:` of its own."
             )
-        for role, name in recipe.parents(step).items():
+        for role, name in step.parents.items():
             if name not in known:
                 raise NdogoError(
                     f"There is no step `{name}`.", where=f"{at}.{role}", cure=f"Allowed: {', '.join(known)}."

@@ -2,22 +2,28 @@
 
 import json
 import random
+import shutil
 import signal
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 from safetensors.torch import load_file
 from transformers import XLMRobertaModel
 
-from ndogo.compressors.distillation import TrainingRun, checkpoints, distil, engine, launch, prepare, steps_in_minutes
-from ndogo.compressors.distillation.devices import World
-from ndogo.compressors.distillation.engine import Training, rate_at
+from ndogo.compressors.distillation import checkpoints, devices, launch, trainer
+from ndogo.compressors.distillation import train as train_module
+from ndogo.compressors.distillation.devices import ProcessGroup
+from ndogo.compressors.distillation.objectives import Objectives
+from ndogo.compressors.distillation.run import TrainingRun
+from ndogo.compressors.distillation.settings import TrainingSettings
+from ndogo.compressors.distillation.train import prepare, steps_in_minutes, train
+from ndogo.compressors.distillation.trainer import Trainer, rate_at
 from ndogo.core.architectures import with_shape
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import copy_tokenizer, load_model, save
-from ndogo.core.specs import Adapt, Distil
 from tests.compressors.distillation import children
 from tests.pico import TEXT
 
@@ -47,21 +53,28 @@ def folder(path):
 
 def settings(steps, **more):
     given = {"batch_size": 8, "max_length": 48, "learning_rate": 3e-3, "warmup": 0.1, "weight_decay": 0.01} | more
-    return {"steps": steps, **given}
+    return TrainingSettings(steps=steps, **given)
+
+
+def read(objectives):
+    return TypeAdapter(Objectives).validate_python(objectives)
+
+
+MLM = read({"mlm": 1})
 
 
 def test_adapting_lowers_the_loss_and_leaves_the_source(any_pico, tmp_path, run):
     before = (any_pico / "model.safetensors").read_bytes()
     told = []
     run = replace(run, report=lambda doing, done, total, numbers=None: told.append((doing, done, total, numbers)))
-    found = distil(any_pico, None, folder(tmp_path / "out"), Adapt(**settings(25, learning_rate=1e-2)), run)
+    found = train(any_pico, None, folder(tmp_path / "out"), settings(25, learning_rate=1e-2), MLM, run)
     assert found["held_out_loss"] < found["first_held_out_loss"] - 0.2
     assert found["steps"] == 25 and found["tokens"] > 1000
     made = load_model(tmp_path / "out")
     assert type(made) is type(load_model(any_pico))
     assert sorted(p.name for p in any_pico.iterdir()) == sorted(p.name for p in (tmp_path / "out").iterdir())
     assert (any_pico / "model.safetensors").read_bytes() == before
-    steps = [numbers for doing, _, _, numbers in told if doing == "adapt"]
+    steps = [numbers for doing, _, _, numbers in told if doing == "training"]
     assert len(steps) == 25
     assert {"loss", "loss_mlm", "learning_rate", "gradient_norm", "tokens_per_second"} <= set(steps[-1])
 
@@ -70,44 +83,47 @@ def test_a_bare_encoder_learns_relations_and_is_refused_masked_modelling(pico_mo
     config = load_model(student).config
     save(XLMRobertaModel(config), tmp_path / "bare")
     copy_tokenizer(student, tmp_path / "bare")
-    spec = Distil(**settings(30, mask_probability=0, dropout=0), objective={"relations": 1.0})
-    found = distil(tmp_path / "bare", pico_model("xlmr"), folder(tmp_path / "out"), spec, run)
+    asked = settings(30, mask_probability=0, dropout=0), read({"relations": 1.0})
+    found = train(tmp_path / "bare", pico_model("xlmr"), folder(tmp_path / "out"), *asked, run)
     assert found["held_out_loss"] < found["first_held_out_loss"]
     assert type(load_model(tmp_path / "out")).__name__ == "XLMRobertaModel"
-    for asked in ({"mlm": 1.0}, {"relations": 1.0, "logits_kl": 1.0}):
+    for objectives in ({"mlm": 1.0}, {"relations": 1.0, "logits_kl": 1.0}):
         with pytest.raises(NdogoError, match="needs a masked-LM head"):
-            spec = Distil(**settings(3), objective=asked)
-            distil(tmp_path / "bare", pico_model("xlmr"), tmp_path, spec, replace(run, work=tmp_path / "w"))
+            asked = settings(3), read(objectives)
+            train(tmp_path / "bare", pico_model("xlmr"), tmp_path, *asked, replace(run, work=tmp_path / "w"))
 
 
-OBJECTIVES = {"mlm": 0.5, "hidden": {"weight": 1, "map": "last"}, "relations": 1, "logits_kl": {"positions": "all"}}
+def test_objectives_that_compare_need_a_teacher(student, tmp_path, run):
+    with pytest.raises(NdogoError, match="direct, hidden need a teacher"):
+        train(student, None, tmp_path, settings(3), read({"mlm": 1, "hidden": 1, "direct": 1}), run)
+
+
+FOUR = read({"mlm": 0.5, "hidden": {"weight": 1, "map": "last"}, "relations": 1, "logits_kl": {"positions": "all"}})
 
 
 def test_killed_again_and_again_the_weights_are_the_same_to_the_bit(pico_model, student, tmp_path, run, monkeypatch):
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
-    spec = Distil(**settings(30, patience=3, dropout=0.1), objective=OBJECTIVES)
-    distil(student, pico_model("xlmr"), folder(tmp_path / "whole"), spec, run)
+    asked = settings(30, patience=3, dropout=0.1), FOUR
+    train(student, pico_model("xlmr"), folder(tmp_path / "whole"), *asked, run)
     out, deaths = folder(tmp_path / "killed"), random.Random(11)
     again = replace(run, work=tmp_path / "again")
     at = [*sorted(deaths.sample(range(1, 30), 5)), None]
     for death, how in zip(at, ["step", "write", "step", "write", "step", ""], strict=True):
-        status = children.ran(children.doomed, student, pico_model("xlmr"), out, spec, again, death, how)
+        status = children.ran(children.doomed, student, pico_model("xlmr"), out, *asked, again, death, how)
         assert status == (0 if death is None else -signal.SIGKILL)
     assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
 
 
 def test_two_processes_agree_with_one(pico_model, student, tmp_path, run):
-    spec = Distil(**settings(100, dropout=0, batch_size=5), objective=OBJECTIVES | {"direct": 0.1})
+    asked = settings(100, dropout=0, batch_size=5), FOUR | read({"direct": 0.1})
     run = replace(run, precision="fp32")
     curves, weights = {}, {}
     for size in (1, 2):
         work = folder(tmp_path / f"work{size}")
-        request = prepare(student, pico_model("xlmr"), folder(tmp_path / f"out{size}"), spec, replace(run, work=work))
+        job = prepare(student, pico_model("xlmr"), folder(tmp_path / f"out{size}"), *asked, replace(run, work=work))
         queue = children.SERVER.Queue()
         started = [
-            children.SERVER.Process(
-                target=children.one_of, args=(request, rank, size, tmp_path / f"store{size}", queue)
-            )
+            children.SERVER.Process(target=children.one_of, args=(job, rank, size, tmp_path / f"store{size}", queue))
             for rank in range(size)
         ]
         for child in started:
@@ -125,27 +141,74 @@ def test_two_processes_agree_with_one(pico_model, student, tmp_path, run):
 def test_a_launched_training_reports_and_tells_its_errors(pico_model, tmp_path, run):
     told = []
     run = replace(run, devices=2, report=lambda doing, done, total, numbers=None: told.append((doing, done)))
-    found = distil(pico_model("xlmr"), None, folder(tmp_path / "out"), Adapt(**settings(2)), run)
+    found = train(pico_model("xlmr"), None, folder(tmp_path / "out"), settings(2), MLM, run)
     assert found["steps"] == 2
-    assert told[-2:] == [("adapt", 1), ("adapt", 2)]
+    assert told[-2:] == [("training", 1), ("training", 2)]
     assert load_model(tmp_path / "out").config.vocab_size == load_model(pico_model("xlmr")).config.vocab_size
 
 
 def test_the_launcher_passes_on_a_process_own_error(pico_model, tmp_path, run):
-    request = prepare(pico_model("xlmr"), None, tmp_path, Adapt(**settings(2)), run)
+    job = prepare(pico_model("xlmr"), None, tmp_path, settings(2), MLM, run)
     error = run.work / "error.json"
-    assert "exit status 3" in launch.failure(error, 3, request).what
+    assert "exit status 3" in launch.failure(error, 3, job).what
     error.write_text(json.dumps({"what": "The loss is nan", "where": "step 4", "cure": "Lower it."}))
-    assert str(launch.failure(error, 1, request)) == str(
-        NdogoError("The loss is nan", where="step 4", cure="Lower it.")
-    )
+    assert str(launch.failure(error, 1, job)) == str(NdogoError("The loss is nan", where="step 4", cure="Lower it."))
 
 
-def test_a_checkpoint_of_another_training_is_refused(pico_model, tmp_path, run):
-    run.work.mkdir()
-    checkpoints.write(run.work / "checkpoint.safetensors", {"x": torch.zeros(1)}, {"identity": "another"})
-    with pytest.raises(NdogoError, match="belongs to another training"):
-        distil(pico_model("xlmr"), None, tmp_path / "out", Adapt(**settings(2)), run)
+@pytest.fixture
+def interrupted(pico_model, student, tmp_path, run):
+    """A training of `student` by the pico teacher that left a checkpoint: what `train` is called with."""
+    given = {
+        "student": student,
+        "teacher": pico_model("xlmr"),
+        "settings": settings(2),
+        "objectives": read({"mlm": 1, "direct": 1}),
+        "run": run,
+    }
+    trainer = Trainer(prepare(out=tmp_path, **given), ProcessGroup(0, 1, torch.device("cpu")), run.report)
+    trainer.learn()
+    trainer.save()
+    return given
+
+
+def other_weights(path, to):
+    model = load_model(path)
+    model.base_model.embeddings.word_embeddings.weight.data.mul_(1.5)
+    save(model, to)
+    copy_tokenizer(path, to)
+    return to
+
+
+@pytest.mark.parametrize("changed", ["student", "teacher", "objectives", "settings", "seed", "text", "precision"])
+def test_a_checkpoint_of_another_training_is_refused(changed, interrupted, tmp_path, monkeypatch):
+    given, run = dict(interrupted), interrupted["run"]
+    kept = (run.work / "checkpoint.safetensors").read_bytes()
+    if changed in ("student", "teacher"):
+        given[changed] = other_weights(given[changed], tmp_path / "other")
+    elif changed == "precision":  # `auto` on a machine of the other kind
+        other = not devices.multiplies_bf16(torch.device("cpu"))
+        monkeypatch.setattr(devices, "multiplies_bf16", lambda _: other)
+    else:
+        given |= {
+            "objectives": {"objectives": read({"mlm": 1, "direct": 2})},
+            "settings": {"settings": settings(2, dropout=0.2)},
+            "seed": {"run": replace(run, seed=1)},
+            "text": {"run": replace(run, fingerprint="e" * 64)},
+        }[changed]
+    with pytest.raises(NdogoError, match="belongs to another training") as raised:
+        train(out=tmp_path / "out", **given)
+    assert str(run.work) in raised.value.cure
+    assert (run.work / "checkpoint.safetensors").read_bytes() == kept
+
+
+def test_a_checkpoint_goes_on_wherever_its_files_lie(interrupted, tmp_path):
+    moved = {name: tmp_path / f"moved-{name}" for name in ("student", "teacher")}
+    for name, to in moved.items():
+        shutil.copytree(interrupted[name], to)
+    run = interrupted["run"]
+    again = replace(run, work=run.work.rename(tmp_path / "elsewhere"))
+    numbers = train(out=folder(tmp_path / "out"), **interrupted | moved | {"run": again})
+    assert (numbers["steps"], numbers["resumed_at_step"]) == (2, 1)
 
 
 def test_a_loss_that_is_no_number_names_its_batch_and_keeps_the_checkpoint(pico_model, tmp_path, run, monkeypatch):
@@ -153,12 +216,12 @@ def test_a_loss_that_is_no_number_names_its_batch_and_keeps_the_checkpoint(pico_
     poisoned = []
 
     def report(doing, done, total, numbers=None):
-        if done == 3 and doing == "adapt":
+        if done == 3 and doing == "training":
             for thing in poisoned:
                 thing.parameters["student.lm_head.dense.bias"].data.fill_(float("nan"))
 
-    request = prepare(pico_model("xlmr"), None, folder(tmp_path / "out"), Adapt(**settings(9)), run)
-    training = Training(request, World(0, 1, torch.device("cpu")), report)
+    job = prepare(pico_model("xlmr"), None, folder(tmp_path / "out"), settings(9), MLM, run)
+    training = Trainer(job, ProcessGroup(0, 1, torch.device("cpu")), report)
     poisoned.append(training)
     training.save()
     kept = (run.work / "checkpoint.safetensors").read_bytes()
@@ -182,8 +245,8 @@ def test_a_full_disk_is_said_and_the_former_checkpoint_stays(tmp_path):
 
 
 def test_patience_stops_and_gives_the_best_weights(pico_model, tmp_path, run):
-    spec = Adapt(**settings(60, learning_rate=0.5, warmup=0, patience=2, clip=None))
-    found = distil(pico_model("xlmr"), None, folder(tmp_path / "out"), spec, run)
+    asked = settings(60, learning_rate=0.5, warmup=0, patience=2, clip=None), MLM
+    found = train(pico_model("xlmr"), None, folder(tmp_path / "out"), *asked, run)
     assert found["steps"] < 60
     best = load_file(run.work / "best.safetensors")
     name = "student.roberta.encoder.layer.0.attention.self.query.weight"
@@ -191,21 +254,26 @@ def test_patience_stops_and_gives_the_best_weights(pico_model, tmp_path, run):
     assert torch.equal(best["weight/" + name], written)
     assert found["held_out_loss"] <= found["first_held_out_loss"]
     with pytest.raises(NdogoError, match="patience needs held-out text"):
-        distil(pico_model("xlmr"), None, tmp_path, spec, replace(run, held_out=None, work=tmp_path / "other"))
+        train(pico_model("xlmr"), None, tmp_path, *asked, replace(run, held_out=None, work=tmp_path / "other"))
 
 
-def test_minutes_become_steps_once(pico_model, tmp_path, run, monkeypatch):
-    spec = Adapt(**settings(5))
-    steps = steps_in_minutes(pico_model("xlmr"), None, spec, run, 0.1)
+def test_minutes_become_steps_once_for_each_training(pico_model, student, tmp_path, run, monkeypatch):
+    steps = steps_in_minutes(pico_model("xlmr"), None, settings(5), MLM, run, 0.1)
     assert steps > 5
-    monkeypatch.setattr("ndogo.compressors.distillation.Training", lambda *_: pytest.fail("measured twice"))
-    assert steps_in_minutes(pico_model("xlmr"), None, spec, run, 0.1) == steps
+    measured = []
+    monkeypatch.setattr(Trainer, "learn", lambda self: measured.append(self.job.student))
+    assert steps_in_minutes(pico_model("xlmr"), None, settings(9), MLM, run, 0.1) == steps
+    assert measured == []  # the number of steps is what is asked, so it does not name the training
+    monkeypatch.setattr(train_module, "TRIAL_STEPS", 3)
+    steps_in_minutes(student, None, settings(5), MLM, run, 0.1)
+    assert measured == [str(student)] * 4
+    assert steps_in_minutes(pico_model("xlmr"), None, settings(5), MLM, run, 0.1) == steps
     assert not list(run.work.glob("*.safetensors"))
 
 
 def test_too_many_positions_are_refused(pico_model, tmp_path, run):
     with pytest.raises(NdogoError, match="at most 64 positions"):
-        distil(pico_model("xlmr"), None, tmp_path, Adapt(**settings(3, max_length=65)), run)
+        train(pico_model("xlmr"), None, tmp_path, settings(3, max_length=65), MLM, run)
 
 
 def test_rate_rises_to_one_and_falls_to_almost_nothing():
@@ -217,6 +285,6 @@ def test_rate_rises_to_one_and_falls_to_almost_nothing():
 
 def test_every_step_of_a_kind_has_its_own_dropout():
     seeds = {
-        engine.derived(0, engine.DROPOUT, step, part, rank) for step in range(9) for part in (0, 1) for rank in (0, 1)
+        trainer.derived(0, trainer.DROPOUT, step, part, rank) for step in range(9) for part in (0, 1) for rank in (0, 1)
     }
     assert len(seeds) == 36

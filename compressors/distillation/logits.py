@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from ndogo.compressors.distillation.objective import LogitsObjective
+
 ELEMENTS = 2**26
 """Logits in memory at once: 128 MiB in bf16. More chunks cost time: each makes a gradient of the whole V x H matrix."""
 IN_CACHE = 2**21
@@ -30,10 +32,6 @@ class Logits:
         return self._logs[temperature]
 
 
-OnLogits = Callable[[Logits, Logits, torch.Tensor], torch.Tensor]
-"""(student's, teacher's, labels) of some rows -> the sum of a loss over them. No teacher: its logits are empty."""
-
-
 @dataclass(frozen=True)
 class Side:
     """One model's encoder states at the rows in question, and its head."""
@@ -43,12 +41,12 @@ class Side:
     columns: int
 
 
-def vocabulary_loss(
-    losses: Mapping[str, tuple[float, OnLogits]], student: Side, teacher: Side | None, labels_N: torch.Tensor
+def logits_losses(
+    losses: Mapping[str, tuple[float, LogitsObjective]], student: Side, teacher: Side | None, labels_N: torch.Tensor
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
     """Each loss's sum over the rows, and the gradient of their weighted total with regard to the student's rows.
 
-    `losses`: name -> (factor in the total, function). Where gradients are on, those of the head are added to its
+    `losses`: name -> (factor in the total, objective). Where gradients are on, those of the head are added to its
     parameters chunk by chunk, and the caller carries the returned one further back; else it is None.
     """
     learning = torch.is_grad_enabled()
@@ -69,7 +67,7 @@ def vocabulary_loss(
 
 
 def _judge(
-    losses: Mapping[str, tuple[float, OnLogits]],
+    losses: Mapping[str, tuple[float, LogitsObjective]],
     ours_NV: torch.Tensor,
     theirs_NV: torch.Tensor,
     labels_N: torch.Tensor,
@@ -83,7 +81,7 @@ def _judge(
         some = slice(at, at + size)
         ours, theirs = Logits(ours_NV[some]), Logits(theirs_NV[some])
         ours.values_NV.requires_grad_(learning)
-        values = {name: loss(ours, theirs, labels_N[some]) for name, (_, loss) in losses.items()}
+        values = {name: objective.loss(ours, theirs, labels_N[some]) for name, (_, objective) in losses.items()}
         if learning:
             total = torch.stack([losses[name][0] * value for name, value in values.items()]).sum()
             (gradient,) = torch.autograd.grad(total, ours.values_NV)

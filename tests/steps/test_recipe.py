@@ -3,9 +3,10 @@
 import pytest
 
 from ndogo.core.errors import NdogoError
-from ndogo.core.recipes import parse_recipe, read_recipe
-from ndogo.core.specs import Distil, Trim
 from ndogo.registry.recipes import FOLDER, recipe, recipe_names
+from ndogo.steps.kinds.distil import Distil
+from ndogo.steps.kinds.trim import Trim
+from ndogo.steps.recipe import parse_recipe, read_recipe
 
 HEAD = "name: x\nsteps:\n"
 
@@ -19,7 +20,7 @@ def test_a_step_follows_the_one_before_it_unless_it_names_another():
   - distil: {id: first, teacher: adapt, objective: {mlm: 1}, epochs: 1}
   - distil: {id: second, student: half, objective: {mlm: 1}, epochs: 1}"""
     )
-    assert [read.parents(s) for s in read.steps] == [
+    assert [s.parents for s in read.steps] == [
         {"student": "original"},
         {"student": "adapt"},
         {"student": "half", "teacher": "adapt"},
@@ -55,7 +56,7 @@ def test_an_objective_is_a_weight_or_a_table():
         ("name: x\nsteps: 3", "list of steps"),
         ("name: X!\nsteps: [{trim: {size: 3}}]", "name"),
         ("name: x\nstepz: 1\nsteps: [{trim: {size: 3}}]", "Unknown key `stepz`"),
-        (HEAD + "  - trom: {size: 3}", r"no kind of step `trom`.*steps\[0\].*Allowed: adapt, trim"),
+        (HEAD + "  - trom: {size: 3}", r"no kind of step `trom`.*steps\[0\].*Allowed: adapt, distil"),
         (HEAD + "  - trim: {siez: 3}", r"Unknown key `siez`.*steps\[0\]\.trim.*Did you mean `size`"),
         (HEAD + "  - trim: 3", "a table; got 3"),
         (HEAD + "  - trim: {size: 0}", "size:.*above 0"),
