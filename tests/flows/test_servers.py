@@ -16,7 +16,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from ndogo.flows.servers import Addresses, environment, running
+from ndogo.flows.servers import Addresses, basic, environment, running
 from ndogo.registry.bundles import Store
 from ndogo.registry.languages import Language, add_language
 from ndogo.tasks.tracking import delivered
@@ -69,29 +69,18 @@ def world(folder: Path) -> Iterator[tuple[Addresses, dict[str, str]]]:
         recipe_file(folder, 6, "tiny-recipe")
         recipe_file(folder, 3000, "long")
         ports = {"prefect": free_port(), "mlflow": free_port()}
-        with running(ports["prefect"], ports["mlflow"]) as addresses:
-            told = environment(folder / "home", ports)
-            wait_for_deployment(addresses, tiny.NAME)
-            yield addresses, told
+        with running(ports["prefect"], ports["mlflow"]) as servers:
+            yield servers.addresses, environment(folder / "home", ports)
 
 
 def api(addresses: Addresses, path: str, body: dict | None = None) -> dict | list:
     request = urllib.request.Request(
         f"{addresses.prefect}/api{path}",
         data=None if body is None else json.dumps(body).encode(),
-        headers={"content-type": "application/json"},
+        headers={"content-type": "application/json", **basic(Store().folder)},
     )
     with urllib.request.urlopen(request, timeout=20) as answer:
         return json.load(answer)
-
-
-def wait_for_deployment(addresses: Addresses, name: str) -> None:
-    for _ in range(240):
-        with contextlib.suppress(OSError):
-            api(addresses, f"/deployments/name/compress/{name}")
-            return
-        time.sleep(0.5)
-    raise AssertionError(f"compress/{name} was not deployed")
 
 
 def deployment_run(told: dict[str, str], recipe: str, *more: str) -> subprocess.CompletedProcess[str]:
