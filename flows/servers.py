@@ -91,8 +91,10 @@ def running(
         prefect, mlflow, deployments = _all(folder, ports)
         try:
             for server in (prefect, mlflow):
-                _refuse_taken(server, folder)
-                processes.start(server)
+                if processes.left(server) is None:
+                    _refuse_taken(server)
+            processes.start(prefect)
+            processes.start(mlflow)
             _wait(prefect, lambda: _healthy(f"{addresses.prefect}/api/health"), folder)
             _wait(mlflow, lambda: _healthy(f"{addresses.mlflow}/health"), folder)
             if runs:
@@ -178,13 +180,12 @@ def basic(folder: Path) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(login(folder).encode()).decode()}"}
 
 
-def _refuse_taken(server: Watched, folder: Path) -> None:
+def _refuse_taken(server: Watched) -> None:
     """Refuse a port on which something listens that is not ours."""
     host, port = server.address.split(":")
     with socket.socket() as probe:
         taken = probe.connect_ex((host, int(port))) == 0
-    ours = recorded(folder).get(server.name, {})
-    if taken and not (ours.get("address") == server.address and psutil.pid_exists(ours["pid"])):
+    if taken:
         raise NdogoError(
             f"Port {port} is taken by {_listener(int(port))}, and {server.name} needs it.",
             where=server.address,

@@ -48,15 +48,24 @@ class Processes:
     folder: Path
     say: Callable[[str], None]
     watched: list[Watched] = field(default_factory=list)
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What servers.json says."""
+
+    def __post_init__(self) -> None:
+        self.notes = recorded(self.folder)
+
+    def left(self, one: Watched) -> psutil.Process | None:
+        """What an earlier start left running in its place, at the same address."""
+        note = self.notes.get(one.name)
+        return _alive(note) if note is not None and note["address"] == one.address else None
 
     def start(self, one: Watched) -> None:
-        """Start it, unless one that an earlier start left behind still runs at that address: then that one is used."""
-        left = recorded(self.folder).get(one.name)
-        if left is not None and left["address"] == one.address and (process := _alive(left)):
-            self.say(f"{one.name}: process {process.pid} runs already and is used.")
-            one.process = process
-        else:
+        """Start it, unless one that an earlier start left still runs: then that one is used."""
+        one.process = self.left(one)
+        if one.process is None:
             one.process = self._spawn(one)
+        else:
+            self.say(f"{one.name} runs already (process {one.process.pid}) and is used.")
         self.watched.append(one)
         self._record()
 
@@ -79,6 +88,8 @@ class Processes:
 
     def stop(self) -> None:
         """Stop all, the last started first."""
+        taken_over = {"serve", *(one.name for one in self.watched)}
+        _stop(process for name, note in self.notes.items() if name not in taken_over and (process := _alive(note)))
         _stop(one.process for one in reversed(self.watched) if one.process is not None)
         self.watched.clear()
         _state(self.folder).unlink(missing_ok=True)
@@ -98,10 +109,10 @@ class Processes:
             )
 
     def _record(self) -> None:
-        own = {"serve": _entry(psutil.Process(), "")}
-        rest = {one.name: _entry(one.process, one.address) for one in self.watched if one.process is not None}
+        self.notes["serve"] = _entry(psutil.Process(), "")
+        self.notes |= {one.name: _entry(one.process, one.address) for one in self.watched if one.process is not None}
         draft = _state(self.folder).with_suffix(".draft")
-        draft.write_text(json.dumps(own | rest, indent=1), encoding="utf-8")
+        draft.write_text(json.dumps(self.notes, indent=1), encoding="utf-8")
         draft.rename(_state(self.folder))
 
 
