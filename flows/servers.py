@@ -86,13 +86,13 @@ def running(
     ports = {"prefect": prefect_port, "mlflow": mlflow_port}
     addresses = Addresses(*(f"http://{HOST}:{ports[name]}" for name in ("prefect", "mlflow")))
     with _only_one(folder):
-        tracking.prepare(store)
         processes = Processes(folder, say)
         prefect, mlflow, deployments = _all(folder, ports)
+        for server in (prefect, mlflow):
+            if processes.left(server) is None:
+                _refuse_taken(server)
+        tracking.prepare(store)
         try:
-            for server in (prefect, mlflow):
-                if processes.left(server) is None:
-                    _refuse_taken(server)
             processes.start(prefect)
             processes.start(mlflow)
             _wait(prefect, lambda: _healthy(f"{addresses.prefect}/api/health"), folder)

@@ -119,15 +119,16 @@ class Processes:
 def recorded(folder: Path) -> dict[str, dict[str, Any]]:
     """What the last start noted of its processes; nothing where there was none."""
     try:
-        return json.loads(_state(folder).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        notes = json.loads(_state(folder).read_text(encoding="utf-8"))
+        return {name: note for name, note in notes.items() if note.keys() >= {"pid", "begun", "address"}}
+    except (OSError, ValueError, AttributeError):
         return {}
 
 
 def stop_recorded(folder: Path) -> list[str]:
     """Stop what the last start left running, whoever started it, and give the names. A living `serve` stops its own."""
     running = {name: process for name, note in recorded(folder).items() if (process := _alive(note))}
-    if serve := running.pop("serve", None):
+    if (serve := running.pop("serve", None)) and serve.pid != os.getpid():
         serve.terminate()
         with contextlib.suppress(psutil.TimeoutExpired):
             serve.wait(timeout=4 * GRACE)
