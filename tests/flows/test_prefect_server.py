@@ -1,21 +1,26 @@
-"""What a page on the web, or a program of another user, can do to the servers: nothing."""
+"""Prefect's server as we run it: closed to whoever does not show the login, and calm when many runs end at once."""
 
+import asyncio
 import json
 import os
 import socket
 import stat
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
+import yaml
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
+from ndogo.flows.deployments import ZOMBIES
 from ndogo.flows.login import PROFILES, login
 from ndogo.flows.servers import Addresses, basic, environment, running
 
@@ -149,3 +154,72 @@ def test_prefects_server_does_not_start_without_a_login(home: Path):
     line = [sys.executable, "-m", "ndogo.flows.prefect_server"]
     done = subprocess.run(line, env=told, capture_output=True, text=True, timeout=120)
     assert done.returncode != 0 and "would answer everybody" in done.stderr
+
+
+class Runs:
+    """Flow runs as their processes drive them, by Prefect's API."""
+
+    def __init__(self, servers: Addresses, home: Path) -> None:
+        self.client = httpx.AsyncClient(base_url=f"{servers.prefect}/api", headers=basic(home), timeout=240)
+        self.refused: list[str] = []
+
+    async def post(self, path: str, body: object) -> dict:
+        answer = await self.client.post(path, json=body)
+        if not answer.is_success:
+            self.refused.append(f"{path} {answer.status_code} {answer.text[:100]}")
+        return answer.json() if answer.content else {}
+
+    async def state(self, run: str, kind: str, force: bool = False) -> None:
+        state = {"type": kind, "name": kind.title()}
+        await self.post(f"/flow_runs/{run}/set_state", {"state": state, "force": force})
+
+    async def running(self, flow: str) -> str:
+        """A run that has sent a heartbeat."""
+        run = (await self.post("/flow_runs/", {"flow_id": flow, "state": {"type": "PENDING"}})).get("id", "none")
+        await self.state(run, "RUNNING")
+        resource = {"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.name": "run"}
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        beat = {"id": run, "event": "prefect.flow-run.heartbeat", "occurred": now, "resource": resource}
+        await self.post("/events", [beat])
+        return run
+
+    async def kinds(self, runs: list[str]) -> list[str]:
+        answers = [await self.client.get(f"/flow_runs/{run}") for run in runs]
+        return [answer.json()["state_type"] for answer in answers]
+
+
+def test_fifty_runs_end_at_once_and_only_the_dead_one_is_called_so(servers: Addresses, home: Path):
+    automation = yaml.safe_load(ZOMBIES.read_text(encoding="utf-8"))
+    automation["trigger"]["within"] = 30
+
+    async def play() -> tuple[list[str], list[str], set[str]]:
+        runs = Runs(servers, home)
+        async with runs.client:
+            flow = (await runs.post("/flows/", {"name": "ends"}))["id"]
+            await runs.post("/automations/", automation)
+            many = await asyncio.gather(*(runs.running(flow) for _ in range(52)))
+            dead, waiting, *ended = many
+            await asyncio.gather(
+                runs.state(waiting, "SCHEDULED", True), *(runs.state(run, "COMPLETED") for run in ended)
+            )
+            until = time.monotonic() + 240
+            while (kinds := await runs.kinds([dead, waiting]))[0] != "CRASHED" and time.monotonic() < until:
+                await asyncio.sleep(1)
+            await asyncio.sleep(10)  # whatever else was to come comes with it
+            fired = {"filter": {"event": {"name": ["prefect.automation.triggered"]}}, "limit": 50}
+            found = (await runs.post("/events/filter", fired))["events"]
+            assert [kind for kind in await runs.kinds(ended) if kind != "COMPLETED"] == []
+            return runs.refused, kinds, {related for event in found for related in runs_of(event)} - {dead}
+
+    refused, kinds, wrong = asyncio.run(play())
+    assert refused == []
+    assert kinds == ["CRASHED", "SCHEDULED"], "the dead one, and the one that waits to be taken up again"
+    assert wrong == set(), "the automation fired on a run that lived or had ended"
+    assert "database is locked" not in (home / "logs" / "prefect.log").read_text()
+
+
+def runs_of(event: dict) -> list[str]:
+    """The runs that an event of an automation is about."""
+    prefix = "prefect.flow-run."
+    ids = [resource["prefect.resource.id"] for resource in event["related"]]
+    return [one.removeprefix(prefix) for one in ids if one.startswith(prefix)]
