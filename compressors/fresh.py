@@ -9,14 +9,16 @@ from ndogo.core.architectures import architecture_of, shape_of
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import (
     check_model_directory,
-    copy_tokenizer,
     empty_model,
+    has_pooler,
     load_config,
     model_class,
     parameters,
     save,
+    without_pooler,
 )
 from ndogo.core.progress import Report
+from ndogo.core.vectors import copy_companions
 
 
 def fresh(source: Path, out: Path, config: PreTrainedConfig, seed: int, report: Report) -> dict[str, float]:
@@ -28,13 +30,16 @@ def fresh(source: Path, out: Path, config: PreTrainedConfig, seed: int, report: 
     report("making a random model", 0, None)
     check_model_directory(source)
     teacher = load_config(source)
-    student = random_model(config, seed)
+    pooler = has_pooler(source)
+    student = random_model(config, seed, pooler=pooler)
     save(student, out)
-    copy_tokenizer(source, out)
-    return {"params_before": parameters(empty_model(teacher)), "params": parameters(student)}
+    dropped = copy_companions(source, out)
+    said = {"dense_dropped": dropped} if dropped else {}
+    before = parameters(empty_model(teacher, pooler=pooler))
+    return said | {"params_before": before, "params": parameters(student)}
 
 
-def random_model(config: PreTrainedConfig, seed: int) -> PreTrainedModel:
+def random_model(config: PreTrainedConfig, seed: int, *, pooler: bool = True) -> PreTrainedModel:
     """A model of `config` as its class initialises it. torch's own random state is left as it was.
 
     :raises NdogoError: a configuration list states fewer layers than the model shall have.
@@ -49,4 +54,5 @@ def random_model(config: PreTrainedConfig, seed: int) -> PreTrainedModel:
             )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return model_class(config)(config).eval()
+        kind = model_class(config)
+        return kind(config, **({} if pooler else without_pooler(kind))).eval()

@@ -1,6 +1,7 @@
 """Loading and saving a model directory: strictly, safetensors only, stock classes only."""
 
 import hashlib
+import inspect
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
@@ -90,6 +92,7 @@ def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
 
 def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """Load a model directory strictly, in evaluation mode, on the CPU; poolers and the like of pretraining are left behind.
+    A bare encoder whose weights hold no pooler has none.
 
     :raises NdogoError: not a model directory, or a missing, unexpected or mismatched tensor.
     """
@@ -99,7 +102,12 @@ def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedM
     )  # from_pretrained gives a pair where it is asked for the loading's faults
     try:
         model, info = kind.from_pretrained(
-            str(path), dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+            str(path),
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            **(without_pooler(kind) if not has_pooler(path) else {}),
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise NdogoError(f"The model cannot be loaded: {error}", where=str(path)) from error
@@ -108,6 +116,24 @@ def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedM
     if faults:
         raise NdogoError(f"The weights do not fit the configuration: {faults}", where=str(path))
     return model.eval()
+
+
+def has_pooler(path: Path) -> bool:
+    """Whether the weights of a model directory hold a pooler: sentence vectors that are a mean of states need none."""
+    try:
+        for file in path.glob("*.safetensors"):
+            with safe_open(file, framework="pt") as opened:
+                if any(re.search(r"(^|\.)pooler\.", name) for name in opened.keys()):  # noqa: SIM118  not a dict
+                    return True
+    except (OSError, SafetensorError) as error:
+        raise NdogoError(f"The weights cannot be read: {error}", where=str(path)) from error
+    return False
+
+
+def without_pooler(kind: type[PreTrainedModel]) -> dict[str, bool]:
+    """What to hand to a class that is to be built without a pooler; nothing where it has no choice."""
+    choice = "add_pooling_layer" in inspect.signature(kind.__init__).parameters
+    return {"add_pooling_layer": False} if choice else {}
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
@@ -134,10 +160,16 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in {id(p): p for p in model.parameters()}.values())
 
 
-def empty_model(config: PreTrainedConfig, kind: type[PreTrainedModel] | None = None) -> PreTrainedModel:
-    """The model of a configuration without any memory for its weights (on the meta device)."""
+def empty_model(
+    config: PreTrainedConfig, kind: type[PreTrainedModel] | None = None, *, pooler: bool = True
+) -> PreTrainedModel:
+    """The model of a configuration without any memory for its weights (on the meta device).
+
+    `pooler` false: a bare encoder is built without one.
+    """
+    built = kind or model_class(config)
     with torch.device("meta"):
-        model = (kind or model_class(config))(config)
+        model = built(config, **({} if pooler else without_pooler(built)))
     model.tie_weights()
     return model
 

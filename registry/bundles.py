@@ -131,15 +131,18 @@ class Store:
         :raises NdogoError: not a model directory, pickled weights, a tokenizer that cannot be read.
         """
         from ndogo.core.models import TOKENIZER_FILES, check_model_directory
+        from ndogo.core.vectors import module_files
 
         check_model_directory(source)
-        files = sorted({f for pattern in (*ORIGINAL_FILES, *TOKENIZER_FILES) for f in source.glob(pattern)})
-        hashes = {f.name: file_hash(f) for f in files}
+        found = {f.relative_to(source) for pattern in (*ORIGINAL_FILES, *TOKENIZER_FILES) for f in source.glob(pattern)}
+        files = sorted({*found, *module_files(source)})
+        hashes = {str(f): file_hash(source / f) for f in files}
         request = Request(step="original", spec={"files": hashes}, version=1)
 
         def copy(draft: Path) -> dict[str, Any]:
             for file in files:
-                shutil.copyfile(file, draft / file.name)
+                (draft / file).parent.mkdir(exist_ok=True)
+                shutil.copyfile(source / file, draft / file)
             return {}
 
         return self.find_or_make(request, copy)[0]

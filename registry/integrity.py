@@ -34,6 +34,7 @@ def check_model(folder: Path) -> dict[str, Any]:
     """
     from ndogo.core.architectures import architecture_of
     from ndogo.core.models import encoder_parameters, load_model, load_tokenizer, parameters
+    from ndogo.core.vectors import dense_parameters
 
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     if model.config.vocab_size < len(tokenizer):
@@ -42,11 +43,12 @@ def check_model(folder: Path) -> dict[str, Any]:
             where=str(folder),
         )
     words = parameters(model.base_model.get_submodule(architecture_of(model.config).words))
-    return {
+    dense = dense_parameters(folder)
+    return ({"params_dense": dense} if dense else {}) | {
         "params": parameters(model),
         "params_encoder": encoder_parameters(model.config),
         "params_embedding": words,
-        "size_mb": round(sum(f.stat().st_size for f in folder.glob("*.safetensors")) / 1e6, 4),
+        "size_mb": round(sum(f.stat().st_size for f in folder.rglob("*.safetensors")) / 1e6, 4),
     }
 
 

@@ -8,7 +8,7 @@ over `kinds()`. A field of the class is a key in a recipe and an option of the c
 import importlib
 import os
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -79,6 +79,8 @@ class Planning:
     """The planned models that it works on, by role."""
     scaled: bool = False
     """Whether lengths are cut to what the model reads (the pocket profile)."""
+    rows: "Callable[[Step], int] | None" = None
+    """How many rows a trim by coverage keeps of the teacher's vocabulary, where the text can be counted."""
 
 
 class Step(Frozen):
@@ -114,6 +116,11 @@ class Step(Frozen):
     def reads_text(self) -> bool:
         """Whether the result depends on the corpus."""
         return self.trains
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether how many rows it keeps is known only when the text was counted."""
+        return False
 
     def content(self) -> dict[str, Any]:
         """What the result depends on: the numbers, not the names within a recipe."""

@@ -36,6 +36,11 @@ class Training(Step, TrainingSettings):
         from ndogo.core.architectures import check_listed, positions
 
         check_listed(config, "train it")
+        needy = [name for name, objective in self.objectives.items() if objective.needs_lm_head]
+        for role, planned in planning.inputs.items():
+            mine = needy if role == "student" else [n for n in needy if self.objectives[n].needs_teacher]
+            if mine and not planned.head:
+                self._refuse_headless(mine[0], planned.id, planning.where)
         if self.max_length > positions(config) and not planning.scaled:
             raise NdogoError(
                 f"The model reads at most {positions(config)} positions, and max_length is {self.max_length}.",
@@ -43,6 +48,13 @@ class Training(Step, TrainingSettings):
                 cure=f"Use {positions(config)} or less.",
             )
         return config
+
+    def _refuse_headless(self, objective: str, model: str, where: str) -> None:
+        raise NdogoError(
+            f"The objective `{objective}` needs a masked-LM head, and `{model}` is a bare encoder without one.",
+            where=f"{where}.objective: {objective}",
+            cure="Use objectives on encoder states, such as hidden, direct or sentence.",
+        )
 
     def peak_bytes(self, planned: "Planned", planning: Planning) -> int | None:
         """Of the training, on text whose lines fill `max_length`."""

@@ -19,8 +19,9 @@ from ndogo.compressors.distillation.settings import MICRO_TOKENS
 from ndogo.core.batches import by_length
 from ndogo.core.errors import NdogoError
 from ndogo.core.masking import Masking, masking_of
-from ndogo.core.models import copy_tokenizer, load_tokenizer, save
+from ndogo.core.models import load_tokenizer, save
 from ndogo.core.progress import Report
+from ndogo.core.vectors import copy_companions
 
 HELD_OUT_SEQUENCES = 512
 EVALUATIONS = 20
@@ -211,7 +212,7 @@ class Trainer:
         if self.group.rank == 0:
             out = Path(self.job.out)
             save(self.losses.student.eval().cpu(), out)
-            copy_tokenizer(Path(self.job.student), out)
+            copy_companions(Path(self.job.student), out)
         return numbers
 
 

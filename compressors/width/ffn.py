@@ -12,9 +12,10 @@ from ndogo.compressors.width.importance import Scores, score
 from ndogo.compressors.width.saved import load_scores, save_scores, what_is_scored
 from ndogo.core.architectures import has_lm_head, layers_of, shape_of, with_shape
 from ndogo.core.errors import NdogoError
-from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
+from ndogo.core.models import load_model, load_tokenizer, parameters, save
 from ndogo.core.progress import Report
 from ndogo.core.text import Lines
+from ndogo.core.vectors import copy_companions
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def prune_ffn(source: Path, out: Path, config: PreTrainedConfig, measure: Measur
     report("cutting FFN neurons", 0, None)
     student = narrow_ffn(model, width, measured[0])
     save(student, out)
-    copy_tokenizer(source, out)
+    copy_companions(source, out)
     return {
         "ffn_before": found.ffn,
         "ffn": width,
@@ -79,6 +80,6 @@ def scored(model: PreTrainedModel, source: Path, measure: Measure, report: Repor
     depends = what_is_scored(source, kind, digest_of(lines) if lines else "")
     if measure.scores is not None:
         return load_scores(measure.scores, depends), depends
-    masked = kind in ("taylor", "self", "pca") and has_lm_head(model)
+    masked = kind == "taylor" or (kind in ("self", "pca") and has_lm_head(model))
     batches = to_batches(lines, load_tokenizer(source), masked=masked) if lines else []
     return score(model, kind, batches, report), depends

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ndogo.compressors.calibration import LOGIT_ROWS, SEED
+from ndogo.compressors.calibration import LOGIT_ROWS, SEED, final_states
 from ndogo.core.architectures import architecture_of, has_lm_head, layers_of, lm_logits, shape_of
 from ndogo.core.axes import parameter_axes
 from ndogo.core.batches import Batch
@@ -33,24 +33,19 @@ def score(model: PreTrainedModel, kind: str, batches: Sequence[Batch], report: R
     `kind`: magnitude, activation, taylor, self or pca.
 
     magnitude: norms of the weights. activation: forward only, mean size over a sequence, root of the sum of squares over
-    sequences. taylor: first-order change of the masked-LM loss when the unit is zeroed, sum over sequences of its size.
+    sequences. taylor: first-order change of the masked-LM loss when the unit is zeroed, sum over sequences of its size; of a model
+    without a masked-LM head, that of the squared distance of its states over masked text to those over the whole text.
     self: the same with answers drawn from the model's own output and squared (the diagonal Fisher information), so that
     neither labels nor a masked-LM head are needed.
 
     pca: as activation, and `moment` (H, H), the second moment of the residual stream.
 
-    :raises NdogoError: taylor without a masked-LM head, or no text.
+    :raises NdogoError: no text.
     """
     if kind == "magnitude":
         return magnitude(model)
     if not batches:
         raise NdogoError(f"`{kind}` is measured on text, and there is none.", where=f"importance: {kind}")
-    if kind == "taylor" and not has_lm_head(model):
-        raise NdogoError(
-            "The model has no masked-LM head, so it has no masked-LM loss.",
-            where="importance: taylor",
-            cure="Use `self` or `activation`.",
-        )
     return _measured(model, kind, batches, report)
 
 
@@ -110,6 +105,9 @@ def _add(  # noqa: PLR0913  three are bound, the rest is what a site tells
         if heads:
             size = value.unflatten(-1, (heads, -1)).square().sum(-1).sqrt()
             _note(sums, key.replace("v.", "head."), _mean_size(size, real).square().sum(0))
+        return
+
+    if not value.requires_grad:  # a pass that only looks
         return
 
     def arrived(gradient: Tensor) -> None:
@@ -184,6 +182,12 @@ def _forward(model: PreTrainedModel, part: Batch, _number: int) -> None:
 
 
 def _taylor(model: PreTrainedModel, part: Batch, _number: int) -> None:
+    if not has_lm_head(model):
+        whole = torch.where(part.labels == IGNORED, part.ids, part.labels)
+        with torch.no_grad():
+            wished = final_states(model, Batch(whole, part.real, part.labels))
+        (final_states(model, part) - wished).square().sum().backward()
+        return
     states = model.base_model(input_ids=part.ids, attention_mask=part.real.long()).last_hidden_state
     wanted = part.labels != IGNORED
     _masked_backward(model, states, wanted, part.labels[wanted])

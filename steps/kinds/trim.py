@@ -36,6 +36,11 @@ class Trim(Step):
         """Counting does."""
         return True
 
+    @property
+    def counts_rows(self) -> bool:
+        """By coverage."""
+        return self.size is None
+
     @model_validator(mode="after")
     def _one_target(self) -> "Trim":
         if (self.size is None) == (self.coverage is None):
@@ -43,12 +48,12 @@ class Trim(Step):
         return self
 
     def plan(self, config: "PreTrainedConfig", planning: Planning) -> "PreTrainedConfig":
-        """The rows; by coverage their upper bound, the input's own."""
+        """The rows; by coverage as many as the text says, or their upper bound, the input's own, where it was not counted."""
         from ndogo.core.architectures import shape_of, with_shape
 
         found = shape_of(config).vocab
         if self.size is None:
-            return with_shape(config, vocab=found)
+            return with_shape(config, vocab=planning.rows(self) if planning.rows else found)
         rows = resolve_size(self.size, found - planning.specials) + planning.specials
         return with_shape(config, vocab=min(-(-rows // self.multiple_of) * self.multiple_of, found))
 

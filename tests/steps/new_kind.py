@@ -21,10 +21,11 @@ class Quieten(Step):
         return config
 
     def make(self, inputs: Inputs, out: Path, context: Context) -> Numbers:
-        from ndogo.core.models import copy_tokenizer, load_model, save
+        from ndogo.core.models import load_model, save
+        from ndogo.core.vectors import copy_companions
 
         model = load_model(inputs["student"])
         model.get_input_embeddings().weight.data *= self.factor
         save(model, out)
-        copy_tokenizer(inputs["student"], out)
+        copy_companions(inputs["student"], out)
         return {"factor": self.factor}
