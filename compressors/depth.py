@@ -170,7 +170,9 @@ def losses_without(model: PreTrainedModel, batches: Sequence[Batch], report: Rep
 
 
 def _distance(model: PreTrainedModel, batches: Sequence[Batch], whole: Sequence[Tensor]) -> float:
-    squares = sum(float((final_states(model, b) - states).square().sum()) for b, states in zip(batches, whole, strict=True))
+    squares = sum(
+        float((final_states(model, b) - states).square().sum()) for b, states in zip(batches, whole, strict=True)
+    )
     return squares / sum(float(states.square().sum()) for states in whole)
 
 

@@ -34,7 +34,7 @@ def fresh(source: Path, out: Path, config: PreTrainedConfig, seed: int, report: 
     student = random_model(config, seed, pooler=pooler)
     save(student, out)
     dropped = copy_companions(source, out)
-    said = {"dense_dropped": dropped} if dropped else {}
+    said: dict[str, float] = {"dense_dropped": dropped} if dropped else {}
     before = parameters(empty_model(teacher, pooler=pooler))
     return said | {"params_before": before, "params": parameters(student)}
 

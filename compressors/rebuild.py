@@ -22,6 +22,7 @@ def rebuild(model: PreTrainedModel, config: PreTrainedConfig, weights: Mapping[s
     weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
     config = copy.deepcopy(config)
     pooled = any(name.startswith("pooler.") for name in weights)
+    more: dict[str, Any] = {} if pooled else without_pooler(type(model))
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
@@ -31,7 +32,7 @@ def rebuild(model: PreTrainedModel, config: PreTrainedConfig, weights: Mapping[s
             state_dict=weights,
             dtype=model.dtype,
             output_loading_info=True,
-            **(without_pooler(type(model)) if not pooled else {}),
+            **more,
         )
     except RuntimeError as error:
         raise NdogoError(

@@ -1,4 +1,4 @@
-"""How a model's states become the vector of a text: what its folder says in the form of sentence-transformers, carried and written.
+"""How a model's states become the vector of a text: what its folder says, in sentence-transformers' form, carried and written.
 
 modules.json lists the modules: the encoder itself, a pooling, perhaps dense layers, perhaps a normalisation, each with a folder
 of its own. A folder that lists none is read as sentence-transformers reads it: the mean of the last states.
@@ -109,8 +109,8 @@ def copy_companions(source: Path, out: Path, basis_HK: Tensor | None = None) -> 
     """Copy all that a model's folder holds beside its weights and configuration, which must be in `out` already: the tokenizer,
     byte for byte, and how its vectors are made.
 
-    `basis_HK`: what the kept channels are of the source's, where the hidden width was cut. The first dense layer then reads these;
-    without it no dense layer fits any more, and all of them go.
+    `basis_HK`: what the channels are of the source's, where the hidden width was cut. The first dense layer then reads these;
+    without it no dense layer fits another width, and all of them go.
 
     :returns: how many dense layers went.
     """
@@ -124,7 +124,10 @@ def copy_modules(source: Path, out: Path, basis_HK: Tensor | None = None) -> int
         (out / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / file, out / file)
     width = shape_of(load_config(out)).hidden
-    if not (out / MODULES).is_file() or width == shape_of(load_config(source)).hidden:
+    same = width == shape_of(load_config(source)).hidden
+    if not (out / MODULES).is_file() or (
+        same and (basis_HK is None or torch.equal(basis_HK, torch.eye(width).to(basis_HK)))
+    ):
         return 0
     for module in _modules(out):
         if _kind(module) == "Pooling":
@@ -165,7 +168,11 @@ def write_modules(out: Path, dense: tuple[nn.Linear, ...], vectors: Vectors) -> 
     _write(out / "1_Pooling" / "config.json", {"word_embedding_dimension": width} | mode)
     for number, layer in enumerate(dense, 2):
         folder = out / f"{number}_Dense"
-        settings = {"in_features": layer.in_features, "out_features": layer.out_features, "bias": layer.bias is not None}
+        settings = {
+            "in_features": layer.in_features,
+            "out_features": layer.out_features,
+            "bias": layer.bias is not None,
+        }
         _write(folder / "config.json", settings | {"activation_function": "torch.nn.modules.linear.Identity"})
         tensors = {f"linear.{name}": p.detach().cpu().contiguous() for name, p in layer.named_parameters()}
         save_file(tensors, folder / WEIGHTS)

@@ -121,7 +121,12 @@ def bytes_of(model: PreTrainedModel) -> dict[str, int]:
 
 def disk(path: Path) -> int:
     """Bytes of the files that one must ship: weights, configuration, tokenizer, how vectors are made."""
-    names = ["config.json", *TOKENIZER_FILES, *(f.name for f in path.glob("*.safetensors")), *module_files(path)]
+    names = [
+        "config.json",
+        *TOKENIZER_FILES,
+        *(f.name for f in path.glob("*.safetensors")),
+        *map(str, module_files(path)),
+    ]
     return sum((path / name).stat().st_size for name in names if (path / name).is_file())
 
 

@@ -13,7 +13,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,17 @@ def make(
         draft.rename(target)
     shutil.rmtree(work, ignore_errors=True)
     return Made(target, numbers)
+
+
+def rows_of(model: Path, corpus: Corpora, report: Report) -> Callable[[Step], int]:
+    """What says of a trim by coverage how many rows it keeps of a model directory's vocabulary; the text is counted once.
+
+    :raises NdogoError: no model directory, or text that cannot be used.
+    """
+    from ndogo.registry.rows import rows_of as counted
+
+    texts = [_weighted(given) for given in ((corpus,) if isinstance(corpus, str | Path) else corpus)]
+    return counted(model, texts, report)
 
 
 def _step(kind: str, **fields: Any) -> Step:

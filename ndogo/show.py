@@ -45,7 +45,18 @@ def plan_table(recipe: "Recipe", teacher: str, rows: "list[Planned]") -> None:
 
 def plan_json(rows: "list[Planned]") -> None:
     """A plan as JSON on standard output."""
-    fields = ("id", "kind", "params", "params_encoder", "params_embedding", "ratio", "vocabulary", "peak_bytes", "head", "at_most")
+    fields = (
+        "id",
+        "kind",
+        "params",
+        "params_encoder",
+        "params_embedding",
+        "ratio",
+        "vocabulary",
+        "peak_bytes",
+        "head",
+        "at_most",
+    )
     shown = [
         {name: getattr(row, name) for name in fields}
         | row.shape.__dict__

@@ -152,7 +152,14 @@ def planned(run: Run) -> "list[Planned]":
 
     guide = teacher(str(Store().path(run.original)))
     scaled = run.token_cap is not None
-    return plan(run.recipe, guide.config, guide.specials, where=f"{run.recipe.name}.yaml", scaled=scaled, facts=Facts(pooler=guide.pooler))
+    return plan(
+        run.recipe,
+        guide.config,
+        guide.specials,
+        where=f"{run.recipe.name}.yaml",
+        scaled=scaled,
+        facts=Facts(pooler=guide.pooler),
+    )
 
 
 def of_record(record: Mapping[str, Any]) -> Run:

@@ -247,14 +247,10 @@ def embedder(source: Path, out: Path, *, dense: int = 0) -> Path:
     import shutil
 
     from safetensors.torch import save_file
-    from transformers import AutoModel
 
     shutil.copytree(source, out)
-    model = AutoModel.from_pretrained(source)
-    weights = {name: p for name, p in model.state_dict().items() if not name.startswith("pooler.")}
-    model.config.architectures = [type(model).__name__]
-    model.config.save_pretrained(out)
-    save_file(weights, out / "model.safetensors", {"format": "pt"})
+    bare = AutoModelForMaskedLM.from_pretrained(source).base_model
+    bare.save_pretrained(out)
     kinds = ["Transformer", "Pooling", *["Dense"] * bool(dense), "Normalize"]
     modules = [
         {"idx": n, "name": str(n), "path": f"{n}_{kind}" if n else "", "type": f"sentence_transformers.models.{kind}"}

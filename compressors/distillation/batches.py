@@ -135,7 +135,9 @@ class GlobalBatch:
     def denominators(self) -> Denominators:
         """The divisors of the losses."""
         lengths = self.real.sum(1, dtype=np.int64)
-        return Denominators(int(lengths.sum()), int((self.labels != IGNORED).sum()), int((lengths**2).sum()), len(lengths))
+        return Denominators(
+            int(lengths.sum()), int((self.labels != IGNORED).sum()), int((lengths**2).sum()), len(lengths)
+        )
 
     def share(self, rank: int, processes: int, tokens: int) -> Iterator[Batch]:
         """One process's rows in parts of at most `tokens` padded positions (at least one row), longest first."""
@@ -147,7 +149,7 @@ class GlobalBatch:
             yield Batch(*(torch.from_numpy(part[some, :width]) for part in (self.ids, self.real, self.labels)))
 
 
-def read_batch(  # noqa: PLR0913  what is read, how, and how wide
+def read_batch(
     corpus: Tokenized, rows: np.ndarray, masking: Masking, filler: int, key: tuple[int, ...], *, exact: bool = False
 ) -> GlobalBatch:
     """Read `rows` of the corpus, pad them to one width (a multiple of 8, at most the longest of all; `exact`: the longest of

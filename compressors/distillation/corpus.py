@@ -93,9 +93,7 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:16]
 
 
-def sequences(
-    lines: Lines, tokenizer: PreTrainedTokenizerBase, max_length: int, report: Report
-) -> Iterator[list[int]]:
+def sequences(lines: Lines, tokenizer: PreTrainedTokenizerBase, max_length: int, report: Report) -> Iterator[list[int]]:
     """The lines as sequences of at most `max_length` token ids, specials included."""
     specials = tokenizer.num_special_tokens_to_add()
     done = 0

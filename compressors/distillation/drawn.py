@@ -26,7 +26,7 @@ def drawn_name(windows: tuple[int, int], prompts: Mapping[str, str]) -> str:
     return f"{windows[0]}-{windows[1]}-{digest}"
 
 
-def draw(  # noqa: PLR0913  the text, its tokens, and what is drawn
+def draw(
     plain: Tokenized,
     lines: Lines,
     tokenizer: PreTrainedTokenizerBase,
@@ -73,11 +73,13 @@ def _windows(plain: Tokenized, ends: tuple[list[int], list[int]], bounds: tuple[
     """The shuffled text, end to end, cut into windows; the few tokens that are left make none."""
     drawing = np.random.Generator(np.random.PCG64(SEED))
     before, behind = ends
+    order = drawing.permutation(len(plain))
     held: list[int] = []
     lengths = _lengths(drawing, bounds, len(before) + len(behind))
     wanted = next(lengths)
-    for row in drawing.permutation(len(plain)):
-        held.extend(plain.sequence(int(row))[len(before) : len(plain.sequence(int(row))) - len(behind)].tolist())
+    for row in order:
+        ids = plain.sequence(int(row))
+        held.extend(ids[len(before) : len(ids) - len(behind)].tolist())
         while len(held) >= wanted:
             yield before + held[:wanted] + behind
             del held[:wanted]

@@ -41,8 +41,8 @@ class TrainingSettings(Frozen):
     """Added to the run's seed, so that two trainings of one recipe see other masks."""
 
     windows: Annotated[tuple[int, int] | None, Later()] = None
-    """Beside the lines as many tokens again in windows of so many tokens, such as [24, 96], cut out of the shuffled text at any
-    place; half of the lines get one of the model's own prompts, such as `query: `, in front. Drawn once; batches of one length."""
+    """Beside the lines as many tokens again in windows of so many tokens, such as [24, 96], cut out of the shuffled text at
+    any place; half of the lines with one of the model's own prompts, such as `query: `, in front. Batches are of one length."""
     batch_tokens: Annotated[int | None, Field(gt=0), Later()] = None
     """Tokens per optimiser step, in batches of one length, in place of batch_size."""
 

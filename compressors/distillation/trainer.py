@@ -139,7 +139,9 @@ class Trainer:
             self.report("measuring the teacher", number + 1, len(batches))
         for module in self.losses.measured().values():
             module.settle()
-        self.group.share_first([*self.parameters.values(), *(b for m in modules.values() for b in m.buffers(recurse=False))])
+        self.group.share_first(
+            [*self.parameters.values(), *(b for m in modules.values() for b in m.buffers(recurse=False))]
+        )
 
     def resume(self) -> bool:
         """Go to the last checkpoint, where there is one; whether there is.
@@ -246,7 +248,6 @@ class Trainer:
             copy_companions(Path(self.job.student), out)
             self._say_how_vectors_are_made(out)
         return numbers
-
 
     def _say_how_vectors_are_made(self, out: Path) -> None:
         """In the student's folder, where an objective on vectors shaped them: pooled and normalised as the teacher's."""

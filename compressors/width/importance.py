@@ -33,8 +33,8 @@ def score(model: PreTrainedModel, kind: str, batches: Sequence[Batch], report: R
     `kind`: magnitude, activation, taylor, self or pca.
 
     magnitude: norms of the weights. activation: forward only, mean size over a sequence, root of the sum of squares over
-    sequences. taylor: first-order change of the masked-LM loss when the unit is zeroed, sum over sequences of its size; of a model
-    without a masked-LM head, that of the squared distance of its states over masked text to those over the whole text.
+    sequences. taylor: first-order change of the masked-LM loss when the unit is zeroed, sum over sequences of its size; of a
+    model without a masked-LM head, that of the squared distance of its states over masked text to those over the whole text.
     self: the same with answers drawn from the model's own output and squared (the diagonal Fisher information), so that
     neither labels nor a masked-LM head are needed.
 

@@ -1,11 +1,14 @@
 """trim: keep the tokens that the language uses."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from ndogo.core.progress import Report
 from ndogo.core.size import Size, resolve_size
+from ndogo.core.text import WeightedLines
 from ndogo.steps.step import Context, Inputs, Numbers, Planning, Step
 
 if TYPE_CHECKING:
@@ -63,6 +66,21 @@ class Trim(Step):
 
         wanted = Wanted(self.size, self.coverage, self.multiple_of, self.keep)
         return trim(inputs["student"], out, wanted, context.texts, context.report)
+
+    def rows_kept(self, source: Path, texts: Sequence[WeightedLines], report: Report) -> int:
+        """How many rows this trim keeps of a model directory's vocabulary, by counting the text.
+
+        :raises NdogoError: a tokenizer, text or size that cannot be used.
+        """
+        from ndogo.compressors.vocabulary.counting import count_tokens
+        from ndogo.compressors.vocabulary.selection import Wanted, select
+        from ndogo.compressors.vocabulary.source import read_vocabulary
+        from ndogo.core.models import load_config
+
+        vocabulary = read_vocabulary(source, load_config(source))
+        counts = count_tokens(vocabulary.backend, len(vocabulary.tokens), texts, report)
+        wanted = Wanted(self.size, self.coverage, self.multiple_of, self.keep)
+        return len(select(vocabulary, counts.weighted, wanted).kept)
 
     @classmethod
     def fitted(cls, given: dict[str, Any], whole: "Shape", wanted: "Shape", specials: int) -> dict[str, Any] | None:

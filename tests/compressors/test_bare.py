@@ -53,8 +53,12 @@ def test_a_bare_encoder_goes_through_every_cut_and_keeps_how_its_vectors_are_mad
     assert planned[-1].params == parameters(load_model(out))
     vectors, width = read_vectors(out), shape_of(load_config(out)).hidden
     pooling = json.loads((out / "1_Pooling" / "config.json").read_text())
-    assert pooling["word_embedding_dimension"] == width and vectors.normalize and vectors.prompts == {"query": "query: "}
-    assert vectors.dense == (() if kind == "fresh" else ("2_Dense",)) and bool(numbers.get("dense_dropped")) == (kind == "fresh")
+    assert (
+        pooling["word_embedding_dimension"] == width and vectors.normalize and vectors.prompts == {"query": "query: "}
+    )
+    assert vectors.dense == (() if kind == "fresh" else ("2_Dense",)) and bool(numbers.get("dense_dropped")) == (
+        kind == "fresh"
+    )
     states = torch.randn(2, 5, width)
     pooled = pool(states, torch.ones(2, 5, dtype=torch.bool), vectors.pooling)
     assert read_dense(out, vectors)(pooled).shape == (2, width if kind == "fresh" else 12)
@@ -94,7 +98,10 @@ def test_the_store_adopts_the_whole_folder(pico_model, tmp_path):
     [
         ("adapt: {epochs: 1}", "Leave adapt out"),
         ("distil: {objective: {mlm: 1}, epochs: 1}", "The objective `mlm` needs a masked-LM head"),
-        ("distil: {objective: {hidden: 1, logits_kl: 1}, epochs: 1}", "The objective `logits_kl` needs a masked-LM head"),
+        (
+            "distil: {objective: {hidden: 1, logits_kl: 1}, epochs: 1}",
+            "The objective `logits_kl` needs a masked-LM head",
+        ),
     ],
 )
 def test_what_needs_a_head_is_refused_in_the_plan(step, said, pico_model, tmp_path):

@@ -13,7 +13,6 @@ class Quieten(Step):
 
     kind: ClassVar[str] = "quieten"
     title: ClassVar[str] = "Quieten the embedding"
-
     factor: float = Field(gt=0, default=0.5)
     """What the weights are multiplied by."""
 

@@ -33,6 +33,9 @@ def _read_depths(given: Any) -> Any:
     return {str(share): weight for share, weight in given.items()}
 
 
+Depths = Annotated[dict[str, float], BeforeValidator(_read_depths)]
+
+
 class Hidden(StateObjective):
     """Mean squared error of hidden states, through a learned projection where widths differ."""
 
@@ -40,10 +43,10 @@ class Hidden(StateObjective):
     map: LayerMap = "uniform-last"
     embeddings: bool = False
     """Also match the embedding output (state 0), as TinyBERT and BiStil do."""
-    depths: Annotated[dict[str, float], BeforeValidator(_read_depths), Later()] = {}
+    depths: Annotated[Depths | None, Later()] = None
     """In place of a map: depths of both models, each with its weight, such as {1/3: 0.5, 2/3: 0.5, 1: 1.0}."""
     standardise: Annotated[bool, Later()] = False
-    """Learn the teacher's channels brought to mean 0 and variance 1 over some text, through maps that start from least squares."""
+    """Learn the teacher's channels brought to mean 0 and variance 1 over some text; maps start from least squares."""
 
     def pairs(self, student: "Shape", teacher: "Shape") -> tuple[Pair, ...]:
         """The pairs that are compared."""
@@ -92,7 +95,9 @@ class Hidden(StateObjective):
         if self.standardise:
             last = (student.shape.layers, teacher.shape.layers)
             maps = {pair: projections[_key(pair, last)] for pair in weights}
-            errors = [squared_error(m(student.at(i)), m.standardised(teacher.at(j)), real_BL) for (i, j), m in maps.items()]
+            errors = [
+                squared_error(m(student.at(i)), m.standardised(teacher.at(j)), real_BL) for (i, j), m in maps.items()
+            ]
         else:
             projected = {i: projections[str(i)](student.states[i]) for i in frozenset(i for i, _ in weights)}
             errors = [squared_error(projected[i], teacher.states[j], real_BL) for i, j in weights]

@@ -67,16 +67,19 @@ class Similarity(BatchObjective):
         if "bank" in projections:
             bank = projections["bank"].stored.to(theirs) - projections["last"].centre
             others = torch.cat([theirs, functional.normalize(bank, dim=-1)])
-        wanted, found = theirs @ others.T / self.temperature, ours @ (
-            others if self.against == "teacher" else ours
-        ).T / self.temperature
+        wanted, found = (
+            theirs @ others.T / self.temperature,
+            ours @ (others if self.against == "teacher" else ours).T / self.temperature,
+        )
         if self.against == "student":
             if len(ours) < 2:
                 return ours.sum(-1) * 0
             itself = torch.eye(len(ours), dtype=torch.bool, device=ours.device)
             least = torch.finfo(ours.dtype).min  # not -inf, whose difference is no number
             wanted, found = wanted.masked_fill(itself, least), found.masked_fill(itself, least)
-        return functional.kl_div(found.log_softmax(-1), wanted.log_softmax(-1), reduction="none", log_target=True).sum(-1)
+        return functional.kl_div(found.log_softmax(-1), wanted.log_softmax(-1), reduction="none", log_target=True).sum(
+            -1
+        )
 
     def dense(self, projections: Any) -> "tuple[nn.Linear, ...] | None":
         """None, where the student's own width is what learns."""

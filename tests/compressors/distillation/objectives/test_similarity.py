@@ -41,7 +41,11 @@ def naive(objective, student, teacher, last, sequences, bank=()):
 @pytest.mark.parametrize(("family", "sizes"), FAMILIES)
 @pytest.mark.parametrize(
     "objective",
-    [Similarity(temperature=0.3), Similarity(against="student", temperature=0.4), Similarity(stored=3, temperature=0.5)],
+    [
+        Similarity(temperature=0.3),
+        Similarity(against="student", temperature=0.4),
+        Similarity(stored=3, temperature=0.5),
+    ],
     ids=["teacher", "student", "stored"],
 )
 def test_value_and_gradient_whole_and_in_parts(family, sizes, objective, pair, ragged):
