@@ -1,9 +1,9 @@
-"""Any encoder directory, ours or not, made ready for judging: bare weights, rows as pieces, batches without waste."""
+"""Any encoder directory, ours or not, made ready for judging: bare weights, rows as tokens, batches without waste."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ def with_head(encoder: Encoder, benchmark: Benchmark, kept: np.ndarray, seed: in
     config.pad_token_id = int(np.searchsorted(kept, encoder.tokenizer.pad_token_id))
     torch.manual_seed(seed)
     try:
-        model = auto.from_config(config, dtype=torch.float32)
+        model: PreTrainedModel = auto.from_config(config, dtype=torch.float32)
     except ValueError as error:
         raise NdogoError(f"There is no head for `{config.model_type}`: {error}", where=encoder.name) from error
     body = model.base_model
@@ -111,33 +111,33 @@ def used_rows(encoder: Encoder, ids: Iterable[Sequence[int]]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Rows as pieces: ids per row and, for token benchmarks, where each word's first piece stands (-1: nowhere)."""
+    """Rows as tokens: ids per row and, for token benchmarks, where each word's first token stands (-1: nowhere)."""
 
     ids: list[list[int]]
     firsts: list[list[int]]
-    labels: list[Any]
-    """The label's number, or one per word."""
+    labels: list[list[int]]
+    """The labels' numbers: one per text, or one per word."""
 
 
 def encode(encoder: Encoder, benchmark: Benchmark, rows: Sequence[Row], max_length: int) -> Encoded:
-    """Rows as the model reads them, cut at `max_length` pieces or where the model's positions end.
+    """Rows as the model reads them, cut at `max_length` tokens or where the model's positions end.
 
-    The words of a token benchmark are joined by spaces; a word's first piece is the first that overlaps its characters.
+    The words of a token benchmark are joined by spaces; a word's first token is the first that overlaps its characters.
     """
     number = {label: i for i, label in enumerate(benchmark.labels)}
     texts = [row.text if isinstance(row, Sentence) else " ".join(row.tokens) for row in rows]
     limit = min(max_length, position_limit(encoder.model, encoder.tokenizer))
-    pieces = encoder.tokenizer(texts, truncation=True, max_length=limit, return_offsets_mapping=True)
+    tokens = encoder.tokenizer(texts, truncation=True, max_length=limit, return_offsets_mapping=True)
     firsts: list[list[int]] = []
-    labels: list[Any] = []
-    for row, offsets in zip(rows, pieces["offset_mapping"], strict=True):
+    labels: list[list[int]] = []
+    for row, offsets in zip(rows, tokens["offset_mapping"], strict=True):
         if isinstance(row, Sentence):
             firsts.append([])
-            labels.append(number[row.label])
+            labels.append([number[row.label]])
         else:
-            firsts.append(first_pieces(row.tokens, offsets))
+            firsts.append(first_tokens(row.tokens, offsets))
             labels.append([number[tag] for tag in row.tags])
-    return Encoded(pieces["input_ids"], firsts, labels)
+    return Encoded(tokens["input_ids"], firsts, labels)
 
 
 def position_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -148,16 +148,16 @@ def position_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
     return min(tokenizer.model_max_length, positions - (0 if padding is None else padding + 1))
 
 
-def first_pieces(tokens: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[int]:
-    """For each of space-joined `tokens` the index of its first piece, or -1; no piece serves two words."""
-    found, piece, start = [], 0, 0
-    for token in tokens:
-        end = start + len(token)
-        while piece < len(offsets) and offsets[piece][1] <= start:
-            piece += 1
-        if piece < len(offsets) and offsets[piece][0] < end:
-            found.append(piece)
-            piece += 1
+def first_tokens(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[int]:
+    """For each of space-joined `words` the index of its first token, or -1; no token serves two words."""
+    found, token, start = [], 0, 0
+    for word in words:
+        end = start + len(word)
+        while token < len(offsets) and offsets[token][1] <= start:
+            token += 1
+        if token < len(offsets) and offsets[token][0] < end:
+            found.append(token)
+            token += 1
         else:
             found.append(-1)
         start = end + 1

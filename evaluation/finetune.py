@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -20,8 +20,8 @@ from ndogo.evaluation.settings import EvaluationSettings
 WARMUP = 0.1
 WEIGHT_DECAY = 0.01
 CLIP = 1.0
-PIECES_PER_BATCH = 8192
-"""Padded pieces of one judging batch: a bound on memory."""
+TOKENS_PER_BATCH = 8192
+"""Padded tokens of one judging batch: a bound on memory."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,18 @@ def dev_score(benchmark: Benchmark, predictions: Sequence[Prediction]) -> float:
     return score(benchmark, benchmark.splits["dev"], predictions)[METRICS[benchmark.kind][0]]
 
 
-def _groups(model: PreTrainedModel) -> list[dict[str, Any]]:
+class Group(TypedDict):
+    """Parameters that share a weight decay, as torch's optimisers take them."""
+
+    params: list[torch.Tensor]
+    weight_decay: float
+
+
+def _groups(model: PreTrainedModel) -> list[Group]:
     words = model.get_input_embeddings().weight
     decayed = [p for p in model.parameters() if p.dim() > 1 and p is not words]
     others = [p for p in model.parameters() if p.dim() <= 1 or p is words]
-    return [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
+    return [Group(params=decayed, weight_decay=WEIGHT_DECAY), Group(params=others, weight_decay=0.0)]
 
 
 def _slope(step: int, planned: int) -> float:
@@ -129,7 +136,7 @@ def _loss(work: _Work, model: PreTrainedModel, chosen: np.ndarray) -> torch.Tens
     inputs = padded([train.ids[i] for i in chosen], model.config.pad_token_id, work.device)
     logits = _logits(work, model, inputs)
     if work.benchmark.kind == "classes":
-        return F.cross_entropy(logits, torch.tensor([train.labels[i] for i in chosen], device=work.device))
+        return F.cross_entropy(logits, torch.tensor([train.labels[i][0] for i in chosen], device=work.device))
     labels_BL = torch.full(inputs["input_ids"].shape, -100)
     for row, i in enumerate(chosen):
         for first, label in zip(train.firsts[i], train.labels[i], strict=True):
@@ -140,7 +147,8 @@ def _loss(work: _Work, model: PreTrainedModel, chosen: np.ndarray) -> torch.Tens
 
 def _logits(work: _Work, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     with torch.autocast(work.device.split(":")[0], torch.bfloat16, enabled=work.settings.precision == "bf16"):
-        return model(**inputs).logits.float()
+        logits: torch.Tensor = model(**inputs).logits.float()
+    return logits
 
 
 @torch.inference_mode()
@@ -150,7 +158,7 @@ def _predict(work: _Work, model: PreTrainedModel, split: str) -> list[Prediction
     model.eval()
     found: list[Prediction] = [""] * len(data.ids)
     lengths = [len(ids) for ids in data.ids]
-    size = max(1, PIECES_PER_BATCH // max(lengths))
+    size = max(1, TOKENS_PER_BATCH // max(lengths))
     for chosen in batches(lengths, size, "sorted"):
         inputs = padded([data.ids[i] for i in chosen], model.config.pad_token_id, work.device)
         best = _logits(work, model, inputs).argmax(-1).tolist()
