@@ -7,7 +7,7 @@ from ndogo.evaluation.records import Cost, Costs, Evaluation, LanguageModelScore
 from ndogo.evaluation.report import write_report
 from ndogo.evaluation.retention import retention
 from ndogo.evaluation.rows import KINDS, Benchmark, Broken, checked, collect, json_rows, kind_of, read_local
-from ndogo.evaluation.settings import CostSettings, EvaluationSettings, LanguageModelSettings
+from ndogo.evaluation.settings import CostSettings, EvaluationSettings, LanguageModelSettings, Mode
 from ndogo.evaluation.summary import ROLES, Entry, Role, Summary, summary
 from ndogo.evaluation.tables import markdown, rich_table
 
@@ -29,6 +29,7 @@ __all__ = [
     "LanguageModelScores",
     "LanguageModelSettings",
     "Latency",
+    "Mode",
     "Retention",
     "Role",
     "Summary",

@@ -18,7 +18,7 @@ from ndogo.core.models import TOKENIZER_FILES, check_model_directory, empty_mode
 from ndogo.core.progress import Report, silent
 from ndogo.evaluation.encoder import Encoder, load_encoder, position_limit
 from ndogo.evaluation.judge import fixed
-from ndogo.evaluation.records import Cost, Costs, Latency, Memory, PartParameters, ByteCounts, Speed
+from ndogo.evaluation.records import ByteCounts, Cost, Costs, Latency, Memory, PartParameters, Speed
 from ndogo.evaluation.settings import CostSettings
 
 WARM = 2

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
 
 import numpy as np
 import torch
@@ -112,18 +111,11 @@ def dev_score(benchmark: Benchmark, predictions: Sequence[Prediction]) -> float:
     return score(benchmark, benchmark.splits["dev"], predictions)[METRICS[benchmark.kind][0]]
 
 
-class Group(TypedDict):
-    """Parameters that share a weight decay, as torch's optimisers take them."""
-
-    params: list[torch.Tensor]
-    weight_decay: float
-
-
-def _groups(model: PreTrainedModel) -> list[Group]:
+def _groups(model: PreTrainedModel) -> list[dict[str, object]]:
     words = model.get_input_embeddings().weight
     decayed = [p for p in model.parameters() if p.dim() > 1 and p is not words]
     others = [p for p in model.parameters() if p.dim() <= 1 or p is words]
-    return [Group(params=decayed, weight_decay=WEIGHT_DECAY), Group(params=others, weight_decay=0.0)]
+    return [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
 
 
 def _slope(step: int, planned: int) -> float:

@@ -17,7 +17,15 @@ COLOURS: dict[Role, str] = {
     "scratch": "#94a3b8",
     "trimmed": "#64748b",
 }
-MARKS: dict[Role, str] = {"original": "s", "adapted": "D", "student": "o", "untrained": "v", "cut": "^", "scratch": "<", "trimmed": ">"}
+MARKS: dict[Role, str] = {
+    "original": "s",
+    "adapted": "D",
+    "student": "o",
+    "untrained": "v",
+    "cut": "^",
+    "scratch": "<",
+    "trimmed": ">",
+}
 
 
 def picture(made: Summary) -> bytes:

@@ -35,9 +35,7 @@ def retention(student: Evaluation, teacher: Evaluation) -> Retention:
         )
     common = [name for name in student.benchmarks if name in teacher.benchmarks]
     if not common:
-        raise NdogoError(
-            "The two evaluations have no benchmark in common.", where=f"{student.model}, {teacher.model}"
-        )
+        raise NdogoError("The two evaluations have no benchmark in common.", where=f"{student.model}, {teacher.model}")
     pairs = {name: _paired(name, student.benchmarks[name], teacher.benchmarks[name]) for name in common}
     found = {name: _summary(pair) for name, pair in pairs.items()}
     ratios = np.mean([pair.students / np.maximum(pair.teachers, FLOOR) for pair in pairs.values()], axis=0)

@@ -4,6 +4,7 @@ The counts are what a paired bootstrap needs: `score_from_counts` of all rows is
 """
 
 from collections.abc import Sequence
+
 import numpy as np
 
 from ndogo.evaluation.records import Metric

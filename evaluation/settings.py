@@ -6,12 +6,14 @@ from pydantic import Field, field_validator
 
 from ndogo.core.objectives import Frozen
 
+Mode = Literal["probe", "finetune"]
+"""probe: the encoder is frozen and a linear head is fitted on its states; finetune: all weights, with a fresh head."""
+
 
 class EvaluationSettings(Frozen):
     """What decides a score; every field is part of an evaluation's key."""
 
-    mode: Literal["finetune", "probe"] = "probe"
-    """finetune: all weights, with a fresh head; probe: the encoder is frozen and a linear head is fitted on its states."""
+    mode: Mode = "probe"
     seeds: tuple[int, ...] = (1, 2, 3)
     max_length: int = Field(ge=8, default=256)
     """Tokens per row; words beyond it count as wrong."""

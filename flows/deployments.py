@@ -21,6 +21,7 @@ from prefect.states import Scheduled
 
 from ndogo.flows.compress import compress
 from ndogo.flows.sweep import sweep
+from ndogo.registry.bundles import Store, open_store
 from ndogo.registry.languages import languages
 from ndogo.tasks import notes
 
@@ -63,7 +64,7 @@ def ensure_automation() -> None:
             client._client.post("/automations/", json=core.model_dump(mode="json")).raise_for_status()
 
 
-def take_up_killed_runs() -> None:
+def take_up_killed_runs(store: Store) -> None:
     """Schedule again what was running when this process or its machine was killed: finished steps are found, training resumes."""
     yesterday = datetime.now(UTC) - timedelta(days=1)
     killed = FlowRunFilter(
@@ -73,14 +74,14 @@ def take_up_killed_runs() -> None:
     )
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=killed):
-            if notes.was_killed(str(run.id)):
+            if notes.was_killed(store, str(run.id)):
                 client.set_flow_run_state(run.id, Scheduled(message="taken up again after a kill"), force=True)
 
 
 def main() -> None:
     """Serve all deployments from this process, one run at a time; schedules go on after a restart."""
     ensure_automation()
-    take_up_killed_runs()
+    take_up_killed_runs(open_store())
     serve(*deployments(), limit=1, pause_on_shutdown=False, print_starting_message=False)
 
 

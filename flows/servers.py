@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ndogo.core.errors import NdogoError
-from ndogo.registry.bundles import Store
+from ndogo.registry.bundles import open_store
 from ndogo.tasks import tracking
 
 HOST = "127.0.0.1"
@@ -50,7 +50,7 @@ def running(prefect_port: int = 4200, mlflow_port: int = 5000, *, runs: bool = T
 
     :raises NdogoError: a port is taken, or a process does not come up (with the end of its log).
     """
-    store = Store()
+    store = open_store()
     store.folder.mkdir(parents=True, exist_ok=True)
     tracking.prepare(store)
     ports = {"prefect": prefect_port, "mlflow": mlflow_port}

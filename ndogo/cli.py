@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ndogo import budget, runs, steps
+from ndogo import fitting, runs, steps
 
 app = typer.Typer(
     name="ndogo",
@@ -24,7 +24,7 @@ languages_app = typer.Typer(
 app.add_typer(languages_app, name="languages", rich_help_panel="Look")
 steps.register(app)
 runs.register(app)
-budget.register(app)
+fitting.register(app)
 
 
 @app.command(rich_help_panel="Look")

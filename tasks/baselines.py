@@ -8,7 +8,6 @@ from ndogo.core.errors import NdogoError
 from ndogo.core.recipes import ORIGINAL, Recipe
 from ndogo.core.specs import Adapt, Fresh, Step, Training, Trim
 from ndogo.evaluation import Role
-from ndogo.registry.bundles import Store
 from ndogo.tasks.run import BASELINE, Run, planned
 
 LEARNING_RATE, WARMUP, WEIGHT_DECAY = 5e-4, 0.06, 0.01
@@ -61,13 +60,13 @@ def _scratch(run: Run) -> list[Branch]:
     trainings = [step for step in ancestors(run.recipe) if isinstance(step, Training)]
     if not trainings:
         return []
-    store, keys = Store(), run.bundle_keys()
-    read = sum(store.details(keys[step.id])["numbers"]["tokens"] for step in trainings)
+    keys = run.bundle_keys()
+    read = sum(run.store.details(keys[step.id]).numbers.tokens or 0 for step in trainings)
     like = trainings[-1]
     step = Adapt(
         id=f"{BASELINE}scratch",
         student=f"{BASELINE}untrained",
-        tokens=int(read),
+        tokens=read,
         learning_rate=LEARNING_RATE,
         warmup=WARMUP,
         weight_decay=WEIGHT_DECAY,

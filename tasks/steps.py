@@ -13,7 +13,7 @@ from prefect.states import Completed, State
 from ndogo.core.progress import Report
 from ndogo.core.specs import Adapt, Distil, Fresh, PruneFfn, PruneHidden, Step, Trim, Truncate
 from ndogo.core.text import WeightedLines
-from ndogo.registry.bundles import Bundle, Request, Store
+from ndogo.registry.bundles import Bundle, BundleRequest
 from ndogo.registry.corpora import corpus
 from ndogo.tasks import notes
 from ndogo.tasks.progress import reporter
@@ -57,7 +57,7 @@ def tags_of(step: Step | type[Step]) -> list[str]:
 def find_or_make(run: Run, name: str, report: Report) -> tuple[Bundle, bool]:
     """The bundle of a run's step, whose parents are in the store, and whether it was found; no Prefect is needed."""
     step, request = run.recipe.step(name), run.requests()[name]
-    return Store().find_or_make(request, lambda draft: build(run, step, request, draft, report))
+    return run.store.find_or_make(request, lambda draft: build(run, step, request, draft, report))
 
 
 def threads() -> int:
@@ -66,12 +66,12 @@ def threads() -> int:
     return int(given) if given.isdigit() and int(given) else os.cpu_count() or 1
 
 
-def build(run: Run, step: Step, request: Request, draft: Path, report: Report) -> Mapping[str, Any]:
+def build(run: Run, step: Step, request: BundleRequest, draft: Path, report: Report) -> Mapping[str, Any]:
     """Call the compressor of a step on its parents' directories, with a fixed number of threads."""
     import torch
 
     torch.set_num_threads(threads())
-    store = Store()
+    store = run.store
     source = store.path(request.parents["student"])
     text = corpus(run.language, run.profile)
     lines = text.lines

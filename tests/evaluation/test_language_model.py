@@ -53,9 +53,7 @@ def test_bits_per_byte_are_the_same_for_two_vocabularies_of_the_same_distributio
     assert found.bits_per_byte == pytest.approx(6 / 8)
     assert (found.tokens, found.words, found.bytes) == (3, 3, 8)
     split = known_model(tmp_path / "split", {"a": 1 / 2, "##b": 1 / 2})
-    assert language_model_quality(split, lambda: iter(text), ALL).bits_per_byte == pytest.approx(
-        found.bits_per_byte
-    )
+    assert language_model_quality(split, lambda: iter(text), ALL).bits_per_byte == pytest.approx(found.bits_per_byte)
 
 
 def test_a_words_pieces_are_shown_one_after_the_other_and_other_words_always(pico_model):
@@ -114,9 +112,7 @@ def test_what_dropped_columns_give_is_shown_apart(tmp_path):
     # half of the teacher's mass is on the dropped column: one bit per piece, three pieces, eight bytes
     assert found.dropped_columns_bits_per_byte == pytest.approx(3 / 8)
     assert found.teacher.bits_per_byte == pytest.approx(6 / 8)
-    assert found.bits_per_byte + found.dropped_columns_bits_per_byte == pytest.approx(
-        found.teacher.bits_per_byte
-    )
+    assert found.bits_per_byte + found.dropped_columns_bits_per_byte == pytest.approx(found.teacher.bits_per_byte)
 
 
 def test_unknown_pieces_are_charged_their_bytes_and_never_right(tmp_path):

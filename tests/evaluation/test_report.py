@@ -29,9 +29,7 @@ def entries():
 
 def test_a_recipe_that_does_not_beat_a_baseline_is_told_so_first(entries):
     made = summary("Swahili", entries)
-    assert (
-        "small does NOT beat the teacher with trimming alone (trim, 5.0 times its size): worse" in made.sentences[0]
-    )
+    assert "small does NOT beat the teacher with trimming alone (trim, 5.0 times its size): worse" in made.sentences[0]
     assert any(s.startswith("small beats the same shape, untrained: +") for s in made.sentences)
     assert "with 10.0 times fewer parameters" in made.sentences[1]
     assert "retains" in made.sentences[1]
