@@ -27,7 +27,11 @@ from ndogo.tasks import notes
 
 NIGHTLY = "0 2 * * *"
 TAG = "ndogo"
-COMPARED = ["ndogo-small", "two-step", "trim-only"]
+COMPARED: dict[str, list[str] | list[int]] = {
+    "languages": ["swahili"],
+    "recipes": ["ndogo-small", "two-step", "trim-only"],
+    "seeds": [0, 1, 2],
+}
 """What the sweep compares unless asked otherwise."""
 ZOMBIES = Path(__file__).with_name("zombies.yaml")
 
@@ -45,11 +49,10 @@ def deployments() -> list[RunnerDeployment]:
         )
         for name, entry in languages().items()
     ]
-    compared = {"languages": ["swahili"], "recipes": COMPARED, "seeds": [0, 1, 2]}
     about = "Recipes side by side. `prefect deployment run sweep/recipes --watch`"
     return [
         *nightly,
-        RunnerDeployment.from_flow(sweep, name="recipes", description=about, parameters=compared, tags=[TAG]),
+        RunnerDeployment.from_flow(sweep, name="recipes", description=about, parameters=COMPARED, tags=[TAG]),
     ]
 
 

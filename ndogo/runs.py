@@ -217,13 +217,13 @@ def promote(
     challenger = model_registry.by_alias(store, name, model_registry.CHALLENGER)
     known = [v.version for v in model_registry.versions(store, name)]
     chosen = version or (challenger.version if challenger else "")
-    if str(chosen) not in map(str, known):
+    if chosen not in known:
         raise NdogoError(
             f"{name} has no version `{chosen}`.",
             where="--version",
-            cure=f"Known: {', '.join(map(str, known)) or 'none'}.",
+            cure=f"Known: {', '.join(known) or 'none'}.",
         )
-    model_registry.promote(store, name, str(chosen), {"gate": "overruled by hand"})
+    model_registry.promote(store, name, chosen, {"gate": "overruled by hand"})
     typer.echo(f"{name} version {chosen} is the champion")
 
 

@@ -14,11 +14,10 @@ from ndogo.core.progress import Report
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlflow.entities.model_registry import ModelVersion
-
     from ndogo.compressors.plan import Planned
     from ndogo.core.recipes import Recipe
     from ndogo.registry.bundles import Store
+    from ndogo.registry.model_registry import Version
     from ndogo.tasks.records import RunRecord
 
 console = Console()
@@ -143,7 +142,7 @@ def comparison(language: str, records: "Sequence[RunRecord]") -> None:
     console.print(table)
 
 
-def versions(name: str, found: "Sequence[ModelVersion]") -> None:
+def versions(name: str, found: "Sequence[Version]") -> None:
     """The versions of a registered model."""
     table = Table(title=name, box=SIMPLE_HEAD)
     for column in ("version", "alias", "recipe", "seed", "bundle", "gate"):
@@ -151,7 +150,7 @@ def versions(name: str, found: "Sequence[ModelVersion]") -> None:
     for version in found:
         tags = version.tags
         shown = (tags.get("recipe", ""), tags.get("seed", ""), tags.get("bundle", ""), tags.get("gate", ""))
-        table.add_row(str(version.version), ", ".join(version.aliases), *shown)
+        table.add_row(version.version, ", ".join(version.aliases), *shown)
     console.print(table)
 
 

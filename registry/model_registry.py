@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,20 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model."""
+
+    version: str
+    tags: Mapping[str, str]
+    aliases: tuple[str, ...]
+
+    @classmethod
+    def of(cls, found: "ModelVersion") -> "Version":
+        """What we read of MLflow's own record."""
+        return cls(str(found.version), found.tags, tuple(found.aliases))
 
 
 def tracking_uri(store: Store) -> str:
@@ -40,7 +55,7 @@ def client(store: Store) -> "MlflowClient":
 
 def register(
     store: Store, name: str, run_id: str, bundle: Bundle, metrics: Mapping[str, float], tags: Mapping[str, str]
-) -> "ModelVersion":
+) -> Version:
     """Log a bundle as a model without pickles, its metrics linked, and register it as the challenger of `name`.
 
     A bundle that is a version of `name` already becomes the challenger again, without a copy. `tags` are those of a new version;
@@ -54,7 +69,7 @@ def register(
     registry = client(store)
     found = [v for v in versions(store, name) if v.tags.get("bundle") == bundle.key]
     if found:
-        version = found[0]
+        number = found[0].version
     else:
         with mlflow.start_run(run_id=run_id):
             logged = mlflow.pyfunc.log_model(
@@ -70,29 +85,26 @@ def register(
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        version = registry.create_model_version(
-            name,
-            f"models:/{logged.model_id}",
-            run_id=run_id,
-            tags={**tags, "bundle": bundle.key},
-            model_id=logged.model_id,
-        )
-    registry.set_registered_model_alias(name, CHALLENGER, version.version)
-    return version
+        source = f"models:/{logged.model_id}"
+        told = {**tags, "bundle": bundle.key}
+        made = registry.create_model_version(name, source, run_id=run_id, tags=told, model_id=logged.model_id)
+        number = str(made.version)
+    registry.set_registered_model_alias(name, CHALLENGER, number)
+    return Version.of(registry.get_model_version(name, number))
 
 
-def versions(store: Store, name: str) -> "list[ModelVersion]":
+def versions(store: Store, name: str) -> list[Version]:
     """All versions of a registered model, newest first; none where it is not registered."""
     found = client(store).search_model_versions(f"name = '{name}'")
-    return sorted(found, key=lambda v: int(v.version), reverse=True)
+    return [Version.of(one) for one in sorted(found, key=lambda v: int(v.version), reverse=True)]
 
 
-def by_alias(store: Store, name: str, alias: str) -> "ModelVersion | None":
+def by_alias(store: Store, name: str, alias: str) -> Version | None:
     """The version that carries an alias, or None."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return client(store).get_model_version_by_alias(name, alias)
+        return Version.of(client(store).get_model_version_by_alias(name, alias))
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None

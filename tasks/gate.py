@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from ndogo.core.progress import silent
 from ndogo.core.recipes import Budget
@@ -12,16 +11,13 @@ from ndogo.registry.bundles import Bundle
 from ndogo.tasks.evaluation import evaluated
 from ndogo.tasks.run import Run
 
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
-
 log = logging.getLogger("ndogo.gate")
 
 WORST_FALL = -1.0
 """Points: a paired 95% interval that lies wholly below this is a fall."""
 
 
-def decide(run: Run, version: "ModelVersion", judged: Evaluation, summary: Mapping[str, float]) -> list[str]:
+def decide(run: Run, version: model_registry.Version, judged: Evaluation, summary: Mapping[str, float]) -> list[str]:
     """Promote the version where nothing speaks against it, else say what does."""
     champion = model_registry.by_alias(run.store, run.model_name, model_registry.CHAMPION)
     against = over_budget(run.recipe.budget, summary)

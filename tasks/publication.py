@@ -166,7 +166,7 @@ def register(run: Run, bundle: Bundle, judged: Evaluation, record: RunRecord) ->
     with tracking.left_for_later(run.store):
         version = model_registry.register(run.store, run.model_name, parent.run_id, bundle, record.summary, tags)
         refusals = gate.decide(run, version, judged, record.summary)
-        notes.note_registered(run, str(version.version))
+        notes.note_registered(run, version.version)
     return refusals
 
 
