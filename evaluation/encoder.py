@@ -74,10 +74,10 @@ def _fast(tokenizer: PreTrainedTokenizerBase, path: Path) -> PreTrainedTokenizer
     return tokenizer
 
 
-def with_head(encoder: Encoder, benchmark: Benchmark, kept: np.ndarray, seed: int) -> PreTrainedModel:
+def with_head(encoder: Encoder, benchmark: Benchmark, rows: np.ndarray, seed: int) -> PreTrainedModel:
     """A new model: the encoder's weights under a head of the benchmark's size, drawn from the seed.
 
-    Its vocabulary is the rows `kept` of the encoder's. Training is exactly that of the whole table as long as nothing decays
+    Its vocabulary is the given rows of the encoder's. Training is exactly that of the whole table as long as nothing decays
     the embedding: rows that never occur have no gradient. It saves most of the optimiser's work and memory.
 
     :raises NdogoError: the architecture has no such head in transformers.
@@ -85,8 +85,8 @@ def with_head(encoder: Encoder, benchmark: Benchmark, kept: np.ndarray, seed: in
     auto = AutoModelForSequenceClassification if benchmark.kind == "classes" else AutoModelForTokenClassification
     config = type(encoder.model.config).from_dict(encoder.model.config.to_dict())
     config.num_labels = len(benchmark.labels)
-    config.vocab_size = len(kept)
-    config.pad_token_id = int(np.searchsorted(kept, encoder.tokenizer.pad_token_id))
+    config.vocab_size = len(rows)
+    config.pad_token_id = int(np.searchsorted(rows, encoder.tokenizer.pad_token_id))
     torch.manual_seed(seed)
     try:
         model: PreTrainedModel = auto.from_config(config, dtype=torch.float32)
@@ -96,7 +96,7 @@ def with_head(encoder: Encoder, benchmark: Benchmark, kept: np.ndarray, seed: in
     weights = {key: value for key, value in encoder.model.state_dict().items() if not key.startswith(POOLER)}
     words = encoder.model.get_input_embeddings()
     (name,) = (f"{n}.weight" for n, module in encoder.model.named_modules() if module is words)
-    weights[name] = weights[name][torch.from_numpy(kept)]
+    weights[name] = weights[name][torch.from_numpy(rows)]
     weights |= {key: value for key, value in body.state_dict().items() if key.startswith(POOLER)}
     body.load_state_dict(weights)
     return model

@@ -39,7 +39,8 @@ class _Work:
     encoder: Encoder
     benchmark: Benchmark
     data: dict[str, Encoded]
-    kept: np.ndarray
+    rows: np.ndarray
+    """Of the vocabulary: those that occur."""
     settings: EvaluationSettings
     report: Report
     device: str
@@ -57,11 +58,11 @@ def finetune(
     The encoder is left untouched. Digits repeat for equal seeds, threads and versions; torch's generator is reseeded.
     """
     data = {split: encode(encoder, benchmark, benchmark.splits[split], settings.max_length) for split in SPLITS}
-    kept = used_rows(encoder, (ids for encoded in data.values() for ids in encoded.ids))
-    new_id = {int(old): new for new, old in enumerate(kept)}
+    rows = used_rows(encoder, (ids for encoded in data.values() for ids in encoded.ids))
+    new_id = {int(old): new for new, old in enumerate(rows)}
     for encoded in data.values():
         encoded.ids[:] = [[new_id[i] for i in ids] for ids in encoded.ids]
-    work = _Work(encoder, benchmark, data, kept, settings, report, device)
+    work = _Work(encoder, benchmark, data, rows, settings, report, device)
     first, *others = settings.seeds
     tried = [_train(work, rate, first, number) for number, rate in enumerate(settings.learning_rates)]
     best = int(np.argmax([dev for dev, _ in tried]))
@@ -74,14 +75,14 @@ def finetune(
 def _train(work: _Work, rate: float, seed: int, trial: int) -> tuple[float, list[Prediction]]:
     """The best dev score of one training, and the test predictions of the weights that had it."""
     settings, train = work.settings, work.data["train"]
-    model = with_head(work.encoder, work.benchmark, work.kept, seed)
+    model = with_head(work.encoder, work.benchmark, work.rows, seed)
     nn.Module.to(model, work.device)
     generator = np.random.default_rng(seed)
     per_epoch = -(-len(train.ids) // settings.batch_size)
     planned = per_epoch * settings.epochs
     optimiser = torch.optim.AdamW(_groups(model), lr=rate, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _slope(step, planned))
-    best, waited, kept = -1.0, 0, copy.deepcopy(model.state_dict())
+    best, waited, weights = -1.0, 0, copy.deepcopy(model.state_dict())
     for epoch in range(settings.epochs):
         model.train()
         order = batches([len(ids) for ids in train.ids], settings.batch_size, "shuffled", generator)
@@ -99,10 +100,10 @@ def _train(work: _Work, rate: float, seed: int, trial: int) -> tuple[float, list
             )
         found = dev_score(work.benchmark, _predict(work, model, "dev"))
         if found > best:
-            best, waited, kept = found, 0, copy.deepcopy(model.state_dict())
+            best, waited, weights = found, 0, copy.deepcopy(model.state_dict())
         elif (waited := waited + 1) == settings.patience:
             break
-    model.load_state_dict(kept)
+    model.load_state_dict(weights)
     return best, _predict(work, model, "test")
 
 

@@ -64,7 +64,7 @@ class LanguageModelScores(Frozen):
     words_with_unknown_tokens: float
     """A share."""
     dropped_columns_bits_per_byte: float | None = None
-    """What the teacher would gain by merely not being able to guess the tokens that the model lacks."""
+    """The part of the teacher's bits that go away merely because the tokens that the model lacks cannot be guessed."""
     teacher: "LanguageModelScores | None" = None
 
 

@@ -122,7 +122,7 @@ def sweep(table: str, folder: "Path") -> None:
 
 def comparison(language: str, records: "Sequence[RunRecord]") -> None:
     """The finished runs of a language, smallest first."""
-    table = Table(title=f"compress/{language}", box=SIMPLE_HEAD)
+    table = Table(title=f"compress/{language}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     columns = ("recipe", "seed", "profile", "parameters", "MB", "smaller", "retention", "95% interval", "score")
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number > 2 else "left")

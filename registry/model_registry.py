@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,9 +32,9 @@ class Version:
     aliases: tuple[str, ...]
 
     @classmethod
-    def of(cls, found: "ModelVersion") -> "Version":
-        """What we read of MLflow's own record."""
-        return cls(str(found.version), found.tags, tuple(found.aliases))
+    def of(cls, found: "ModelVersion", aliases: Iterable[str] = ()) -> "Version":
+        """What we read of MLflow's own record; a search does not fill in the aliases."""
+        return cls(str(found.version), found.tags, tuple(sorted({*found.aliases, *aliases})))
 
 
 def tracking_uri(store: Store) -> str:
@@ -95,8 +95,10 @@ def register(
 
 def versions(store: Store, name: str) -> list[Version]:
     """All versions of a registered model, newest first; none where it is not registered."""
-    found = client(store).search_model_versions(f"name = '{name}'")
-    return [Version.of(one) for one in sorted(found, key=lambda v: int(v.version), reverse=True)]
+    registry = client(store)
+    found = sorted(registry.search_model_versions(f"name = '{name}'"), key=lambda v: int(v.version), reverse=True)
+    known = registry.get_registered_model(name).aliases if found else {}
+    return [Version.of(v, (alias for alias, number in known.items() if str(number) == str(v.version))) for v in found]
 
 
 def by_alias(store: Store, name: str, alias: str) -> Version | None:

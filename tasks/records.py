@@ -1,7 +1,7 @@
 """The record of a run, field by field: what happened, and what of it MLflow has. One JSON in the store, `runs/<id>.json`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
@@ -126,7 +126,7 @@ class RunRecord(_Growing):
     started: float = 0.0
     finished: float = 0.0
     report: ReportNote | None = None
-    registered: str | None = ""
+    registered: Annotated[str | None, Field(coerce_numbers_to_str=True)] = ""
     """The version of the registered model; None while it waits for MLflow, empty where it is not to be registered."""
     mlflow: Sent = Field(default_factory=Sent)
     delivered: str = ""

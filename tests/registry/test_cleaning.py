@@ -71,6 +71,8 @@ def test_a_served_model_fills_masks_and_the_same_bundle_is_one_version(pico_mode
     model_registry.promote(store, "ndogo-served", version.version, {"gate": "passed"})
     champion = model_registry.by_alias(store, "ndogo-served", model_registry.CHAMPION)
     assert champion is not None and champion.tags["gate"] == "passed"
+    (listed,) = model_registry.versions(store, "ndogo-served")
+    assert listed.aliases == (model_registry.CHALLENGER, model_registry.CHAMPION)
     served = mlflow.pyfunc.load_model("models:/ndogo-served@champion")
     (answer,) = served.predict(["Mtoto anasoma <mask>."])
     best = json.loads(answer)[0]

@@ -1,5 +1,6 @@
 """Notes survive MLflow's absence: the record holds everything, and delivery is the same act however often it is done."""
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -160,3 +161,33 @@ def test_a_server_that_dies_between_health_check_and_call_costs_nothing(run, mon
 def test_an_error_of_a_server_that_is_there_is_no_absence():
     with pytest.raises(ValueError, match="ours"), left_for_later(open_store()):
         raise ValueError("ours")
+
+
+def test_a_record_that_an_older_ndogo_wrote_is_read_and_its_runs_are_found_again(run):
+    """Before there were typed records, what MLflow has lay flat, and a version was a number."""
+    with notes.opened(run):
+        made(run)
+    notes.finish(run, "COMPLETED", {"retention": 0.5, "params": 5})
+    before = {name: r.info.run_id for name, r in there().items()}
+    file = run.store.folder / "runs" / f"{run.id}.json"
+    record = json.loads(file.read_text())
+    parent = record["mlflow"]["parent"]
+    flat = {"uri": record["mlflow"]["uri"], "experiment": record["mlflow"]["experiment"], "parent": parent}
+    for step in record["steps"].values():
+        del step["curve"]
+    file.write_text(json.dumps(record | {"mlflow": flat | record["mlflow"]["steps"], "registered": 3}))
+    (found,) = notes.finished(run.store, "tiny")
+    assert (found.registered, found.state, found.sizes("truncate").params) == ("3", "COMPLETED", 24672)
+    assert notes.sync(run.store) == (1, 0)
+    assert {name: r.info.run_id for name, r in there().items()} == before
+
+
+def test_a_record_of_another_form_is_reported_and_opened_anew(run, caplog):
+    file = run.store.folder / "runs" / f"{run.id}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text('{"id": "run-1", "steps": []}')
+    with notes.opened(run):
+        made(run)
+    assert "counts as absent" in caplog.text
+    found = run.store.read_record("runs", run.id, RunRecord)
+    assert found is not None and set(found.steps) == {"original", "truncate"}
