@@ -29,11 +29,11 @@ from pydantic import TypeAdapter
 from benchmarks.blocks import replace_block
 from benchmarks.race_page import picture, tables
 from ndogo.core.progress import silent
-from ndogo.core.recipes import ORIGINAL, Recipe, parse_recipe
 from ndogo.evaluation import Evaluation, EvaluationSettings, evaluate
 from ndogo.pocket import LANGUAGES
 from ndogo.registry.benchmarks import benchmarks
 from ndogo.registry.bundles import open_store
+from ndogo.steps.recipe import ORIGINAL, Recipe, parse_recipe
 from ndogo.tasks.run import Asked, Run, resolve
 from ndogo.tasks.steps import find_or_make
 

@@ -32,12 +32,14 @@ def rebuild(model: PreTrainedModel, config: PreTrainedConfig, weights: Mapping[s
         ) from error
     finally:
         logging.set_verbosity(level)
-    made, info = loaded
+    made: PreTrainedModel = loaded[0]
+    info = loaded[1]
     faults = {key: sorted(map(str, value)) for key, value in info.items() if value}
     if faults:
         raise NdogoError(f"The cut weights do not fit the new configuration: {faults}", where=type(model).__name__)
     check_rebuilt(made)
-    return made.eval()
+    made.eval()
+    return made
 
 
 def check_rebuilt(model: PreTrainedModel) -> None:
@@ -45,12 +47,12 @@ def check_rebuilt(model: PreTrainedModel) -> None:
 
     :raises NdogoError: they differ.
     """
-    shape = shape_of(model.config)
-    found = widths(model)
-    wanted = {"hidden": shape.hidden, "qk": shape.hidden, "v": shape.hidden, "ffn": shape.ffn}
-    wrong = {key: size for key, size in found.items() if size != wanted[key.split(".")[0]]}
-    if wrong:
-        raise NdogoError(f"Widths differ from the configuration: {wrong}", where="config.json")
+    if architecture_of(model.config).listed:
+        shape = shape_of(model.config)
+        wanted = {"hidden": shape.hidden, "qk": shape.hidden, "v": shape.hidden, "ffn": shape.ffn}
+        wrong = {key: size for key, size in widths(model).items() if size != wanted[key.split(".")[0]]}
+        if wrong:
+            raise NdogoError(f"Widths differ from the configuration: {wrong}", where="config.json")
     if has_lm_head(model) and getattr(model.config, "tie_word_embeddings", False):
         decoder = model.get_submodule(architecture_of(model.config).decoder).weight
         words = model.get_input_embeddings().weight

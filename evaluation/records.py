@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ndogo.core.objectives import Frozen
+from ndogo.core.frozen import Frozen
 from ndogo.evaluation.rows import Kind
 from ndogo.evaluation.settings import CostSettings, EvaluationSettings
 

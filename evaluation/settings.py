@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from ndogo.core.objectives import Frozen
+from ndogo.core.frozen import Frozen
 
 Mode = Literal["probe", "finetune"]
 """probe: the encoder is frozen and a linear head is fitted on its states; finetune: all weights, with a fresh head."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ndogo.core.errors import NdogoError
-from ndogo.core.objectives import Frozen
+from ndogo.core.frozen import Frozen
 from ndogo.evaluation.records import Cost, Evaluation, LanguageModelScores, Retention, Spread
 from ndogo.evaluation.retention import retention
 from ndogo.evaluation.settings import EvaluationSettings

@@ -31,7 +31,7 @@ def submit(runs: Sequence[Run], work: Submitted) -> Submitted:
         step = run.recipe.step(name)
         parents = {role: made[parent] for role, parent in run.requests()[name].parents.items()}
         named = steps.make.with_options(
-            name=steps.TITLES[step.kind], task_run_name=title.format(run, name), tags=steps.tags_of(step)
+            name=step.title, task_run_name=title.format(run, name), tags=steps.tags_of(step)
         )
         made[key] = named.submit(owners, parents)
     for key, owners in sharing_evaluations(runs, judged).items():

@@ -20,10 +20,10 @@ from ndogo.flows.compress import Language, RecipeName, Seed, run_name
 from ndogo.flows.submission import Submitted, outcome, submit
 from ndogo.registry.bundles import open_store
 from ndogo.registry.corpora import Profile
+from ndogo.steps.step import threads
 from ndogo.tasks import comparison, notes, publication
 from ndogo.tasks.records import SweepRow
 from ndogo.tasks.run import Asked, resolve
-from ndogo.tasks.steps import threads
 
 log = logging.getLogger("ndogo.sweep")
 

@@ -47,7 +47,7 @@ def compress(
     find_recipe(recipe)  # these two refuse bad input before Prefect starts
     weights(teacher, entry, chosen)
     if budget:
-        from ndogo.fitting import make_recipe
+        from ndogo.budget_command import make_recipe
 
         recipe = make_recipe(language, budget, chosen, teacher)
     with _without_server():

@@ -14,10 +14,10 @@ from ndogo.core.progress import Report
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ndogo.compressors.plan import Planned
-    from ndogo.core.recipes import Recipe
     from ndogo.registry.bundles import Store
     from ndogo.registry.model_registry import Version
+    from ndogo.steps.plan import Planned
+    from ndogo.steps.recipe import Recipe
     from ndogo.tasks.records import RunRecord
 
 console = Console()
@@ -102,6 +102,16 @@ def result(store: "Store", run_id: str) -> None:
         console.print(sentence, highlight=False)
     console.print(f"model   {store.path(record.steps[record.last].key)}", soft_wrap=True)
     console.print(f"look    make serve, then the MLflow address that it prints; experiment compress/{record.language}")
+
+
+def made(path: "Path", numbers: Mapping[str, object]) -> None:
+    """What a step that ran alone measured, with its certificate where it wrote one, and where the result lies."""
+    certificate = path / "certificate.md"
+    if certificate.is_file():
+        markdown(certificate.read_text(encoding="utf-8"))
+    for name, value in numbers.items():
+        console.print(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
+    console.print(f"written to {path}")
 
 
 def markdown(text: str) -> None:

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from ndogo.core.objectives import Frozen
+from ndogo.core.frozen import Frozen
 
 
 class Sizes(BaseModel):

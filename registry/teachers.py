@@ -9,7 +9,7 @@ import yaml
 from pydantic import JsonValue, TypeAdapter
 
 from ndogo.core.errors import NdogoError, unknown
-from ndogo.core.objectives import Frozen
+from ndogo.core.frozen import Frozen
 from ndogo.registry.corpora import Profile
 from ndogo.registry.languages import Language
 

@@ -4,10 +4,10 @@ import logging
 from collections.abc import Mapping
 
 from ndogo.core.progress import silent
-from ndogo.core.recipes import Budget
 from ndogo.evaluation import Evaluation, retention
 from ndogo.registry import model_registry
 from ndogo.registry.bundles import Bundle
+from ndogo.steps.recipe import Budget
 from ndogo.tasks.evaluation import evaluated
 from ndogo.tasks.run import Run
 

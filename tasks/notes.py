@@ -12,10 +12,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ndogo.core.errors import NdogoError
-from ndogo.core.recipes import ORIGINAL
-from ndogo.core.specs import Step
 from ndogo.registry.bundles import Bundle, Store
 from ndogo.registry.integrity import file_hash
+from ndogo.steps.recipe import ORIGINAL
+from ndogo.steps.step import Step
 from ndogo.tasks import tracking
 from ndogo.tasks.records import (
     RUNS,

@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ndogo.core.recipes import ORIGINAL
+from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks.records import RunRecord, SweepRow
 from ndogo.tasks.run import BASELINE
 

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
-from ndogo.core.recipes import parse_recipe
 from ndogo.registry.bundles import Store
 from ndogo.registry.corpora import Profile
 from ndogo.registry.details import Numbers
 from ndogo.registry.integrity import git_commit
+from ndogo.steps.recipe import parse_recipe
 from ndogo.tasks.run import Run
 
 RUNS = "runs"

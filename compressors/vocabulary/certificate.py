@@ -14,19 +14,19 @@ from torch.func import functional_call
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from ndogo.compressors.vocabulary.closure import unsafe_pieces
-from ndogo.compressors.vocabulary.counting import Counts, Encoded, encode
+from ndogo.compressors.vocabulary.closure import unsafe_tokens
+from ndogo.compressors.vocabulary.counting import Encoded, TokenCounts, encode
 from ndogo.compressors.vocabulary.files import TWINS
-from ndogo.compressors.vocabulary.model import decoder_of, words_of
+from ndogo.compressors.vocabulary.model import wide_parameters, words_of
 from ndogo.compressors.vocabulary.selection import Selection
 from ndogo.compressors.vocabulary.source import Vocabulary
-from ndogo.core.architectures import architecture_of, has_lm_head
+from ndogo.core.architectures import architecture_of
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer
 
 LOGIT_LINES = 64
-LOGIT_PIECES = 8
-"""Lines whose logits are compared, and pieces of each (specials included): enough to touch every matrix."""
+LOGIT_TOKENS = 8
+"""Lines whose logits are compared, and tokens of each (specials included): enough to touch every matrix."""
 LOGIT_NUMBERS = 2**25
 """Largest number of logits made at once: 128 MiB."""
 LOGIT_TOLERANCE = 1e-5
@@ -34,7 +34,7 @@ LOGIT_TOLERANCE = 1e-5
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Both tokenizers on the held-out lines; rates over running pieces, fertility in pieces per white-space word."""
+    """Both tokenizers on the held-out lines; rates over running tokens, fertility in tokens per white-space word."""
 
     lines: int
     coverage: float
@@ -43,7 +43,7 @@ class Segmentation:
     unknown_before: float
     unknown_after: float
     covered: int
-    """Lines whose pieces were all kept."""
+    """Lines whose tokens were all kept."""
     covered_identical: int
     identical: int
 
@@ -78,15 +78,15 @@ class Certificate:
     compared_lines: int
     relative_difference: float | None
     """Largest difference over the largest old value, line by line; None where no line is covered."""
-    reestimated: dict[str, float] | None
-    """What re-estimation changed; None without it."""
+    reestimated: None = None
+    """Of an option that is gone; the line stays, so that a certificate has the bytes it had."""
 
     def faults(self) -> list[str]:
         """The promises that do not hold; empty for a valid certificate."""
         held_out = self.held_out
         broken = {
             f"{held_out.covered - held_out.covered_identical} covered lines are split otherwise": (
-                self.reestimated is None and held_out.covered_identical < held_out.covered
+                held_out.covered_identical < held_out.covered
             ),
             f"{', '.join(self.other_files)} and tokenizer.json disagree, and did not before": (
                 self.other_files_equal is not None and self.other_files_equal < (self.other_files_equal_before or 1.0)
@@ -107,8 +107,7 @@ def certify(
     out: Path,
     vocabulary: Vocabulary,
     selection: Selection,
-    counts: Counts,
-    reestimated: dict[str, float] | None = None,
+    counts: TokenCounts,
 ) -> Certificate:
     """Load what was written into `out`, and compare it with the model directory that went in.
 
@@ -127,7 +126,7 @@ def certify(
         lines += compare_segmentation(vocabulary, kept, counts.sample, trimmed)[1][: LOGIT_LINES - len(lines)]
     ordinary = len(kept) - len(vocabulary.specials)
     certificate = Certificate(
-        pieces_before=len(vocabulary.pieces),
+        pieces_before=len(vocabulary.tokens),
         pieces_after=len(kept),
         rows_before=words_of(old).num_embeddings,
         rows_after=words_of(new).num_embeddings,
@@ -145,10 +144,9 @@ def certify(
         other_files_equal=equal,
         other_files_equal_before=equal_before,
         rows_equal=equal_rows(old, new, kept),
-        compared="kept columns of the logits" if has_lm_head(old) else "outputs",
+        compared="kept columns of the logits" if _has_logits(old) else "outputs",
         compared_lines=len(lines),
         relative_difference=logits_difference(old, new, vocabulary, kept, lines),
-        reestimated=reestimated,
     )
     if faults := certificate.faults():
         raise NdogoError(
@@ -160,7 +158,7 @@ def certify(
 
 
 def _plain_backend(path: Path) -> Tokenizer:
-    backend = load_tokenizer(path).backend_tokenizer
+    backend: Tokenizer = load_tokenizer(path).backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
     return backend
@@ -171,10 +169,10 @@ def compare_segmentation(
 ) -> tuple[Segmentation, list[str]]:
     """Both segmentations of lines whose old ids are known, and the covered lines."""
     new_id = {old: new for new, old in enumerate(kept)}
-    unsafe = bool(unsafe_pieces(vocabulary, kept))
+    unsafe = bool(unsafe_tokens(vocabulary, kept))
     unknown = vocabulary.unknown
     covered_lines, same_covered, same = [], 0, 0
-    total = total_after = kept_pieces = unknowns = unknowns_after = words = 0
+    total = total_after = kept_tokens = unknowns = unknowns_after = words = 0
     for (text, old), new in zip(lines, encode(trimmed, [text for text, _ in lines]), strict=True):
         expected = [new_id.get(i, -1) for i in old]
         covered = -1 not in expected and not (unsafe and unknown in old)
@@ -184,14 +182,14 @@ def compare_segmentation(
             same_covered += expected == new
         total += len(old)
         total_after += len(new)
-        kept_pieces += len(old) - expected.count(-1)
+        kept_tokens += len(old) - expected.count(-1)
         words += len(text.split())
         if unknown is not None:
             unknowns += old.count(unknown)
             unknowns_after += new.count(new_id[unknown])
     return Segmentation(
         lines=len(lines),
-        coverage=kept_pieces / max(total, 1),
+        coverage=kept_tokens / max(total, 1),
         fertility_before=total / max(words, 1),
         fertility_after=total_after / max(words, 1),
         unknown_before=unknowns / max(total, 1),
@@ -217,23 +215,10 @@ def equal_rows(source: PreTrainedModel, trimmed: PreTrainedModel, kept: Sequence
     """Whether every tensor of the trimmed model is the source's, those over the vocabulary restricted to `kept`."""
     index = torch.tensor(kept)
     old, new = source.state_dict(), trimmed.state_dict()
-    wide = _wide_names(source)
+    wide = set(wide_parameters(source))
     return old.keys() == new.keys() and all(
         torch.equal(old[name][index] if name in wide else old[name], new[name]) for name in new
     )
-
-
-def _wide_names(model: PreTrainedModel) -> set[str]:
-    places = {words_of(model).weight.data_ptr()}
-    if has_lm_head(model):
-        decoder = decoder_of(model)
-        places |= {decoder.weight.data_ptr()}
-        if decoder.bias is not None:
-            places |= {
-                decoder.bias.data_ptr(),
-                model.get_parameter(architecture_of(model.config).decoder_bias).data_ptr(),
-            }
-    return {name for name, tensor in model.state_dict().items() if tensor.data_ptr() in places}
 
 
 def _spread(lines: Sequence[str], count: int) -> list[str]:
@@ -250,17 +235,19 @@ def logits_difference(
     if not lines:
         return None
     columns = torch.tensor(kept)
-    new_id = torch.zeros(len(vocabulary.pieces), dtype=torch.long)
+    new_id = torch.zeros(len(vocabulary.tokens), dtype=torch.long)
     new_id[columns] = torch.arange(len(kept))
     swapped = _kept_decoder(source, columns)
+    whole = _has_logits(source) and not swapped  # a head that reads the word embedding itself
     worst = 0.0
-    batch = max(1, LOGIT_NUMBERS // (LOGIT_PIECES * len(kept)))
+    batch = max(1, LOGIT_NUMBERS // (LOGIT_TOKENS * (words_of(source).num_embeddings if whole else len(kept))))
     for start in range(0, len(lines), batch):
         ids, mask = _padded(vocabulary, lines[start : start + batch])
         old = functional_call(source, swapped, (ids,), {"attention_mask": mask}, tie_weights=False)[0]
+        old = old[..., columns] if whole else old
         new = trimmed(new_id[ids], attention_mask=mask)[0]
         for before, after, real in zip(old, new, mask.bool(), strict=True):
-            if before.shape[0] == len(real):  # one output per piece: those of padding mean nothing
+            if before.shape[0] == len(real):  # one output per token: those of padding mean nothing
                 before, after = before[real], after[real]
             worst = max(worst, ((before - after).abs().max() / before.abs().max().clamp_min(1e-30)).item())
     return worst
@@ -268,7 +255,7 @@ def logits_difference(
 
 def _padded(vocabulary: Vocabulary, lines: Sequence[str]) -> tuple[Tensor, Tensor]:
     """(lines, longest) ids with specials, cut and padded, and their mask."""
-    cut = [torch.tensor(e.ids[:LOGIT_PIECES]) for e in vocabulary.backend.encode_batch_fast(list(lines))]
+    cut = [torch.tensor(e.ids[:LOGIT_TOKENS]) for e in vocabulary.backend.encode_batch_fast(list(lines))]
     pad = vocabulary.tokenizer.pad_token_id
     ids = pad_sequence(cut, batch_first=True, padding_value=vocabulary.specials[0] if pad is None else pad)
     return ids, pad_sequence([torch.ones_like(c) for c in cut], batch_first=True)
@@ -276,10 +263,10 @@ def _padded(vocabulary: Vocabulary, lines: Sequence[str]) -> tuple[Tensor, Tenso
 
 def _kept_decoder(model: PreTrainedModel, columns: Tensor) -> dict[str, Tensor]:
     """The decoder's weight and bias restricted to some columns, so that the others' logits are never made."""
-    if not has_lm_head(model):
-        return {}
-    decoder, name = decoder_of(model), architecture_of(model.config).decoder
-    swapped = {f"{name}.weight": decoder.weight[columns]}
-    if decoder.bias is not None:
-        swapped[f"{name}.bias"] = decoder.bias[columns]
-    return swapped
+    decoder = architecture_of(model.config).decoder
+    return {name: p[columns] for name, p in wide_parameters(model).items() if name.rpartition(".")[0] == decoder}
+
+
+def _has_logits(model: PreTrainedModel) -> bool:
+    """Whether the model answers with a number per token of the vocabulary."""
+    return len(wide_parameters(model)) > 1

@@ -10,9 +10,7 @@ from ndogo.compressors.vocabulary.closure import merge_pair
 from ndogo.compressors.vocabulary.model import remapped_ids
 from ndogo.compressors.vocabulary.source import Vocabulary
 
-SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
-NORMAL = 1
-"""SentencePiece's type of ordinary pieces."""
+SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
 TWINS = (*SENTENCEPIECE_FILES, "vocab.txt", "vocab.json", "merges.txt")
 """Files from which the tokenizer can be loaded without tokenizer.json."""
 COPIED = (
@@ -27,22 +25,19 @@ COPIED = (
 
 
 def write_tokenizer(source: Path, out: Path, vocabulary: Vocabulary, kept: Sequence[int]) -> None:
-    """Write the trimmed form of every tokenizer file of `source` into `out`, and tokenizer.json in any case.
-
-    Pieces and scores are `vocabulary`'s: where its scores are not the source's, those of all files change.
-    """
+    """Write the trimmed form of every tokenizer file of `source` into `out`, and tokenizer.json in any case."""
     new_id = {old: new for new, old in enumerate(kept)}
     # By Python: a round trip through the Rust library moves some Unigram scores by one unit in the last place.
     write_json(out / "tokenizer.json", trimmed_document(vocabulary, new_id))
     for name in SENTENCEPIECE_FILES:
         if (source / name).is_file():
             (out / name).write_bytes(trimmed_proto((source / name).read_bytes(), vocabulary, new_id))
-    pieces = [vocabulary.pieces[i] for i in kept]
+    tokens = [vocabulary.tokens[i] for i in kept]
     if (source / "vocab.txt").is_file():
-        (out / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
+        (out / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
     if (source / "vocab.json").is_file():
         model_ids = vocabulary.model["vocab"]
-        write_json(out / "vocab.json", {p: i for i, p in enumerate(pieces) if p in model_ids})
+        write_json(out / "vocab.json", {p: i for i, p in enumerate(tokens) if p in model_ids})
     if (source / "merges.txt").is_file():
         merges = _kept_merges(vocabulary, new_id)
         text = "#version: 0.2\n" + "".join(" ".join(merge_pair(merge)) + "\n" for merge in merges)
@@ -80,8 +75,8 @@ def trimmed_document(vocabulary: Vocabulary, new_id: dict[int, int]) -> dict[str
         if model.get("unk_id") is not None:
             model["unk_id"] = new_id[model["unk_id"]]
     else:
-        kept = sorted((new_id[i], piece) for piece, i in model["vocab"].items() if i in new_id)
-        model["vocab"] = {piece: i for i, piece in kept}
+        kept = sorted((new_id[i], token) for token, i in model["vocab"].items() if i in new_id)
+        model["vocab"] = {token: i for i, token in kept}
     if vocabulary.family == "BPE":
         model["merges"] = _kept_merges(vocabulary, new_id)
     document = vocabulary.document | {"model": model}
@@ -95,7 +90,7 @@ def trimmed_document(vocabulary: Vocabulary, new_id: dict[int, int]) -> dict[str
 
 
 def _kept_merges(vocabulary: Vocabulary, new_id: dict[int, int]) -> list[Any]:
-    kept = {vocabulary.pieces[i] for i in new_id}
+    kept = {vocabulary.tokens[i] for i in new_id}
     found = []
     for merge in vocabulary.model["merges"]:
         left, right = merge_pair(merge)
@@ -121,17 +116,12 @@ def _in_new_ids(part: Any, new_id: dict[int, int]) -> Any:
 
 
 def trimmed_proto(raw: bytes, vocabulary: Vocabulary, new_id: dict[int, int]) -> bytes:
-    """The SentencePiece model with the kept pieces only, in their old order; pieces that are no token of ours stay."""
+    """The SentencePiece model with the kept pieces only, in their old order; those that are no token of ours stay."""
     from sentencepiece import sentencepiece_model_pb2
 
     proto = sentencepiece_model_pb2.ModelProto.FromString(raw)  # type: ignore[attr-defined]  # generated at import
     ids = vocabulary.ids
     places = [n for n, p in enumerate(proto.pieces) if p.piece not in ids or ids[p.piece] in new_id]
-    if vocabulary.family == "Unigram":
-        scores = dict(vocabulary.model["vocab"])
-        for n in places:
-            if proto.pieces[n].type == NORMAL:
-                proto.pieces[n].score = scores[proto.pieces[n].piece]
     kept = [proto.pieces[n].SerializeToString() for n in places]
     new_place = {old: new for new, old in enumerate(places)}
     del proto.pieces[:]
@@ -142,7 +132,7 @@ def trimmed_proto(raw: bytes, vocabulary: Vocabulary, new_id: dict[int, int]) ->
         place = getattr(proto.trainer_spec, name)
         if place >= 0:
             setattr(proto.trainer_spec, name, new_place.get(place, -1))
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())
 
 
 def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:

@@ -8,14 +8,14 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from ndogo.core.architectures import architecture_of, has_lm_head
+from ndogo.core.architectures import architecture_of, has_lm_head, prefix_of
 from ndogo.core.errors import NdogoError
 
 
 def trim_model(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
     """A model with the rows `kept` (old ids, ascending), in that order; the input is left untouched and shares nothing.
 
-    Ties stay ties. Rows beyond the tokenizer's pieces (padding of the matrix) go unless kept.
+    Ties stay ties. Rows beyond the tokenizer's tokens (padding of the matrix) go unless kept.
 
     :raises NdogoError: an id has no row, or the padding id would move in a model that counts positions from it.
     """
@@ -29,7 +29,7 @@ def trim_model(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
         )
     index = torch.tensor(kept)
     # Entries put in the memo beforehand stand in for the wide matrices, which are so never copied, and keep their ties.
-    memo = {id(p): nn.Parameter(p.detach()[index], p.requires_grad) for p in _wide_parameters(model).values()}
+    memo = {id(p): nn.Parameter(p.detach()[index], p.requires_grad) for p in wide_parameters(model).values()}
     trimmed = copy.deepcopy(model, memo)
     new_id = {old: new for new, old in enumerate(kept)}
     words = _module(trimmed.base_model, entry.words)
@@ -46,7 +46,7 @@ def trim_model(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
 
 
 def remapped_ids(values: dict[str, Any], new_id: dict[int, int]) -> dict[str, Any]:
-    """Every `*_token_id` of a configuration in new ids; one that named no piece becomes None."""
+    """Every `*_token_id` of a configuration in new ids; one that named no token becomes None."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         if name.endswith("_token_id") and isinstance(value, int):
@@ -56,26 +56,24 @@ def remapped_ids(values: dict[str, Any], new_id: dict[int, int]) -> dict[str, An
     return found
 
 
-def decoder_of(model: PreTrainedModel) -> nn.Linear:
-    """The projection to the vocabulary of a model that has one."""
-    return _module(model, architecture_of(model.config).decoder)
-
-
 def words_of(model: PreTrainedModel) -> nn.Embedding:
     """The word embedding."""
-    return _module(model.base_model, architecture_of(model.config).words)
+    words: nn.Embedding = _module(model.base_model, architecture_of(model.config).words)
+    return words
 
 
-def _wide_parameters(model: PreTrainedModel) -> dict[str, Any]:
-    found: dict[str, Any] = {"words": words_of(model).weight}
-    if has_lm_head(model):
-        entry = architecture_of(model.config)
-        decoder = decoder_of(model)
-        found["decoder"] = decoder.weight
-        if decoder.bias is not None:
-            found["bias"] = decoder.bias
-            found["other name of the bias"] = model.get_parameter(entry.decoder_bias)
-    return found
+def wide_parameters(model: PreTrainedModel) -> dict[str, nn.Parameter]:
+    """Every parameter with a row for each token, tied ones under each of their names: the word embedding's, the decoder's and
+    the vocabulary's bias.
+    """
+    entry = architecture_of(model.config)
+    wide = (
+        f"{prefix_of(model)}{entry.words}.weight",
+        f"{entry.decoder}.weight",
+        f"{entry.decoder}.bias",
+        entry.decoder_bias,
+    )
+    return {name: p for name, p in model.named_parameters(remove_duplicate=False) if name in wide}
 
 
 def _check_positions(model: PreTrainedModel, new_id: dict[int, int]) -> None:

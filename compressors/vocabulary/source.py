@@ -2,9 +2,9 @@
 
 import gc
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ class Vocabulary:
     tokenizer: PreTrainedTokenizerBase
     document: dict[str, Any]
     """The content of tokenizer.json."""
-    pieces: tuple[str, ...]
-    """The piece of each id."""
+    tokens: tuple[str, ...]
+    """The token of each id."""
     specials: tuple[int, ...]
     """Special and added tokens, and every id that the configuration names: always kept, on top of the size."""
     ids: dict[str, int] = field(repr=False)
@@ -34,32 +34,29 @@ class Vocabulary:
     @property
     def backend(self) -> Tokenizer:
         """The Rust tokenizer that does the work."""
-        return self.tokenizer.backend_tokenizer
+        backend: Tokenizer = self.tokenizer.backend_tokenizer
+        return backend
 
     @property
     def model(self) -> dict[str, Any]:
         """The model section of tokenizer.json."""
-        return self.document["model"]
+        section: dict[str, Any] = self.document["model"]
+        return section
 
     @property
     def family(self) -> str:
         """Unigram, WordPiece or BPE."""
-        return self.model["type"]
+        return str(self.model["type"])
 
     @cached_property
     def byte_level(self) -> bool:
-        """Whether pieces are spelt in the byte alphabet of GPT-2."""
+        """Whether tokens are spelt in the byte alphabet of GPT-2."""
         parts = (self.document.get("pre_tokenizer"), self.document.get("decoder"))
         return self.family == "BPE" and '"ByteLevel"' in json.dumps(parts)
 
-    def with_scores(self, scores: Iterable[float]) -> "Vocabulary":
-        """The same Unigram vocabulary with other scores, one per entry of the model section."""
-        entries = [[piece, float(score)] for (piece, _), score in zip(self.model["vocab"], scores, strict=True)]
-        return replace(self, document=self.document | {"model": self.model | {"vocab": entries}})
-
     @cached_property
     def unknown(self) -> int | None:
-        """The id of the unknown piece, where there is one."""
+        """The id of the unknown token, where there is one."""
         if self.family == "Unigram":
             return self.model.get("unk_id")
         return self.ids.get(self.model.get("unk_token") or "")
@@ -85,19 +82,19 @@ def read_vocabulary(path: Path, config: PreTrainedConfig) -> Vocabulary:
     backend.no_padding()
     _check_model(document["model"], path)
     entries = document["model"]["vocab"]
-    ids = {piece: i for i, (piece, _) in enumerate(entries)} if isinstance(entries, list) else dict(entries)
+    ids = {token: i for i, (token, _) in enumerate(entries)} if isinstance(entries, list) else dict(entries)
     ids |= {str(token): i for i, token in tokenizer.added_tokens_decoder.items()}
-    pieces = [""] * (max(ids.values()) + 1)
-    for piece, i in ids.items():
-        pieces[i] = piece
-    if len(ids) != len(pieces):
+    tokens = [""] * (max(ids.values()) + 1)
+    for token, i in ids.items():
+        tokens[i] = token
+    if len(ids) != len(tokens):
         raise NdogoError(
-            f"The tokenizer has {len(ids):,} pieces, but ids up to {len(pieces) - 1:,}: some ids have no piece.",
+            f"The tokenizer has {len(ids):,} tokens, but ids up to {len(tokens) - 1:,}: some ids have no token.",
             where=str(path),
             cure="Load and save it with the `tokenizers` library, and fit the model's rows to it.",
         )
     specials = _specials(tokenizer, document, config, ids)
-    return Vocabulary(tokenizer, document, tuple(pieces), tuple(sorted(specials)), ids)
+    return Vocabulary(tokenizer, document, tuple(tokens), tuple(sorted(specials)), ids)
 
 
 def config_token_ids(values: dict[str, Any]) -> dict[str, list[int]]:
@@ -150,7 +147,7 @@ def _specials(
 
 @contextmanager
 def _collector_off() -> Iterator[None]:
-    # Reading 250,000 pieces makes as many small lists; the cyclic collector walks them again and again: half the time.
+    # Reading 250,000 tokens makes as many small lists; the cyclic collector walks them again and again: half the time.
     was_on = gc.isenabled()
     gc.disable()
     try:

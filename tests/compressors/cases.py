@@ -1,7 +1,8 @@
 """Models of every family and kind of head, and the texts to try them on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -14,6 +15,9 @@ from transformers import (
 )
 
 from ndogo.core.architectures import layers_of
+from ndogo.core.progress import Report, silent
+from ndogo.core.text import Lines, WeightedLines
+from ndogo.steps.step import Context, Step
 from tests import pico
 
 KINDS = {
@@ -22,7 +26,7 @@ KINDS = {
     "sequence": AutoModelForSequenceClassification,
     "token": AutoModelForTokenClassification,
 }
-FAMILIES = ("xlmr", "roberta", "bert", "distilbert", "modernbert")
+FAMILIES = ("xlmr", "roberta", "bert", "distilbert", "modernbert", "eurobert")
 
 
 def model_of(folder: Path, kind: str, layers: int | None = None) -> PreTrainedModel:
@@ -44,7 +48,7 @@ def model_of(folder: Path, kind: str, layers: int | None = None) -> PreTrainedMo
 
 
 def inputs_of(model: PreTrainedModel, rows: int = 3, length: int = 11) -> dict[str, torch.Tensor]:
-    """A padded batch of any pieces."""
+    """A padded batch of any tokens."""
     drawn = torch.Generator().manual_seed(7)
     ids = torch.randint(5, min(100, model.config.vocab_size), (rows, length), generator=drawn)
     real = torch.ones_like(ids)
@@ -55,7 +59,7 @@ def inputs_of(model: PreTrainedModel, rows: int = 3, length: int = 11) -> dict[s
 
 @torch.no_grad()
 def answer(model: PreTrainedModel) -> torch.Tensor:
-    """The model's first output at real pieces."""
+    """The model's first output at real tokens."""
     inputs = inputs_of(model)
     out = model(**inputs)[0]
     return out[inputs["attention_mask"] == 1] if out.dim() == 3 else out
@@ -75,6 +79,14 @@ def unchanged(model: PreTrainedModel, before: dict[str, torch.Tensor]) -> bool:
 def lines() -> Iterator[str]:
     """The pico corpus."""
     return iter(pico.TEXT)
+
+
+def made(
+    step: Step, source: Path, out: Path, text: Lines | None, report: Report = silent, scores: Path | None = None
+) -> Mapping[str, Any]:
+    """Make a step's result of a model directory in `out`; the numbers that it measured."""
+    inputs = {"student": source} | ({} if scores is None else {"scores": scores})
+    return step.make(inputs, out, Context(texts=() if text is None else (WeightedLines(text),), report=report))
 
 
 def depth_of(model: PreTrainedModel) -> int:

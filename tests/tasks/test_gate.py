@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ndogo.core.recipes import Budget
 from ndogo.evaluation import Evaluation
+from ndogo.steps.recipe import Budget
 from ndogo.tasks.gate import fallen, over_budget
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from ndogo.core.recipes import parse_recipe
 from ndogo.evaluation import EvaluationSettings
 from ndogo.registry.bundles import open_store
 from ndogo.registry.model_registry import tracking_uri
+from ndogo.steps.recipe import parse_recipe
 from ndogo.tasks import notes
 from ndogo.tasks.records import RunRecord
 from ndogo.tasks.run import Run
