@@ -59,7 +59,7 @@ def test_trim_and_truncate_make_what_is_planned_and_passes_the_check(pico_model,
     truncate(first, second, Truncate(layers="1/2", keep="importance"), lines, silent)
     assert numbers["rows_equal"] and numbers["compared_lines"] and numbers["relative_difference"] < 1e-5
     assert [parameters(load_model(folder)) for folder in (first, second)] == [row.params for row in planned[1:]]
-    assert [check_model(folder)["params"] for folder in (first, second)] == [row.params for row in planned[1:]]
+    assert [check_model(folder).params for folder in (first, second)] == [row.params for row in planned[1:]]
     assert (second / "spm.model").is_file() and len(load_tokenizer(second)) == load_model(second).config.vocab_size
 
 
