@@ -185,7 +185,7 @@ def compress(  # the options of the command
 
     with without_server():
         from ndogo.flows.compress import compress as flow
-        from ndogo.tasks.records import RUNS, RunRecord
+        from ndogo.tasks.run_record import RUNS, RunRecord
 
         run, store = flow(language, recipe, chosen, seed, teacher, mode, baselines), open_store()
     record = store.read_record(RUNS, run, RunRecord)

@@ -16,8 +16,8 @@ from ndogo.registry.bundles import Bundle, canonical
 from ndogo.registry.corpora import corpus
 from ndogo.tasks import notes
 from ndogo.tasks.progress import reporter
-from ndogo.tasks.records import EvaluationNote
 from ndogo.tasks.run import Owner, Run
+from ndogo.tasks.run_record import EvaluationNote
 
 EVALUATIONS = "evaluations"
 LANGUAGE_MODEL = LanguageModelSettings(lines=100, words=2)
