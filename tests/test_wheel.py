@@ -45,7 +45,9 @@ def test_a_run_outside_the_repository_completes(wheel: Path, tmp_path: Path):
     zipfile.ZipFile(wheel).extractall(site)  # what installing without dependencies does
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "NDOGO_", "MLFLOW_"))}
     environment |= {"PYTHONPATH": str(site), "NDOGO_HOME": str(home)}
-    where = "import ndogo.registry.recipes as r, ndogo.flows.deployments as d; print(r.FOLDER.parent, d.ZOMBIES.is_file())"
+    where = (
+        "import ndogo.registry.recipes as r, ndogo.flows.deployments as d; print(r.FOLDER.parent, d.ZOMBIES.is_file())"
+    )
 
     def run(*words: str) -> str:
         done = subprocess.run([sys.executable, *words], env=environment, cwd=tmp_path, capture_output=True, text=True)
