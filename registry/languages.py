@@ -2,14 +2,16 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from ndogo.core.errors import NdogoError, unknown
 from ndogo.core.objectives import Frozen
+from ndogo.core.recipes import validated
 from ndogo.registry.bundles import home
+from ndogo.registry.sources import DataSource
 
 FILE = Path(__file__).with_name("languages.yaml")
 
@@ -26,8 +28,12 @@ class Language(Frozen):
     hub: dict[str, str] = Field(default_factory=dict)
     corpus: str = ""
     teacher: str = ""
-    benchmarks: str = ""
-    """Paths of an added language: text, teacher directory, and a folder of benchmark folders."""
+    benchmarks: Annotated[
+        Annotated[str, Tag("[folder]")] | Annotated[dict[str, DataSource], Tag("[sources]")],
+        Discriminator(lambda given: "[folder]" if isinstance(given, str) else "[sources]"),
+    ] = ""
+    """Of an added language: text (a path or hf:ID:...), teacher (a directory or a hub id), and a folder of benchmark folders
+    or a data set for each benchmark. A file of the user's that names one of our languages adds to what it has."""
 
     @model_validator(mode="after")
     def _zone(self) -> "Language":
@@ -45,9 +51,10 @@ class Language(Frozen):
 def languages() -> dict[str, Language]:
     """All languages by name."""
     table: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-    for file in sorted((home() / "languages").glob("*.yaml")):
-        table[file.stem] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return {name: Language(name=name, **entry) for name, entry in table.items()}
+    files = {file.stem: file for file in sorted((home() / "languages").glob("*.yaml"))}
+    for name, file in files.items():
+        table[name] = {**table.get(name, {}), **(yaml.safe_load(file.read_text(encoding="utf-8")) or {})}
+    return {n: validated(Language, {"name": n, **entry}, str(files.get(n, FILE))) for n, entry in table.items()}
 
 
 def language(name: str) -> Language:
@@ -63,12 +70,14 @@ def language(name: str) -> Language:
 
 
 def add_language(entry: Language) -> Path:
-    """Make a language a citizen: checked, then written below $NDOGO_HOME/languages.
+    """Make a language a citizen: all that it names is found and looked at, then written below $NDOGO_HOME/languages.
 
-    :raises NdogoError: a bad or taken name, a corpus or teacher that cannot be used.
+    :raises NdogoError: a bad or taken name; a corpus, teacher or benchmark that cannot be used.
     """
-    from ndogo.core.models import check_model_directory, load_tokenizer
-    from ndogo.core.text import read_lines
+    from ndogo.registry.benchmarks import benchmarks_of
+    from ndogo.registry.corpora import corpus_of, default_profile
+    from ndogo.registry.hub import Hub
+    from ndogo.registry.teachers import weights
 
     if not re.fullmatch(r"[a-z][a-z0-9-]*", entry.name):
         raise NdogoError("A name has small letters, digits and dashes.", where=f"--name {entry.name}")
@@ -76,12 +85,12 @@ def add_language(entry: Language) -> Path:
         raise NdogoError(
             "Ndogo brings a language of that name.", where=f"--name {entry.name}", cure="Choose another name."
         )
-    for _ in read_lines(Path(entry.corpus)):
+    hub = Hub()
+    for _ in corpus_of(entry.corpus, hub)():
         pass
-    check_model_directory(Path(entry.teacher))
-    load_tokenizer(Path(entry.teacher))
-    if entry.benchmarks and not Path(entry.benchmarks).is_dir():
-        raise NdogoError("There is no such folder.", where=f"--benchmarks {entry.benchmarks}")
+    check_teacher(weights("", entry, default_profile(entry), hub))
+    if entry.benchmarks:
+        benchmarks_of(entry, default_profile(entry), hub)
     file = home() / "languages" / f"{entry.name}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(".draft")
@@ -90,3 +99,15 @@ def add_language(entry: Language) -> Path:
     )
     draft.rename(file)
     return file
+
+
+def check_teacher(folder: Path) -> None:
+    """Refuse a teacher that cannot be used.
+
+    :raises NdogoError: not a model directory, or no tokenizer that can be read.
+    """
+    from ndogo.core.models import check_model_directory, load_config, load_tokenizer
+
+    check_model_directory(folder)
+    load_config(folder)
+    load_tokenizer(folder)
