@@ -32,6 +32,9 @@ class Hub:
 
     def __init__(self, commits: Mapping[str, str] | None = None) -> None:
         self.commits = dict(commits or {})
+        self._names: dict[str, list[str]] = {}
+        self._folders: dict[str, Path] = {}
+        """Commits that only the cache knows, without a list of their files."""
 
     def commit(self, kind: Kind, repository: str, revision: str = MAIN) -> str:
         """The commit at which a repository is read; asked once, and the last one known when the hub is away.
@@ -49,21 +52,24 @@ class Hub:
 
         :raises NdogoError: as `commit`.
         """
+        import httpx2
         from huggingface_hub import get_cached_repo_tree, snapshot_download
-        from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFoundError
+        from huggingface_hub.errors import CachedRepoTreeNotFoundError, HfHubHTTPError, OfflineModeIsEnabled
 
         commit = self.commit(kind, repository, revision)
         where: dict[str, Any] = {"repo_id": repository, "repo_type": kind, "revision": commit}
-        with contextlib.suppress(CachedRepoTreeNotFoundError):
-            return sorted(f.path for f in get_cached_repo_tree(**where))
-        with _faults_in_words(kind, repository, revision):
-            try:
-                snapshot_download(**where, allow_patterns=[])  # keeps the list of files, and gets none of them
-                return sorted(f.path for f in get_cached_repo_tree(**where))
-            except (LocalEntryNotFoundError, CachedRepoTreeNotFoundError):
-                # another program filled the cache, and no list of files is there
-                folder = Path(snapshot_download(**where, local_files_only=True))
-                return sorted(str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file())
+        if commit not in self._names:
+            with _faults_in_words(kind, repository, revision):
+                try:
+                    self._names[commit] = [f.path for f in get_cached_repo_tree(**where)]
+                except CachedRepoTreeNotFoundError:
+                    try:
+                        self._names[commit] = [f.rfilename for f in _api().repo_info(**where).siblings]
+                    except (httpx2.TransportError, OfflineModeIsEnabled, HfHubHTTPError):
+                        # another program filled the cache: what it fetched is there, and no list of files
+                        self._folders[commit] = folder = Path(snapshot_download(**where, local_files_only=True))
+                        self._names[commit] = [str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()]
+        return sorted(self._names[commit])
 
     def fetch(self, kind: Kind, repository: str, names: Iterable[str], revision: str = MAIN) -> Path:
         """The folder of the cache that holds the named files, fetched where they are not there yet.
@@ -78,6 +84,8 @@ class Hub:
             raise NdogoError(
                 f"{repository} holds no {missing[0]}.", where=f"{_address(kind, repository)} at {revision}"
             )
+        if commit in self._folders:
+            return self._folders[commit]
         patterns = [glob.escape(name) for name in wanted]
         with _faults_in_words(kind, repository, revision):
             found = snapshot_download(repository, repo_type=kind, revision=commit, allow_patterns=patterns)
@@ -147,7 +155,9 @@ def _faults_in_words(kind: Kind, repository: str, revision: str) -> Iterator[Non
     except (OSError, httpx2.HTTPError, errors.RevisionResolutionError) as fault:
         if isinstance(fault, OSError) and fault.errno:  # the disk's, not the network's
             raise NdogoError(f"The cache cannot be written: {fault.strerror}.", where=str(fault.filename)) from fault
-        raise _away(fault, kind, repository, revision) from fault
+        answered = next((f for f in _reasons(fault) if isinstance(f, errors.HfHubHTTPError)), None)
+        said = refusal(answered, kind, repository, revision) if answered else _away(fault, kind, repository, revision)
+        raise said from fault
 
 
 def refusal(fault: "HfHubHTTPError", kind: Kind, repository: str, revision: str = MAIN) -> NdogoError:
@@ -200,18 +210,22 @@ def _away(fault: Exception, kind: Kind, repository: str, revision: str) -> Ndogo
             where=f"{where}; cache: {constants.HF_HUB_CACHE}",
             cure=f"Unset {offline} once, with a network; afterwards it is found here.",
         )
+    last = list(_reasons(fault))[-1]
+    words = (str(last).splitlines() or [type(last).__name__])[0].rstrip(".")
     return NdogoError(
-        f"The hub cannot be reached ({_last_words(fault)}), and {repository} is not whole in the cache.",
+        f"The hub cannot be reached ({words}), and {repository} is not whole in the cache.",
         where=where,
         cure=f"Try again with a network: what was fetched is kept. Or {MIRROR}.",
     )
 
 
-def _last_words(fault: BaseException) -> str:
-    """The innermost reason of a chain of errors."""
-    while fault.__cause__ is not None:
+def _reasons(fault: BaseException) -> Iterator[BaseException]:
+    """An error and what caused it, the innermost last."""
+    while True:
+        yield fault
+        if fault.__cause__ is None:
+            return
         fault = fault.__cause__
-    return (str(fault).splitlines() or [type(fault).__name__])[0].rstrip(".")
 
 
 def _near(kind: Kind, repository: str) -> str:

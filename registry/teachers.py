@@ -14,7 +14,7 @@ from filelock import FileLock
 from ndogo.core.errors import NdogoError, unknown
 from ndogo.registry.bundles import canonical
 from ndogo.registry.corpora import Profile
-from ndogo.registry.hub import CARD, MAIN, Hub
+from ndogo.registry.hub import MAIN, Hub
 from ndogo.registry.languages import Language
 
 if TYPE_CHECKING:
@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 
 FILE = Path(__file__).with_name("teachers.yaml")
 DEFAULT_HUB_TEACHER = "afro-xlmr-base"
-INDEX = "model.safetensors.index.json"
-BESIDE = (CARD, "config.json", "generation_config.json")
-SENTENCES = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json")
-"""What sentence-transformers keeps beside the model, with a folder for each of its modules."""
+BESIDE = ("README.md", "*.json", "*.txt", "*.model", "*.jinja", "[0-9]_*/*.json")
+"""What a model is made of beside its weights: card, configuration, tokenizer, and the modules of sentence-transformers."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +98,6 @@ def weights(name: str, entry: Language, profile: Profile, hub: Hub | None = None
 
 def _fetched(repository: str, hub: Hub) -> Path:
     """The folder of a repository's model, with as few files as will do: no other framework's weights, and no code."""
-    from ndogo.core.models import TOKENIZER_FILES
-
     name, _, revision = repository.partition("@")
     names = hub.files("model", name, revision or MAIN)
     if "config.json" not in names:
@@ -110,18 +106,17 @@ def _fetched(repository: str, hub: Hub) -> Path:
             where=f"teacher: {repository}",
             cure="Name a repository that `transformers` loads.",
         )
-    texts = {*BESIDE, *SENTENCES, *TOKENIZER_FILES}
-    found = [n for n in names if n in texts or fnmatch.fnmatch(n, "[0-9]_*/*.json")]
-    safe = [n for n in names if fnmatch.fnmatch(n, "model*.safetensors")]
-    pickled = [n for n in names if fnmatch.fnmatch(n, "pytorch_model*.bin*")]
+    top = [n for n in names if "/" not in n]
+    safe = fnmatch.filter(top, "model*.safetensors")
+    pickled = fnmatch.filter(top, "pytorch_model*.bin")
     if not safe and not pickled:
         raise NdogoError(
             f"{name} holds no weights that can be read.",
             where=f"teacher: {repository}",
             cure=f"model.safetensors or pytorch_model.bin is needed; it holds: {', '.join(names)}.",
         )
-    index = [n for n in names if n == INDEX and safe]
-    return hub.fetch("model", name, [*found, *(safe or pickled), *index], revision or MAIN)
+    beside = {n for pattern in BESIDE for n in fnmatch.filter(names if "/" in pattern else top, pattern)}
+    return hub.fetch("model", name, [*sorted(beside), *(safe or pickled)], revision or MAIN)
 
 
 def _pickled(folder: Path) -> bool:

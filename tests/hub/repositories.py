@@ -104,7 +104,13 @@ def add_corpus(hub: Hub) -> None:
 
 
 def add_converted(
-    hub: Hub, name: str, configuration: str, found: Mapping[str, Any], features: Mapping[str, Any], *, flat: bool = False
+    hub: Hub,
+    name: str,
+    configuration: str,
+    found: Mapping[str, Any],
+    features: Mapping[str, Any],
+    *,
+    flat: bool = False,
 ) -> None:
     """A script on main, and the hub's own Parquet of it, in which another language comes first."""
     made = hub.add("dataset", name, {"README.md": card(license="cc-by-4.0"), f"{name.split('/')[1]}.py": SCRIPT})
