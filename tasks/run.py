@@ -9,8 +9,10 @@ from ndogo.core.objectives import Frozen
 from ndogo.core.recipes import ORIGINAL, Recipe, parse_recipe
 from ndogo.core.specs import Step
 from ndogo.evaluation import EvaluationSettings, Role
+from ndogo.registry.benchmarks import benchmarks
 from ndogo.registry.bundles import Request, Store
 from ndogo.registry.corpora import Profile, corpus, default_profile
+from ndogo.registry.hub import Hub
 from ndogo.registry.integrity import git_commit
 from ndogo.registry.languages import language as find_language
 from ndogo.registry.recipes import recipe as find_recipe
@@ -25,6 +27,14 @@ marked as scaled."""
 
 BASELINE = "baseline-"
 """How the ids of the steps begin that make baselines and are not the recipe's own."""
+
+
+class Sources(Frozen):
+    """What a run reads from the hub: each repository at the commit that was found when the run began."""
+
+    teacher: dict[str, str] = Field(default_factory=dict)
+    corpus: dict[str, str] = Field(default_factory=dict)
+    benchmarks: dict[str, str] = Field(default_factory=dict)
 
 
 class Run(Frozen):
@@ -42,6 +52,7 @@ class Run(Frozen):
     settings: EvaluationSettings
     token_cap: int | None
     """Of each training; see `cap`."""
+    sources: Sources = Sources()
     baselines: dict[str, Role] = Field(default_factory=dict)
     """The models that the recipe must beat, by the ids of the steps that make them (`tasks.baselines`)."""
 
@@ -94,6 +105,7 @@ class Run(Frozen):
             corpus=self.corpus if step.reads_text else "",
             seed=self.seed if step.draws else None,
             tokens=self.cap(step),
+            sources=self.sources.corpus if step.reads_text else {},
         )
 
 
@@ -109,8 +121,11 @@ def resolve(run_id: str, language: str, recipe: str, profile: Profile | None, se
     """
     entry, chosen = find_language(language), find_recipe(recipe)
     profile = profile or default_profile(entry)
-    store = Store()
-    original = store.adopt(weights(given.get("teacher") or "", entry, profile))
+    guide, text, rows = Hub(), Hub(), Hub()
+    folder = weights(given.get("teacher") or "", entry, profile, guide)
+    fingerprint = corpus(language, profile, text).fingerprint()
+    benchmarks(language, profile, rows)  # all that a run needs is found, and fetched, before any work
+    original = Store().adopt(folder, guide.commits)
     run = Run(
         id=run_id,
         language=language,
@@ -118,9 +133,10 @@ def resolve(run_id: str, language: str, recipe: str, profile: Profile | None, se
         recipe=chosen,
         seed=seed,
         original=original.key,
-        corpus=corpus(language, profile).fingerprint(),
+        corpus=fingerprint,
         settings=EvaluationSettings(mode=given.get("mode") or "probe"),
         token_cap=POCKET_TOKENS if profile == "pocket" else None,
+        sources=Sources(teacher=guide.commits, corpus=text.commits, benchmarks=rows.commits),
     )
     planned(run)
     return run

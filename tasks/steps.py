@@ -15,6 +15,7 @@ from ndogo.core.specs import Adapt, Distil, Fresh, PruneFfn, PruneHidden, Step, 
 from ndogo.core.text import WeightedLines
 from ndogo.registry.bundles import Bundle, Request, Store
 from ndogo.registry.corpora import corpus
+from ndogo.registry.hub import Hub
 from ndogo.tasks import notes
 from ndogo.tasks.progress import reporter
 from ndogo.tasks.run import Owner, Run
@@ -73,7 +74,7 @@ def build(run: Run, step: Step, request: Request, draft: Path, report: Report) -
     torch.set_num_threads(threads())
     store = Store()
     source = store.path(request.parents["student"])
-    text = corpus(run.language, run.profile)
+    text = corpus(run.language, run.profile, Hub(run.sources.corpus))
     lines = text.lines
     match step:
         case Trim():
