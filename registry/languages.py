@@ -1,6 +1,7 @@
 """Languages by name: those of languages.yaml and those that a user added to the store."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from ndogo.core.errors import NdogoError, unknown
 from ndogo.core.objectives import Frozen
 from ndogo.core.recipes import validated
 from ndogo.registry.bundles import home
-from ndogo.registry.sources import DataSource
+from ndogo.registry.sources import PREFIX, DataSource
 
 FILE = Path(__file__).with_name("languages.yaml")
 
@@ -69,11 +70,51 @@ def language(name: str) -> Language:
     raise unknown("language", name, known, where="language", otherwise=otherwise)
 
 
+def described(name: str, corpus: str, teacher: str, benchmarks: Sequence[str], timezone: str) -> Language:
+    """The entry that a command's words describe: paths made absolute, data sets of the hub as they are.
+
+    :raises NdogoError: words that name no benchmark, or a .yaml file that is none.
+    """
+    fields = {
+        "name": name,
+        "title": name,
+        "code": name,
+        "timezone": timezone,
+        "corpus": corpus if corpus.startswith(PREFIX) else _absolute(corpus),
+        "teacher": _absolute(teacher) if Path(teacher).is_dir() and teacher else teacher,
+        "benchmarks": _benchmarks(benchmarks),
+    }
+    return validated(Language, fields, "ndogo languages add")
+
+
+def _benchmarks(given: Sequence[str]) -> str | dict[str, Any]:
+    if len(given) == 1 and "=" not in given[0]:
+        path = Path(given[0])
+        if path.suffix in (".yaml", ".yml") and path.is_file():
+            return yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.is_dir():
+            return _absolute(given[0])
+        raise NdogoError(
+            "There is no such folder.", where=f"--benchmarks {path}", cure="Or write NAME=hf:ID:CONFIGURATION."
+        )
+    pairs = [words.partition("=") for words in given]
+    if bad := next((name for name, _, source in pairs if not source), None):
+        raise NdogoError(f"`{bad}` names no data set.", where="--benchmarks", cure="Write NAME=hf:ID:CONFIGURATION.")
+    return {
+        name: source if source.startswith(PREFIX) else {"repository": _absolute(source)} for name, _, source in pairs
+    }
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
 def add_language(entry: Language) -> Path:
     """Make a language a citizen: all that it names is found and looked at, then written below $NDOGO_HOME/languages.
 
     :raises NdogoError: a bad or taken name; a corpus, teacher or benchmark that cannot be used.
     """
+    from ndogo.evaluation import Broken
     from ndogo.registry.benchmarks import benchmarks_of
     from ndogo.registry.corpora import corpus_of, default_profile
     from ndogo.registry.hub import Hub
@@ -90,7 +131,9 @@ def add_language(entry: Language) -> Path:
         pass
     check_teacher(weights("", entry, default_profile(entry), hub))
     if entry.benchmarks:
-        benchmarks_of(entry, default_profile(entry), hub)
+        for found in benchmarks_of(entry, default_profile(entry), hub):
+            if isinstance(found, Broken) and isinstance(entry.benchmarks, dict):
+                raise NdogoError(found.problem, where=f"--benchmarks {found.name}")
     file = home() / "languages" / f"{entry.name}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(".draft")

@@ -160,7 +160,7 @@ def _chosen(source: DataSource, split: str, names: list[str], card: Mapping[str,
     if patterns:
         found = [name for name in data if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
     else:
-        found = _by_name(data, source.configuration, words, alone=split == "train")
+        found = _by_name(data, source, words, alone=split == "train")
     if not found:
         raise NdogoError(
             f"No file of {source.name} holds the {split} split.",
@@ -189,16 +189,17 @@ def _in_card(card: Mapping[str, Any], configuration: str, words: Iterable[str]) 
     return found
 
 
-def _by_name(data: list[str], configuration: str, words: Iterable[str], *, alone: bool) -> list[str]:
+def _by_name(data: list[str], source: DataSource, words: Iterable[str], *, alone: bool) -> list[str]:
     """The files of a configuration (in a folder of its name, or beginning with it) whose path names the split.
 
     `alone`: where no file there is named after a split, all of them are.
     """
-    below = [name for name in data if not configuration or configuration in name.split("/")[:-1]]
+    wanted = source.configuration
+    below = [name for name in data if not wanted or wanted in name.split("/")[:-1]]
     if not below:
-        below = [name for name in data if re.match(rf"{re.escape(configuration)}\b", name.rpartition("/")[2])]
-    every = [word for group in WORDS.values() for word in group]
-    if alone and not any(_parts(name) & set(every) for name in below):
+        below = [name for name in data if re.match(rf"{re.escape(wanted)}\b", name.rpartition("/")[2])]
+    every = {*source.splits.values(), *(word for group in WORDS.values() for word in group)}
+    if alone and not any(_parts(name) & every for name in below):
         return below
     return [name for name in below if _parts(name) & set(words)]
 
