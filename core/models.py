@@ -1,5 +1,6 @@
 """Loading and saving a model directory: strictly, safetensors only, stock classes only."""
 
+import hashlib
 import json
 import pickle
 import re
@@ -47,6 +48,15 @@ def check_model_directory(path: Path) -> None:
             f"getattr(t, c.architectures[0]).from_pretrained('{path}').save_pretrained('{path}')\"",
         )
     raise NdogoError("The directory holds no *.safetensors.", where=str(path))
+
+
+def weights_digest(folder: Path) -> str:
+    """Names the weights of a model directory: sha256 over its files of weights."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("model*.safetensors")):
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
 
 
 def load_config(path: Path) -> PreTrainedConfig:
@@ -176,5 +186,6 @@ TOKENIZER_FILES = (
     "merges.txt",
     "sentencepiece.bpe.model",
     "spiece.model",
+    "spm.model",
     "tokenizer.model",
 )

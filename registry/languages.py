@@ -9,10 +9,10 @@ import yaml
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from ndogo.core.errors import NdogoError, unknown
-from ndogo.core.objectives import Frozen
-from ndogo.core.recipes import validated
+from ndogo.core.frozen import Frozen
 from ndogo.registry.bundles import home
 from ndogo.registry.sources import PREFIX, DataSource
+from ndogo.steps.recipe import validated
 
 FILE = Path(__file__).with_name("languages.yaml")
 

@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from ndogo.core.errors import NdogoError
-from ndogo.core.objectives import Frozen
+from ndogo.core.frozen import Frozen
 from ndogo.registry.hub import MAIN, Hub
 from ndogo.registry.tables import columns, is_table, label_names, read
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ndogo.core.errors import NdogoError
-from ndogo.core.recipes import validated
+from ndogo.steps.recipe import validated
 from ndogo.registry.hub import Hub
 from ndogo.registry.languages import Language
 from ndogo.registry.sources import DataSource, _chosen, parse, rows, texts
