@@ -20,7 +20,7 @@ from typing import Any
 
 from ndogo.core.errors import NdogoError
 from ndogo.core.progress import Report, silent
-from ndogo.core.text import WeightedLines, corpus_of, fingerprint
+from ndogo.core.text import WeightedLines, fingerprint
 from ndogo.steps.recipe import validated
 from ndogo.steps.step import Context, Step, kinds
 from ndogo.steps.step import make as make_step
@@ -158,6 +158,8 @@ def _weighted(given: PathLike) -> WeightedLines:
         share = float(weight) if name else 1.0
     except ValueError:
         name, share = str(given), 1.0
+    from ndogo.registry.corpora import corpus_of
+
     text = name or str(given)
     return WeightedLines(corpus_of(text), share, Path(text).name)
 

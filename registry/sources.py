@@ -196,6 +196,8 @@ def _by_name(data: list[str], source: DataSource, words: Iterable[str], *, alone
     """
     wanted = source.configuration
     below = [name for name in data if not wanted or wanted in name.split("/")[:-1]]
+    if not below and wanted == "default":  # how the hub calls the only one
+        below = data
     if not below:
         below = [name for name in data if re.match(rf"{re.escape(wanted)}\b", name.rpartition("/")[2])]
     every = {*source.splits.values(), *(word for group in WORDS.values() for word in group)}

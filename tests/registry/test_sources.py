@@ -8,10 +8,11 @@ import pytest
 import yaml
 
 from ndogo.core.errors import NdogoError
-from ndogo.steps.recipe import validated
+from ndogo.registry.corpora import corpus_of
 from ndogo.registry.hub import Hub
 from ndogo.registry.languages import Language
 from ndogo.registry.sources import DataSource, _chosen, parse, rows, texts
+from ndogo.steps.recipe import validated
 from tests.hub import repositories
 
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
@@ -139,6 +140,19 @@ def test_a_corpus_is_read_from_the_column_that_holds_text(tmp_path: Path):
     assert list(texts(source(tmp_path), Hub())) == ["moja", "mbili", "tatu"]
     with pytest.raises(NdogoError, match="no column `body`"):
         list(texts(source(tmp_path, "{text: body}"), Hub()))
+
+
+def test_a_corpus_is_named_by_a_path_or_as_a_data_set(tmp_path: Path):
+    for split, found in {"train": ["moja\nmbili", "", " tatu "], "test": ["nne"]}.items():
+        write(tmp_path, "jsonl", [{"text": text, "n": 1} for text in found], split)
+    corpus = corpus_of(f"hf:{tmp_path}")
+    assert list(corpus()) == list(corpus()) == ["moja", "mbili", "tatu"]
+    assert list(corpus_of(f"hf:{tmp_path}:test")()) == ["nne"]
+    assert list(corpus_of(f"hf:{tmp_path}:default:test")()) == ["nne"]
+    with pytest.raises(NdogoError, match="No file of"):
+        list(corpus_of(f"hf:{tmp_path}:dev")())
+    (tmp_path / "a.txt").write_text("moja\n\nmbili\n", encoding="utf-8")
+    assert list(corpus_of(str(tmp_path / "a.txt"))()) == ["moja", "mbili"]
 
 
 def test_what_people_write_in_short():
