@@ -135,15 +135,18 @@ class Store:
         :raises NdogoError: not a model directory, pickled weights, a tokenizer that cannot be read.
         """
         from ndogo.core.models import TOKENIZER_FILES, check_model_directory
+        from ndogo.core.sentences import sentence_files
 
         check_model_directory(source)
-        files = sorted({f for pattern in (*ORIGINAL_FILES, *TOKENIZER_FILES) for f in source.glob(pattern)})
-        hashes = {f.name: file_hash(f) for f in files}
+        patterns = (*ORIGINAL_FILES, *TOKENIZER_FILES)
+        files = sorted({f.name for pattern in patterns for f in source.glob(pattern)} | set(sentence_files(source)))
+        hashes = {name: file_hash(source / name) for name in files}
         request = Request(step="original", spec={"files": hashes}, version=1, sources=sources or {})
 
         def copy(draft: Path) -> dict[str, Any]:
-            for file in files:
-                shutil.copyfile(file, draft / file.name)
+            for name in files:
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / name, draft / name)
             return {}
 
         return self.find_or_make(request, copy)[0]

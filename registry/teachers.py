@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FILE = Path(__file__).with_name("teachers.yaml")
 DEFAULT_HUB_TEACHER = "afro-xlmr-base"
-BESIDE = ("README.md", "*.json", "*.txt", "*.model", "*.jinja", "[0-9]_*/*.json")
+BESIDE = ("README.md", "*.json", "*.txt", "*.model", "*.jinja", "[0-9]_*/*.json", "[0-9]_*/*.safetensors")
 """What a model is made of beside its weights: card, configuration, tokenizer, and the modules of sentence-transformers."""
 
 
@@ -128,6 +128,7 @@ def _converted(folder: Path) -> Path:
     from huggingface_hub import constants
 
     from ndogo.core.models import copy_tokenizer, load_pickled, save
+    from ndogo.core.sentences import copy_sentence_files
     from ndogo.registry.integrity import file_hash
 
     content = {f.name: file_hash(f) for f in sorted(folder.glob("*")) if f.is_file()}
@@ -140,5 +141,6 @@ def _converted(folder: Path) -> Path:
             shutil.rmtree(draft, ignore_errors=True)
             save(load_pickled(folder), draft)
             copy_tokenizer(folder, draft)
+            copy_sentence_files(folder, draft)
             draft.rename(made)
     return made
