@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ndogo.core.errors import NdogoError
 
 if TYPE_CHECKING:
+    from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
 Kind = Literal["model", "dataset"]
@@ -43,8 +44,8 @@ class Hub:
         """
         key = f"{kind}s/{repository}@{revision}"
         if key not in self.commits:
-            with _faults_in_words(kind, repository, revision):
-                self.commits[key] = _api().resolve_revision(repository, repo_type=kind, revision=revision).resolved
+            with faults_in_words(kind, repository, revision):
+                self.commits[key] = api().resolve_revision(repository, repo_type=kind, revision=revision).resolved
         return self.commits[key]
 
     def files(self, kind: Kind, repository: str, revision: str = MAIN) -> list[str]:
@@ -59,12 +60,13 @@ class Hub:
         commit = self.commit(kind, repository, revision)
         where: dict[str, Any] = {"repo_id": repository, "repo_type": kind, "revision": commit}
         if commit not in self._names:
-            with _faults_in_words(kind, repository, revision):
+            with faults_in_words(kind, repository, revision):
                 try:
                     self._names[commit] = [f.path for f in get_cached_repo_tree(**where)]
                 except CachedRepoTreeNotFoundError:
                     try:
-                        self._names[commit] = [f.rfilename for f in _api().repo_info(**where).siblings]
+                        listed: Any = api().repo_info(**where)
+                        self._names[commit] = [f.rfilename for f in listed.siblings]
                     except (httpx2.TransportError, OfflineModeIsEnabled, HfHubHTTPError):
                         # another program filled the cache: what it fetched is there, and no list of files
                         self._folders[commit] = folder = Path(snapshot_download(**where, local_files_only=True))
@@ -87,7 +89,7 @@ class Hub:
         if commit in self._folders:
             return self._folders[commit]
         patterns = [glob.escape(name) for name in wanted]
-        with _faults_in_words(kind, repository, revision):
+        with faults_in_words(kind, repository, revision):
             found = snapshot_download(repository, repo_type=kind, revision=commit, allow_patterns=patterns)
         return Path(found)
 
@@ -119,11 +121,12 @@ def is_repository(name: str) -> bool:
     return True
 
 
-def _api() -> Any:
+def api() -> "HfApi":
+    """The client, which from then on leaves it to our errors to say what goes wrong."""
     from huggingface_hub import HfApi
     from huggingface_hub.utils import logging
 
-    logging.set_verbosity_error()  # what goes wrong is said by the error
+    logging.set_verbosity_error()
     return HfApi(library_name="ndogo")
 
 
@@ -134,7 +137,7 @@ def _address(kind: Kind, repository: str) -> str:
 
 
 @contextlib.contextmanager
-def _faults_in_words(kind: Kind, repository: str, revision: str) -> Iterator[None]:
+def faults_in_words(kind: Kind, repository: str, revision: str) -> Iterator[None]:
     """Turn whatever the client raises into a NdogoError.
 
     The original is kept as its cause, without which nobody could find a fault of the network's.
@@ -186,7 +189,17 @@ def refusal(fault: "HfHubHTTPError", kind: Kind, repository: str, revision: str 
     if status == 401:
         return NdogoError("The hub does not know your token.", where=where, cure=f"{LOG_IN}; an old one is refused.")
     if status == 403:
-        return NdogoError(f"Your token may not do this: {_said(fault)}", where=where, cure="Use one that may.")
+        return NdogoError(
+            f"Your token may not do this: {_said(fault)}",
+            where=where,
+            cure="Use a token with the right to write there, or your own name before the slash.",
+        )
+    if status in (409, 412):
+        return NdogoError(
+            f"Somebody else has written to {repository} meanwhile; nothing of yours was.",
+            where=where,
+            cure="Look at what is there, then push again.",
+        )
     return NdogoError(
         f"The hub is not well (it answers {status}).",
         where=where,
@@ -233,8 +246,8 @@ def _near(kind: Kind, repository: str) -> str:
     import httpx2
 
     owner, _, name = repository.rpartition("/")
-    api = _api()
-    search = api.list_models if kind == "model" else api.list_datasets
+    hub = api()
+    search: Any = hub.list_models if kind == "model" else hub.list_datasets
     found: set[str] = set()
     with contextlib.suppress(httpx2.HTTPError, OSError):
         if owner:

@@ -15,7 +15,8 @@ from tests.hub.store import folder_files
 
 PARQUET = "refs/convert/parquet"
 TEACHER = "Davlan/afro-xlmr-base"
-LINES = 2_000
+LINES = 1_000
+ROWS = {"train": 60, "dev": 24, "test": 60}
 WORDS = {"train": "train", "dev": "validation", "test": "test"}
 SCRIPT = b"raise SystemExit('a script of the hub was run')\n"
 STRING = {"dtype": "string", "_type": "Value"}
@@ -37,8 +38,8 @@ def parquet(rows: Iterable[Mapping[str, Any]], features: Mapping[str, Any]) -> b
 
 @functools.cache
 def rows(kind: str) -> dict[str, list[dict[str, Any]]]:
-    """The pocket benchmark of Swahili, made once."""
-    return pocket.benchmark("swahili", kind)
+    """The pocket benchmark of Swahili, made once, the first rows of each split."""
+    return {split: found[: ROWS[split]] for split, found in pocket.benchmark("swahili", kind).items()}
 
 
 @functools.cache
