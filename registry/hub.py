@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Kind = Literal["model", "dataset"]
 MAIN = "main"
 CARD = "README.md"
-LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN to a token of yours"
+LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token of yours"
 MIRROR = "a mirror can be named with HF_ENDPOINT"
 
 
@@ -187,7 +187,9 @@ def refusal(fault: "HfHubHTTPError", kind: Kind, repository: str, revision: str 
     if isinstance(fault, errors.EntryNotFoundError):
         return NdogoError(f"A file of {repository} is not there.", where=str(fault.response.url))
     if status == 401:
-        return NdogoError("The hub does not know your token.", where=where, cure=f"{LOG_IN}; an old one is refused.")
+        return NdogoError(
+            "The hub does not know your token.", where=where, cure=f"Again {LOG_IN}; an old one is refused."
+        )
     if status == 403:
         return NdogoError(
             f"Your token may not do this: {_said(fault)}",

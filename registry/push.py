@@ -31,7 +31,7 @@ def push(folder: Path, repository: str) -> tuple[str, bool]:
 
     check_target(repository)
     if not get_token():
-        raise NdogoError("You are not logged in.", where=f"--to {repository}", cure=f"{LOG_IN}.")
+        raise NdogoError("You are not logged in.", where=f"--to {repository}", cure=f"First {LOG_IN}.")
     hub = api()
     with faults_in_words("model", repository, MAIN):
         hub.create_repo(repository, exist_ok=True)
