@@ -69,9 +69,10 @@ def load_config(path: Path) -> PreTrainedConfig:
         raw = json.loads(file.read_text())
         if "auto_map" in raw:
             raise NdogoError("The model needs code of its own, which is never run.", where=f"{file}: auto_map")
-        return AutoConfig.from_pretrained(str(file), local_files_only=True)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(str(file), local_files_only=True)
     except (OSError, ValueError) as error:
         raise NdogoError(f"The configuration cannot be read: {error}", where=str(file)) from error
+    return config
 
 
 def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
@@ -80,7 +81,7 @@ def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
     :raises NdogoError: none is named, or transformers has no such class.
     """
     name = (config.architectures or [""])[0]
-    found = getattr(transformers, name, None) if name else None
+    found: type[PreTrainedModel] | None = getattr(transformers, name, None) if name else None
     if found is None:
         raise NdogoError(
             f"transformers {transformers.__version__} has no class `{name}`.",
@@ -108,11 +109,9 @@ def load_pickled(path: Path) -> PreTrainedModel:
 
 
 def _load(path: Path, dtype: torch.dtype, *, use_safetensors: bool) -> PreTrainedModel:
-    kind: Any = model_class(
-        load_config(path)
-    )  # from_pretrained gives a pair where it is asked for the loading's faults
+    kind = model_class(load_config(path))  # from_pretrained gives a pair where it is asked for the loading's faults
     try:
-        model, info = kind.from_pretrained(
+        loaded: Any = kind.from_pretrained(
             str(path), dtype=dtype, local_files_only=True, use_safetensors=use_safetensors, output_loading_info=True
         )
     except pickle.UnpicklingError as error:
@@ -123,11 +122,14 @@ def _load(path: Path, dtype: torch.dtype, *, use_safetensors: bool) -> PreTraine
         ) from error
     except (OSError, ValueError, RuntimeError) as error:
         raise NdogoError(f"The model cannot be loaded: {error}", where=str(path)) from error
+    model: PreTrainedModel = loaded[0]
+    info = loaded[1]
     info["unexpected_keys"] = {key for key in info["unexpected_keys"] if not PRETRAINING_PARTS.search(key)}
     faults = {key: sorted(map(str, value)) for key, value in info.items() if value and key.endswith("_keys")}
     if faults:
         raise NdogoError(f"The weights do not fit the configuration: {faults}", where=str(path))
-    return model.eval()
+    model.eval()
+    return model
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:

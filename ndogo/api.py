@@ -140,7 +140,7 @@ def make(
     with _draft(target) as draft:
         if minutes is not None:
             step = step.within(minutes, inputs, context)
-        numbers = make_step(step, inputs, draft, context) | check_model(draft)
+        numbers = make_step(step, inputs, draft, context) | check_model(draft).model_dump()
         draft.rename(target)
     shutil.rmtree(work, ignore_errors=True)
     return Made(target, numbers)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ndogo import budget, runs, step_commands
+from ndogo import budget_command, runs, step_commands
 
 app = typer.Typer(
     name="ndogo",
@@ -23,7 +23,7 @@ languages_app = typer.Typer(
 app.add_typer(languages_app, name="languages", rich_help_panel="Look")
 step_commands.register(app)
 runs.register(app)
-budget.register(app)
+budget_command.register(app)
 
 
 @app.command(rich_help_panel="Look")

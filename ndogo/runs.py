@@ -11,7 +11,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from ndogo.evaluation import Mode
 from ndogo.registry.corpora import Profile
+from ndogo.servers import serve
 
 PANEL = "Runs"
 Runner = Literal["here", "dask"]
@@ -31,7 +33,7 @@ def compress(
     profile: Annotated[Profile | None, typer.Option(help="Where teacher, text and benchmarks come from.")] = None,
     teacher: Annotated[str, typer.Option(help="A model directory; default: the profile's own.")] = "",
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    mode: Annotated[str, typer.Option(help="How models are judged: probe or finetune.")] = "probe",
+    mode: Annotated[Mode, typer.Option(help="How models are judged.")] = "probe",
     baselines: Annotated[bool, typer.Option("--baselines", help="Also make what the recipe must beat.")] = False,
     budget: Annotated[str, typer.Option(help="Instead of a recipe: 20MB of weights, 12M parameters or 5ms.")] = "",
 ) -> None:
@@ -46,14 +48,15 @@ def compress(
     find_recipe(recipe)  # these two refuse bad input before Prefect starts
     weights(teacher, entry, chosen)
     if budget:
-        from ndogo.budget import make_recipe
+        from ndogo.budget_command import make_recipe
 
         recipe = make_recipe(language, budget, chosen, teacher)
     with _without_server():
         from ndogo import show
         from ndogo.flows.compress import compress as flow
+        from ndogo.registry.bundles import open_store
 
-        show.result(flow(language, recipe, chosen, seed, teacher, mode, baselines))
+        show.result(open_store(), flow(language, recipe, chosen, seed, teacher, mode, baselines))
 
 
 def sweep(
@@ -88,35 +91,14 @@ def sweep(
         show.sweep(comparison.markdown(rows), folder)
 
 
-def serve(
-    prefect_port: Annotated[int, typer.Option(help="Of the Prefect server and its UI.")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(help="Of the MLflow server and its UI.")] = 5000,
-) -> None:
-    """Bring up Prefect, MLflow and the process that runs the deployments; Ctrl-C stops them."""
-    import signal
-    import threading
-
-    from ndogo.flows.servers import running
-
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    typer.echo("Starting (the first time takes half a minute) ...")
-    with running(prefect_port, mlflow_port) as addresses:
-        typer.echo(f"Prefect   {addresses.prefect}")
-        typer.echo(f"MLflow    {addresses.mlflow}")
-        typer.echo("Now, in another terminal:  prefect deployment run compress/swahili --watch")
-        typer.echo("Ctrl-C stops everything; nightly schedules go on at the next start.")
-        stop.wait()
-        typer.echo("Stopping ...")
-
-
 def sync() -> None:
     """Deliver to MLflow what it missed while it could not be reached, models that are to be registered included."""
+    from ndogo.registry.bundles import open_store
     from ndogo.tasks import notes, publication
 
-    done, failed = notes.sync()
-    for told in publication.register_missed():
+    store = open_store()
+    done, failed = notes.sync(store)
+    for told in publication.register_missed(store):
         typer.echo(told)
     typer.echo(f"{done} delivered, {failed} still waiting")
     if failed:
@@ -128,13 +110,14 @@ def evaluate(
     language: Annotated[str, typer.Option(help="Whose benchmarks.")],
     teacher: Annotated[Path | None, typer.Option(help="Compare with this model: retention with its interval.")] = None,
     profile: Annotated[Profile | None, typer.Option(help="Where text and benchmarks come from.")] = None,
-    mode: Annotated[str, typer.Option(help="probe: frozen encoder, fast; finetune: all weights.")] = "probe",
+    mode: Annotated[Mode, typer.Option(help="probe: frozen encoder, fast; finetune: all weights.")] = "probe",
     out: Annotated[Path | None, typer.Option(help="Write report.html, .md, .json and .png here.")] = None,
 ) -> None:
     """Judge any model on a language's benchmarks, alone or against its teacher."""
     from ndogo import show
     from ndogo.core.models import load_config
     from ndogo.evaluation import (
+        Cost,
         Entry,
         EvaluationSettings,
         LanguageModelSettings,
@@ -149,25 +132,25 @@ def evaluate(
     from ndogo.registry.benchmarks import benchmarks
     from ndogo.registry.corpora import corpus, default_profile
     from ndogo.registry.languages import language as find_language
-    from ndogo.steps.recipe import validated
 
-    settings = validated(EvaluationSettings, {"mode": mode}, "the command line")
+    settings = EvaluationSettings(mode=mode)
     source = profile or default_profile(find_language(language))
     rows, held_out = benchmarks(language, source), corpus(language, source).held_out
     title = f"{model.name}, {language}"
     with show.progress() as report:
         costs = cost(model, teacher, report=report)
 
-        def entry(folder: Path, role: Role, part: str) -> Entry:
+        def entry(folder: Path, role: Role, spent: Cost | None) -> Entry:
             masked = (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM")
             quality = language_model_quality(folder, held_out, LanguageModelSettings(), report) if masked else None
-            return Entry(folder.name, role, judge(folder, rows, settings, report), costs[part], quality)
+            judged = judge(folder, rows, settings, report).model_copy(update={"language_model": quality})
+            return Entry(folder.name, role, judged, spent)
 
-        entries = [entry(teacher, "original", "teacher")] if teacher else []
-        entries.append(entry(model, "student", "student"))
+        entries = [entry(teacher, "original", costs.teacher)] if teacher else []
+        entries.append(entry(model, "student", costs.student))
     made = write_report(title, entries, out) if out else summary(title, entries)
     show.console.print(rich_table(made))
-    for sentence in made["sentences"]:
+    for sentence in made.sentences:
         show.console.print(sentence)
 
 
@@ -175,13 +158,14 @@ def compare(
     language: Annotated[str, typer.Option(help="A language; `ndogo languages` lists them.")],
     out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("compare.png"),
 ) -> None:
-    """Which recipe keeps most at which size: all finished runs of a language, as a table and a picture."""
+    """Which recipe retains most at which size: all finished runs of a language, as a table and a picture."""
     from ndogo import show
+    from ndogo.registry.bundles import open_store
     from ndogo.registry.languages import language as find_language
     from ndogo.tasks import notes, pictures
 
     find_language(language)
-    records = notes.finished(language)
+    records = notes.finished(open_store(), language)
     show.comparison(language, records)
     out.write_bytes(pictures.landscape(records, language))
     typer.echo(f"written to {out}")
@@ -193,8 +177,9 @@ def history(
     """The versions of a registered model, newest first, with the gate's word on each."""
     from ndogo import show
     from ndogo.registry import model_registry
+    from ndogo.registry.bundles import open_store
 
-    show.versions(name, model_registry.versions(name))
+    show.versions(name, model_registry.versions(open_store(), name))
 
 
 def promote(
@@ -204,17 +189,19 @@ def promote(
     """Make a version the champion, whatever the gate said."""
     from ndogo.core.errors import NdogoError
     from ndogo.registry import model_registry
+    from ndogo.registry.bundles import open_store
 
-    challenger = model_registry.by_alias(name, model_registry.CHALLENGER)
-    known = [v.version for v in model_registry.versions(name)]
+    store = open_store()
+    challenger = model_registry.by_alias(store, name, model_registry.CHALLENGER)
+    known = [v.version for v in model_registry.versions(store, name)]
     chosen = version or (challenger.version if challenger else "")
-    if str(chosen) not in map(str, known):
+    if chosen not in known:
         raise NdogoError(
             f"{name} has no version `{chosen}`.",
             where="--version",
-            cure=f"Known: {', '.join(map(str, known)) or 'none'}.",
+            cure=f"Known: {', '.join(known) or 'none'}.",
         )
-    model_registry.promote(name, str(chosen), {"gate": "overruled by hand"})
+    model_registry.promote(store, name, chosen, {"gate": "overruled by hand"})
     typer.echo(f"{name} version {chosen} is the champion")
 
 
@@ -223,10 +210,10 @@ def clean(
     dry_run: Annotated[bool, typer.Option(help="Only say what would go.")] = False,
 ) -> None:
     """Remove old bundles that no champion or challenger descends from, and what crashes left."""
-    from ndogo.registry.bundles import Store
+    from ndogo.registry.bundles import open_store
     from ndogo.registry.cleaning import clean as remove
 
-    gone = remove(Store(), keep, pretend=dry_run)
+    gone = remove(open_store(), keep, pretend=dry_run)
     for folder in gone:
         typer.echo(f"{'would remove' if dry_run else 'removed'} {folder}")
     typer.echo(f"{len(gone)} folders")
@@ -274,7 +261,7 @@ def _import_what_steps_need() -> None:
     import sklearn.linear_model  # noqa: F401  # only to be loaded, as the next
     import transformers.models.xlm_roberta.modeling_xlm_roberta  # noqa: F401  # with torch; the pocket teacher's kind
 
-    from ndogo.registry.bundles import Store
+    from ndogo.registry.bundles import open_store
     from ndogo.tasks import tracking
 
-    tracking.prepare(Store())
+    tracking.prepare(open_store())

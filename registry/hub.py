@@ -104,7 +104,7 @@ class Hub:
             return {}
         folder = self.fetch(kind, repository, [CARD], revision)
         try:
-            return RepoCard.load(folder / CARD, ignore_metadata_errors=True).data.to_dict()
+            return dict(RepoCard.load(folder / CARD, ignore_metadata_errors=True).data.to_dict())
         except ValueError:  # of somebody else's card; what it would have said is not needed to go on
             return {}
 

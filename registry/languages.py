@@ -51,7 +51,7 @@ class Language(Frozen):
 
 def languages() -> dict[str, Language]:
     """All languages by name."""
-    table: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    table: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     files = {file.stem: file for file in sorted((home() / "languages").glob("*.yaml"))}
     for name, file in files.items():
         table[name] = {**table.get(name, {}), **(yaml.safe_load(file.read_text(encoding="utf-8")) or {})}
@@ -91,7 +91,7 @@ def _benchmarks(given: Sequence[str]) -> str | dict[str, Any]:
     if len(given) == 1 and "=" not in given[0]:
         path = Path(given[0])
         if path.suffix in (".yaml", ".yml") and path.is_file():
-            return yaml.safe_load(path.read_text(encoding="utf-8"))
+            return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
         if path.is_dir():
             return _absolute(given[0])
         raise NdogoError(

@@ -6,12 +6,14 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 from filelock import FileLock
+from pydantic import JsonValue, TypeAdapter
 
 from ndogo.core.errors import NdogoError, unknown
+from ndogo.core.frozen import Frozen
 from ndogo.registry.bundles import canonical
 from ndogo.registry.corpora import Profile
 from ndogo.registry.hub import MAIN, Hub
@@ -50,8 +52,9 @@ def teacher(name: str) -> Teacher:
     if entry is not None:
         from transformers import AutoConfig
 
-        fields = dict(entry["config"])
-        return Teacher(name, AutoConfig.for_model(fields.pop("model_type"), **fields), entry["specials"], entry["hub"])
+        fields = dict(entry.config)
+        config = AutoConfig.for_model(str(fields.pop("model_type")), **fields)
+        return Teacher(name, config, entry.specials, entry.hub)
     path = Path(name)
     if path.is_dir():
         from ndogo.core.models import load_config, load_tokenizer
@@ -61,8 +64,16 @@ def teacher(name: str) -> Teacher:
     raise unknown("teacher", name, teacher_names(), where="--teacher", otherwise="Or give a model directory.")
 
 
-def _table() -> dict[str, Any]:
-    return yaml.safe_load(FILE.read_text(encoding="utf-8"))
+class _Entry(Frozen):
+    """One teacher of teachers.yaml."""
+
+    config: dict[str, JsonValue]
+    specials: int
+    hub: str
+
+
+def _table() -> dict[str, _Entry]:
+    return TypeAdapter(dict[str, _Entry]).validate_python(yaml.safe_load(FILE.read_text(encoding="utf-8")))
 
 
 def weights(name: str, entry: Language, profile: Profile, hub: Hub | None = None) -> Path:
@@ -92,7 +103,8 @@ def weights(name: str, entry: Language, profile: Profile, hub: Hub | None = None
                 where=f"teacher: {chosen}",
                 cure="With the hub profile, names work.",
             )
-        folder = _fetched(_table().get(chosen, {}).get("hub", chosen), hub or Hub())
+        known = _table().get(chosen)
+        folder = _fetched(known.hub if known else chosen, hub or Hub())
     return folder if any(folder.glob("*.safetensors")) or not _pickled(folder) else _converted(folder)
 
 

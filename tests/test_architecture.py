@@ -98,6 +98,13 @@ def test_nothing_is_loaded_loosely():
     assert wrong == []
 
 
+def test_the_store_is_opened_by_flows_and_commands_alone():
+    """And then passed on: what looks it up in the environment again may find another one."""
+    opened = {named(f) for f in sources(*RANKS) if "open_store(" in f.read_text(encoding="utf-8")}
+    built = {named(f) for f in sources(*RANKS) if "Store(home())" in f.read_text(encoding="utf-8")}
+    assert {name for name in opened if not name.startswith(("flows/", "ndogo/"))} == built == {"registry/bundles.py"}
+
+
 def test_docker_is_no_package():
     assert not (ROOT / "docker" / "__init__.py").exists()
 
