@@ -84,20 +84,30 @@ def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedM
     :raises NdogoError: not a model directory, or a missing, unexpected or mismatched tensor.
     """
     check_model_directory(path)
-    kind: Any = model_class(
-        load_config(path)
-    )  # from_pretrained gives a pair where it is asked for the loading's faults
-    try:
-        model, info = kind.from_pretrained(
-            str(path), dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise NdogoError(f"The model cannot be loaded: {error}", where=str(path)) from error
+    kind = model_class(load_config(path))
+    model, info = _from_pretrained(kind, path, dtype=dtype)
+    if info["missing_keys"] and all(key.startswith("pooler.") for key in info["missing_keys"]):
+        # sentence encoders are saved without the pooler that their class would draw at random
+        model, info = _from_pretrained(kind, path, dtype=dtype, add_pooling_layer=False)
     info["unexpected_keys"] = {key for key in info["unexpected_keys"] if not PRETRAINING_PARTS.search(key)}
     faults = {key: sorted(map(str, value)) for key, value in info.items() if value and key.endswith("_keys")}
     if faults:
         raise NdogoError(f"The weights do not fit the configuration: {faults}", where=str(path))
     return model.eval()
+
+
+def _from_pretrained(kind: Any, path: Path, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The model, and what of its weights did not fit; transformers' own report of it is kept quiet."""
+    spoken = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_error()
+    try:
+        return kind.from_pretrained(
+            str(path), local_files_only=True, use_safetensors=True, output_loading_info=True, **options
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise NdogoError(f"The model cannot be loaded: {error}", where=str(path)) from error
+    finally:
+        transformers.utils.logging.set_verbosity(spoken)
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:

@@ -1,0 +1,88 @@
+"""An ONNX graph by torch's own exporter: any number of texts, any length, one opset."""
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import onnx
+import torch
+
+from ndogo.compressors.export.heads import MIDDLE, Exportable
+from ndogo.core.errors import NdogoError
+
+OPSET = 18
+"""LayerNormalization is an operator since 17, and torch's exporter writes 18; every runtime since 2023 reads it."""
+
+INPUTS = ("input_ids", "attention_mask")
+"""Both (texts, length), int64. Token types are left out: one text is type 0."""
+
+
+def graph_of(source: Exportable) -> onnx.ModelProto:
+    """The fp32 graph; inputs (texts, length), outputs as `source.outputs` says but for the middle states, which stay inside.
+
+    :raises NdogoError: torch's exporter cannot express the model.
+    """
+    ids_BL = torch.arange(14).reshape(2, 7) % source.model.config.vocab_size
+    mask_BL = torch.ones_like(ids_BL)
+    mask_BL[1, 5:] = 0
+    axes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("length")}
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                source.module,
+                (ids_BL, mask_BL),
+                input_names=list(INPUTS),
+                output_names=source.outputs,
+                dynamic_shapes=dict.fromkeys(INPUTS, axes),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise NdogoError(f"torch cannot export `{type(source.model).__name__}`: {error}") from error
+    assert program is not None
+    raw = io.BytesIO()
+    program.save(raw)
+    graph = onnx.load_from_string(raw.getvalue())
+    _lean(graph)
+    return graph
+
+
+def _lean(model: onnx.ModelProto) -> None:
+    """Leave out what only the exporter's authors read, and keep the middle states inside."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        if hasattr(part, "metadata_props"):
+            del part.metadata_props[:]
+        part.doc_string = ""
+    del graph.value_info[:]
+    del model.functions[:]
+    for position, output in enumerate(graph.output):
+        if output.name == MIDDLE:
+            del graph.output[position]
+            break
+
+
+def with_middle(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a graph that also gives the middle states, to be judged; the weights are the file's own."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    shape = ["texts", "length", None]
+    copy.graph.output.append(onnx.helper.make_tensor_value_info(MIDDLE, onnx.TensorProto.FLOAT, shape))
+    return copy
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch's exporter tells of libraries that are absent and of what it will drop some day: nothing for a user to do."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
