@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ndogo.compressors.export.graph import OPSET, graph_of
 from ndogo.compressors.export.heads import ANSWERS, Exportable, exportable
-from ndogo.compressors.export.parity import limit_of, parity, refuse
+from ndogo.compressors.export.parity import limit_of, parity, reference, refuse
 from ndogo.compressors.export.precision import FILES, Precision, in_precision
 from ndogo.compressors.export.sentence import max_length
 from ndogo.compressors.export.tokenizer import write_tokenizer
@@ -50,7 +50,7 @@ def export(
     total = len(settings.precisions) + 1
     report("exporting", 0, total)
     ready, tokenizer = exportable(source), load_tokenizer(source)
-    lines = _lines(text, tokenizer, settings.lines)
+    expected = reference(ready, tokenizer, _lines(text, tokenizer, settings.lines))
     shutil.copytree(source, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FOLDER, "step.json"))
     folder = out / FOLDER
     folder.mkdir()
@@ -60,7 +60,7 @@ def export(
     for number, precision in enumerate(settings.precisions):
         report(f"exporting {precision}", number + 1, total)
         raw = in_precision(graph, precision).SerializeToString()
-        found = parity(ready, tokenizer, raw, lines)
+        found = parity(expected, raw)
         refuse(precision, found, raw, str(out))
         (folder / FILES[precision]).write_bytes(raw)
         files[FILES[precision]] = {

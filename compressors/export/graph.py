@@ -6,8 +6,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import onnx
 import torch
+from onnx import numpy_helper
 
 from ndogo.compressors.export.heads import MIDDLE, Exportable
 from ndogo.core.errors import NdogoError
@@ -47,6 +49,7 @@ def graph_of(source: Exportable) -> onnx.ModelProto:
     program.save(raw)
     graph = onnx.load_from_string(raw.getvalue())
     _lean(graph)
+    _tie(graph.graph)
     return graph
 
 
@@ -63,6 +66,20 @@ def _lean(model: onnx.ModelProto) -> None:
         if output.name == MIDDLE:
             del graph.output[position]
             break
+
+
+def _tie(graph: onnx.GraphProto) -> None:
+    """Store a tied table once: the exporter turns small ones for the decoder beforehand, which makes two of one."""
+    weights = {tensor.name: tensor for tensor in graph.initializer if len(tensor.dims) == 2}
+    looked_up = {node.input[0] for node in graph.node if node.op_type == "Gather"} & set(weights)
+    for name in sorted(set(weights) - looked_up):
+        for table in looked_up:
+            if list(weights[name].dims) == list(reversed(weights[table].dims)) and np.array_equal(
+                numpy_helper.to_array(weights[name]), numpy_helper.to_array(weights[table]).T
+            ):
+                graph.initializer.remove(weights[name])
+                graph.node.insert(0, onnx.helper.make_node("Transpose", [table], [name], perm=[1, 0]))
+                break
 
 
 def with_middle(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -29,11 +29,13 @@ class Tolerance:
     """The least mean cosine of answers and of states."""
     agreement: float
     """The least share of equal predictions; for vectors, of lines that have the same nearest other line."""
+    difference: float = np.inf
+    """The largest difference of an answer, relative to the largest answer."""
 
 
 TOLERANCES: dict[Precision, Tolerance] = {
-    "fp32": Tolerance(cosine=0.99999, agreement=0.999),
-    "fp16": Tolerance(cosine=0.9999, agreement=0.99),
+    "fp32": Tolerance(cosine=0.99999, agreement=0.999, difference=1e-3),
+    "fp16": Tolerance(cosine=0.9999, agreement=0.99, difference=1e-2),
     "int8": Tolerance(cosine=0.98, agreement=0.75),
 }
 """int8 is refused only where it is broken; how much it really loses, benchmarks say."""
@@ -50,7 +52,8 @@ class Parity:
     answers: int
     cosine: float
     cosine_states: float
-    max_difference: float
+    difference: float
+    """The largest of an answer, relative to the largest answer."""
     agreement: float
     ties: float
     """The share of the predictions that differ which are ties in PyTorch."""
@@ -69,14 +72,32 @@ def session_of(model: onnx.ModelProto | bytes, threads: int = 1) -> onnxruntime.
     return onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
 
 
-def parity(source: Exportable, tokenizer: PreTrainedTokenizerBase, file: bytes, lines: Sequence[str]) -> Parity:
-    """Compare a file with the model that it was made from, line by line.
+Answer = tuple[np.ndarray, np.ndarray]
+"""Of one line: its answers (N, K), and its states (L, H)."""
 
-    `lines` are cut where the model's positions end. PyTorch reads each line alone: what padding changes counts as an error.
+
+@dataclass(frozen=True)
+class Reference:
+    """Lines as tokens, and what PyTorch answers to each alone."""
+
+    source: Exportable
+    ids: list[list[int]]
+    answers: list[Answer]
+
+
+def reference(source: Exportable, tokenizer: PreTrainedTokenizerBase, lines: Sequence[str]) -> Reference:
+    """PyTorch's answers to lines, which are cut where the model's positions end."""
+    limit = limit_of(source, tokenizer)
+    ids = [tokenizer(line, truncation=True, max_length=limit)["input_ids"] for line in lines]
+    return Reference(source, ids, [_by_torch(source, row) for row in ids])
+
+
+def parity(expected: Reference, file: bytes) -> Parity:
+    """Compare a file with the model that it was made from, on each line alone and in padded batches.
+
+    PyTorch read each line alone: what padding changes counts as an error.
     """
-    session = session_of(file)
-    ids = [tokenizer(line, truncation=True, max_length=limit_of(source, tokenizer))["input_ids"] for line in lines]
-    expected = [_by_torch(source, row) for row in ids]
+    session, source, ids = session_of(file), expected.source, expected.ids
     alone = [found for row in ids for found in _by_file(session, source, [row])]
     order = np.argsort([len(row) for row in ids], kind="stable")
     step = max(1, len(ids) // BATCH)
@@ -85,7 +106,7 @@ def parity(source: Exportable, tokenizer: PreTrainedTokenizerBase, file: bytes, 
         chosen = order[first::step]
         for i, found in zip(chosen, _by_file(session, source, [ids[i] for i in chosen]), strict=True):
             padded[i] = found
-    return _lower(_measured(source, expected, alone), _measured(source, expected, padded))
+    return _lower(_measured(source, expected.answers, alone), _measured(source, expected.answers, padded))
 
 
 def refuse(precision: Precision, found: Parity, file: bytes, where: str) -> None:
@@ -102,10 +123,12 @@ def refuse(precision: Precision, found: Parity, file: bytes, where: str) -> None
         )
     allowed = TOLERANCES[precision]
     nearest = min(found.cosine, found.cosine_states)
-    if nearest < allowed.cosine or found.agreement < allowed.agreement:
+    near = nearest >= allowed.cosine and found.agreement >= allowed.agreement and found.difference <= allowed.difference
+    if not near:
         raise NdogoError(
             f"The {precision} file does not answer as the model does: cosine {nearest:.4f} (at least {allowed.cosine} is "
-            f"allowed), {found.agreement:.1%} of {found.answers:,} predictions agree (at least {allowed.agreement:.1%}).",
+            f"allowed), {found.agreement:.1%} of {found.answers:,} predictions agree (at least {allowed.agreement:.1%}), "
+            f"largest difference {found.difference:.1e} (at most {allowed.difference:.0e}).",
             where=where,
             cure="Use another precision, or train the model further: weights near chance do not survive rounding.",
         )
@@ -118,10 +141,6 @@ def limit_of(source: Exportable, tokenizer: PreTrainedTokenizerBase) -> int:
     padding = getattr(table, "padding_idx", None)
     positions = config.max_position_embeddings - (0 if padding is None else padding + 1)
     return min(tokenizer.model_max_length, positions)
-
-
-Answer = tuple[np.ndarray, np.ndarray]
-"""Of one line: its answers (N, K), and its states (L, H)."""
 
 
 @torch.inference_mode()
@@ -165,7 +184,7 @@ def _measured(source: Exportable, expected: list[Answer], found: list[Answer]) -
         answers=len(right_NK),
         cosine=_cosine(right_NK, given_NK),
         cosine_states=_cosine(right_LH, given_LH),
-        max_difference=float(np.abs(right_NK - given_NK).max()),
+        difference=float(np.abs(right_NK - given_NK).max() / np.abs(right_NK).max()),
         agreement=float((best == chosen).mean()),
         ties=ties,
     )
@@ -195,6 +214,6 @@ def _lower(a: Parity, b: Parity) -> Parity:
         agreement=lower[0],
         cosine=lower[1],
         cosine_states=lower[2],
-        max_difference=max(a.max_difference, b.max_difference),
+        difference=max(a.difference, b.difference),
         ties=min(a.ties, b.ties),
     )
