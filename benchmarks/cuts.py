@@ -19,18 +19,21 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from ndogo.compressors.calibration import Batch, masked_scores, sample_lines, to_batches
+from ndogo.compressors.calibration import masked_scores, sample_lines, to_batches
 from ndogo.compressors.depth import changes, keep_layers, kept_layers, losses_without
-from ndogo.compressors.plan import planned_config
 from ndogo.compressors.width.ffn import narrow_ffn
-from ndogo.compressors.width.hidden import narrow_hidden, narrow_turned
+from ndogo.compressors.width.hidden import narrow_hidden, narrow_rotated
 from ndogo.compressors.width.importance import Scores, score
 from ndogo.core.architectures import architecture_of, layers_of, shape_of
+from ndogo.core.batches import Batch
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_model, load_tokenizer, parameters
 from ndogo.core.progress import silent
-from ndogo.core.specs import PruneFfn, PruneHidden, Truncate
 from ndogo.core.text import read_lines
+from ndogo.steps.kinds.prune_ffn import PruneFfn
+from ndogo.steps.kinds.prune_hidden import PruneHidden
+from ndogo.steps.kinds.truncate import Truncate
+from ndogo.steps.step import Planning
 
 SHARES = ("3/4", "1/2", "1/4")
 HELD_OUT_SEED = 20_000
@@ -79,7 +82,7 @@ def depth_rows(world: World) -> Iterator[tuple[str, bool, Made]]:
         return made
 
     def layers(share: str) -> int:
-        return shape_of(planned_config(Truncate(layers=share), world.model.config, 0, "")).layers
+        return shape_of(Truncate(layers=share).plan(world.model.config, Planning(""))).layers
 
     for keep in ("first", "last", "stride", "stride-last", "first-last"):
         yield keep, False, by_rule(keep)
@@ -92,7 +95,7 @@ def ffn_rows(world: World) -> Iterator[tuple[str, bool, Made]]:
 
     def made(kind: str) -> Made:
         def cut(share: str, seed: int) -> PreTrainedModel:
-            width = shape_of(planned_config(PruneFfn(size=share), world.model.config, 0, "")).ffn
+            width = shape_of(PruneFfn(size=share).plan(world.model.config, Planning(""))).ffn
             return narrow_ffn(world.model, width, world.scores(kind, seed))
 
         return cut
@@ -106,10 +109,10 @@ def hidden_rows(world: World) -> Iterator[tuple[str, bool, Made]]:
 
     def made(select: str, heads: str) -> Made:
         def cut(share: str, seed: int) -> PreTrainedModel:
-            config = planned_config(PruneHidden(size=share, heads=heads), world.model.config, 0, "")
+            config = PruneHidden(size=share, heads=heads).plan(world.model.config, Planning(""))
             if select == "pca":
                 text = world.batches(seed)
-                return narrow_turned(world.model, config, heads, world.scores("pca", seed), text)[0]
+                return narrow_rotated(world.model, config, heads, world.scores("pca", seed), text)[0]
             scores = None if select == "first" else world.scores(select, seed)
             return narrow_hidden(world.model, config, heads, scores)
 

@@ -85,31 +85,34 @@ def naive(vocab: int, steps: int) -> dict:
 
 
 def ours(vocab: int, steps: int) -> dict:
-    """The engine's own step, its models and its lots, without reading text."""
+    """The engine's own step, its models and its batches, without reading text."""
     import torch
 
-    from ndogo.compressors.distillation.batches import Lot
-    from ndogo.compressors.distillation.devices import World
-    from ndogo.compressors.distillation.engine import Training
+    from ndogo.compressors.distillation.batches import GlobalBatch
+    from ndogo.compressors.distillation.devices import ProcessGroup
+    from ndogo.compressors.distillation.trainer import Trainer
 
-    training = Training(_request(vocab), World(0, 1, torch.device("cpu")), lambda *_: None)
+    trainer = Trainer(_job(vocab), ProcessGroup(0, 1, torch.device("cpu")), lambda *_: None)
 
-    def lot(number: int) -> Lot:
+    def batch(number: int) -> GlobalBatch:
         _, real, (inputs, labels) = data(vocab, number)
-        return Lot(np.arange(ROWS), inputs, real, labels)
+        return GlobalBatch(np.arange(ROWS), inputs, real, labels)
 
-    training.lot = lot
-    return {"seconds": timed(lambda _number: training.learn(), steps)}
+    trainer.batch = batch
+    return {"seconds": timed(lambda _number: trainer.learn(), steps)}
 
 
-def _request(vocab: int):  # noqa: ANN202
+def _job(vocab: int):  # noqa: ANN202
     """Model directories of the two shapes, with the smallest tokenizer that has so many pieces."""
     from tokenizers import Tokenizer, models, processors
     from transformers import PreTrainedTokenizerFast, XLMRobertaForMaskedLM
 
-    from ndogo.compressors.distillation import TrainingRun, prepare
+    from ndogo.compressors.distillation.objectives.logits_kl import LogitsKL
+    from ndogo.compressors.distillation.objectives.mlm import Mlm
+    from ndogo.compressors.distillation.run import TrainingRun
+    from ndogo.compressors.distillation.settings import TrainingSettings
+    from ndogo.compressors.distillation.train import prepare
     from ndogo.core.models import save
-    from ndogo.core.specs import Distil
 
     folder = Path(tempfile.mkdtemp())
     pieces = {piece: row for row, piece in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])}
@@ -121,9 +124,10 @@ def _request(vocab: int):  # noqa: ANN202
     for name, config in zip(("student", "teacher"), configs(vocab), strict=True):
         save(XLMRobertaForMaskedLM(config), folder / name)
         tokenizer.save_pretrained(folder / name)
-    spec = Distil(steps=1000, batch_size=ROWS, objective={"mlm": 0.5, "logits_kl": 0.5})
+    settings = TrainingSettings(steps=1000, batch_size=ROWS)
+    objectives = {"mlm": Mlm(weight=0.5), "logits_kl": LogitsKL(weight=0.5)}
     run = TrainingRun(lines=lambda: iter(["p5 p6 p7"]), fingerprint="0" * 64, work=folder / "work")
-    return prepare(folder / "student", folder / "teacher", folder, spec, run)
+    return prepare(folder / "student", folder / "teacher", folder, settings, objectives, run)
 
 
 def products(vocab: int) -> dict:

@@ -27,11 +27,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.blocks import replace_block
 from benchmarks.race_page import picture, tables
 from ndogo.core.progress import silent
-from ndogo.core.recipes import ORIGINAL, Recipe, parse_recipe
 from ndogo.evaluation import EvaluationSettings, evaluate
 from ndogo.pocket import LANGUAGES
 from ndogo.registry.benchmarks import benchmarks
 from ndogo.registry.bundles import Store
+from ndogo.steps.recipe import ORIGINAL, Recipe, parse_recipe
 from ndogo.tasks.run import Run, resolve
 from ndogo.tasks.steps import find_or_make
 

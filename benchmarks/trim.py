@@ -64,16 +64,15 @@ def tokenize_once(work: Path, text: Path, size: int) -> dict[str, float]:
 
 def ours(work: Path, text: Path, size: int) -> dict[str, float]:
     """The whole of `trim`, from loading the tokenizer to the certificate."""
-    from ndogo.compressors.vocabulary import trim
+    from ndogo.compressors.vocabulary import Wanted, trim
     from ndogo.core.progress import silent
-    from ndogo.core.specs import Trim
     from ndogo.core.text import WeightedLines, lines_of
 
     out = work / "ours"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     clock = Clock()
-    found = trim(work / "model", out, Trim(size=size), [WeightedLines(lines_of(text))], silent)
+    found = trim(work / "model", out, Wanted(size=size), [WeightedLines(lines_of(text))], silent)
     return clock.read() | {"pieces": found["pieces_after"]}
 
 

@@ -7,25 +7,23 @@ trimmed vocabulary no longer holds whole. Where the numbers come from: docs/reci
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
 from transformers import PreTrainedConfig
 
 from ndogo.compressors.latency import Clock
-from ndogo.compressors.plan import FFN_MULTIPLE
 from ndogo.compressors.sizes import Counter
 from ndogo.compressors.vocabulary.counting import count_pieces
-from ndogo.compressors.vocabulary.selection import select
+from ndogo.compressors.vocabulary.selection import Wanted, select
 from ndogo.compressors.vocabulary.source import read_vocabulary
 from ndogo.core.architectures import Shape, architecture_of, shape_of
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_config
 from ndogo.core.progress import Report
-from ndogo.core.specs import Trim
+from ndogo.core.size import FFN_MULTIPLE
 from ndogo.core.text import WeightedLines
 
 PRICES = {"layers": (2.8, 1.5), "ffn": (1.8, 1.1), "hidden": (4.2, 1.9)}
@@ -100,7 +98,7 @@ def vocabularies(source: Path, corpora: Sequence[WeightedLines], report: Report)
     counts = count_pieces(vocabulary.backend, len(vocabulary.pieces), corpora, report)
     found: dict[int, Rows] = {}
     for number, coverage in enumerate(COVERAGES):
-        kept = select(vocabulary, counts.weighted, Trim(coverage=coverage))
+        kept = select(vocabulary, counts.weighted, Wanted(coverage=coverage))
         found.setdefault(len(kept.kept), Rows(len(kept.kept), len(vocabulary.specials), kept.coverage))
         report("choosing vocabularies", number + 1, len(COVERAGES))
     return list(found.values())
@@ -162,40 +160,3 @@ def _shapes(config: PreTrainedConfig, choices: Sequence[Rows]) -> list[tuple[Sha
         for f in sorted(f for f in ffn if f <= whole.ffn)
         for v in choices
     ]
-
-
-def recipe_text(base: str, name: str, limit: Limit, chosen: Candidate, config: PreTrainedConfig) -> str:
-    """The recipe that makes a candidate: the base recipe's steps and trainings with these sizes, cuts of nothing left out."""
-    whole, shape = shape_of(config), chosen.shape
-    raw = yaml.safe_load(base)
-    sizes = {
-        "trim": chosen.vocabulary.rows - chosen.vocabulary.specials,
-        "truncate": shape.layers,
-        "prune_hidden": shape.hidden,
-        "prune_ffn": shape.ffn,
-    }
-    uncut = {"trim": 0, "truncate": whole.layers, "prune_hidden": whole.hidden, "prune_ffn": whole.ffn}
-    steps: list[dict[str, Any]] = []
-    for entry in raw["steps"]:
-        ((kind, given),) = entry.items()
-        if kind in sizes:
-            if sizes[kind] != uncut[kind]:
-                steps.append({kind: _resized(kind, given, sizes[kind], config)})
-        elif kind == "adapt" or (steps and "distil" not in steps[-1] and "adapt" not in steps[-1]):
-            steps.append({kind: dict(given)})
-    about = f"{limit.text}: {shape.layers} layers of {shape.hidden}, FFN {shape.ffn}, {shape.vocab:,} rows"
-    budget = (
-        {}
-        if limit.kind == "ms"
-        else {"budget": {limit.kind: int(limit.most) if limit.kind == "params" else limit.most}}
-    )
-    content = {"name": name, "about": about, "evaluate": raw.get("evaluate", "ends"), **budget, "steps": steps}
-    head = f"# Made by `ndogo budget` for {limit.text}, from {raw['name']}'s steps and trainings.\n"
-    return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
-
-
-def _resized(kind: str, given: Mapping[str, Any], size: int, config: PreTrainedConfig) -> dict[str, Any]:
-    kept = {key: value for key, value in given.items() if key not in ("size", "coverage", "layers")}
-    if kind == "prune_hidden" and architecture_of(config).rotary:
-        kept["heads"] = "drop"
-    return {**kept, "layers" if kind == "truncate" else "size": size}

@@ -1,19 +1,18 @@
 """Calibration: a sample of real text as batches of bounded size, masked as a pure function of a seed.
 
-Shapes: B sequences, L pieces, V vocabulary, H hidden.
+Shapes: V vocabulary, H hidden.
 """
 
 import hashlib
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ndogo.core.architectures import lm_logits
+from ndogo.core.batches import Batch, pad
 from ndogo.core.errors import NdogoError
 from ndogo.core.masking import IGNORED, mask, masking_of
 from ndogo.core.text import Lines
@@ -21,23 +20,11 @@ from ndogo.core.text import Lines
 SEED = 0
 READ_LINES = 100_000
 """The sample is drawn from so many lines at most, so that a huge corpus is not read to its end."""
-MAX_PIECES = 128
-BATCH_PIECES = 2048
-"""Padded pieces of a batch: bounds the memory of gradients at about 1 GB for a model of base size."""
+MAX_TOKENS = 128
+BATCH_TOKENS = 2048
+"""Padded tokens of a batch: bounds the memory of gradients at about 1 GB for a model of base size."""
 LOGIT_ROWS = 256
-"""Masked positions whose logits are made at once: 250 MB at 250,000 pieces."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Sequences that go through the model together. `labels` is `IGNORED` where nothing is predicted."""
-
-    ids: Tensor
-    """(B, L)"""
-    real: Tensor
-    """(B, L), false at padding."""
-    labels: Tensor
-    """(B, L)"""
+"""Masked positions whose logits are made at once: 250 MB at 250,000 rows of vocabulary."""
 
 
 def sample_lines(lines: Lines, count: int, seed: int = SEED) -> list[str]:
@@ -67,11 +54,11 @@ def digest_of(lines: Sequence[str]) -> str:
 def read_batches(
     lines: Lines, tokenizer: PreTrainedTokenizerBase, count: int, *, masked: bool, seed: int = SEED
 ) -> list[Batch]:
-    """A sample of `count` lines as batches: short ones together, at most `BATCH_PIECES` pieces each.
+    """A sample of `count` lines as batches: short ones together, at most `BATCH_TOKENS` tokens each.
 
     With `masked`, each line is masked by a key of the seed and its number, whatever batch it comes into.
 
-    :raises NdogoError: no text, or a tokenizer without a mask piece.
+    :raises NdogoError: no text, or a tokenizer without a mask token.
     """
     return to_batches(sample_lines(lines, count, seed), tokenizer, masked=masked, seed=seed)
 
@@ -80,42 +67,44 @@ def to_batches(
     lines: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, masked: bool, seed: int = SEED
 ) -> list[Batch]:
     """These lines as batches; see `read_batches`."""
-    limit = min(MAX_PIECES, tokenizer.model_max_length)
-    pieces = tokenizer(list(lines), truncation=True, max_length=limit, add_special_tokens=True)["input_ids"]
-    rows = [np.array(row, dtype=np.int64) for row in pieces]
-    rule = masking_of(tokenizer) if masked else None
-    order = sorted(range(len(rows)), key=lambda number: (len(rows[number]), number))
-    batches, start = [], 0
+    limit = min(MAX_TOKENS, tokenizer.model_max_length)
+    tokens = tokenizer(list(lines), truncation=True, max_length=limit, add_special_tokens=True)["input_ids"]
+    rows = [np.array(row, dtype=np.int64) for row in tokens]
+    labels = [np.full_like(row, IGNORED) for row in rows]
+    if masked:
+        rule = masking_of(tokenizer)
+        for number, row in enumerate(rows):
+            seen, asked = mask(row[None], np.ones((1, len(row)), dtype=bool), rule, (seed, number))
+            rows[number], labels[number] = seen[0], asked[0]
+    batches = []
+    for group in _groups([len(row) for row in rows]):
+        ids, real = pad([rows[number] for number in group], tokenizer.pad_token_id or 0)
+        asked, _ = pad([labels[number] for number in group], IGNORED)
+        batches.append(Batch(*(torch.from_numpy(part) for part in (ids, real, asked))))
+    return batches
+
+
+def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Row numbers by length, shortest first, as many together as `BATCH_TOKENS` allows."""
+    order = sorted(range(len(lengths)), key=lambda number: (lengths[number], number))
+    start = 0
     while start < len(order):
         end = start + 1
-        while end < len(order) and (end - start + 1) * len(rows[order[end]]) <= BATCH_PIECES:
+        while end < len(order) and (end - start + 1) * lengths[order[end]] <= BATCH_TOKENS:
             end += 1
-        group = order[start:end]
-        width = len(rows[group[-1]])
-        ids = np.full((len(group), width), tokenizer.pad_token_id or 0, dtype=np.int64)
-        labels, real = np.full_like(ids, IGNORED), np.zeros(ids.shape, dtype=bool)
-        for place, number in enumerate(group):
-            row = rows[number]
-            real[place, : len(row)] = True
-            if rule is None:
-                ids[place, : len(row)] = row
-                continue
-            seen, asked = mask(row[None], np.ones((1, len(row)), dtype=bool), rule, (seed, number))
-            ids[place, : len(row)], labels[place, : len(row)] = seen[0], asked[0]
-        batches.append(Batch(torch.from_numpy(ids), torch.from_numpy(real), torch.from_numpy(labels)))
+        yield order[start:end]
         start = end
-    return batches
 
 
 @torch.no_grad()
 def masked_loss(model: PreTrainedModel, batches: Sequence[Batch]) -> float:
-    """Mean masked-LM loss in nats per masked piece."""
+    """Mean masked-LM loss in nats per masked token."""
     return masked_scores(model, batches)[0]
 
 
 @torch.no_grad()
 def masked_scores(model: PreTrainedModel, batches: Sequence[Batch]) -> tuple[float, float]:
-    """Mean masked-LM loss in nats, and the share of masked pieces that the model puts first."""
+    """Mean masked-LM loss in nats, and the share of masked tokens that the model puts first."""
     loss, right, asked = 0.0, 0, 0
     for batch in batches:
         hidden = model.base_model(input_ids=batch.ids, attention_mask=batch.real.long()).last_hidden_state

@@ -2,45 +2,62 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
-from ndogo.compressors.calibration import Batch, masked_loss, read_batches
-from ndogo.compressors.plan import planned_config
+from ndogo.compressors.calibration import masked_loss, read_batches
 from ndogo.compressors.rebuild import rebuild
-from ndogo.core.architectures import architecture_of, has_lm_head, layers_of, with_layers
+from ndogo.core.architectures import (
+    architecture_of,
+    check_listed,
+    has_lm_head,
+    layers_of,
+    prefix_of,
+    shape_of,
+    with_layers,
+)
+from ndogo.core.batches import Batch
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
 from ndogo.core.progress import Report
-from ndogo.core.specs import Keep, Truncate
 from ndogo.core.text import Lines
 
 SENTENCES = 1000
 """Lines of calibration text on which layers are judged."""
 
 
-def truncate(source: Path, out: Path, spec: Truncate, calibration: Lines | None, report: Report) -> dict[str, float]:
-    """Write the model of `source` with some of its layers into `out`; `layers.json` says which and why.
+@dataclass(frozen=True)
+class Choice:
+    """How layers are chosen: a rule or explicit layers; for `importance` what is measured, and on which text."""
 
-    `calibration` is needed for `keep: importance` only. `source` is left untouched.
+    keep: str | tuple[int, ...]
+    importance: str = "change"
+    calibration: Lines | None = None
+
+
+def truncate(source: Path, out: Path, config: PreTrainedConfig, choice: Choice, report: Report) -> dict[str, float]:
+    """Write the model of `source` with as many of its layers as `config` has into `out`; `layers.json` says which and why.
+
+    `source` is left untouched.
 
     :returns: parameters before and after, layers before and after.
     :raises NdogoError: not a model directory, an impossible choice of layers, or no text where it is needed.
     """
     report("loading", 0, None)
     model = load_model(source)
-    count = planned_config(spec, model.config, 0, "truncate").num_hidden_layers
+    count = shape_of(config).layers
     scores: Tensor | None = None
-    if spec.keep == "importance":
-        if calibration is None:
+    if choice.keep == "importance":
+        if choice.calibration is None:
             raise NdogoError("Layers are judged on text, and there is none.", where="truncate.keep: importance")
-        needs_loss = spec.importance == "loss"
-        batches = read_batches(calibration, load_tokenizer(source), SENTENCES, masked=needs_loss)
+        needs_loss = choice.importance == "loss"
+        batches = read_batches(choice.calibration, load_tokenizer(source), SENTENCES, masked=needs_loss)
         scores = (losses_without if needs_loss else changes)(model, batches, report)
-    kept = kept_layers(len(layers_of(model)), count, spec.keep, scores, fixed=_fixed(model))
+    kept = kept_layers(len(layers_of(model)), count, choice.keep, scores, fixed=_fixed(model))
     report("cutting layers", 0, None)
     student = keep_layers(model, kept)
     save(student, out)
@@ -69,24 +86,23 @@ def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
         )
     if _fixed(model) and kept[0] != 0:
         raise NdogoError(
-            "Layer 0 of this architecture has no attention norm and cannot be replaced by another.",
+            "Layer 0 of this architecture has not the parts of the others and cannot be replaced by another.",
             where=f"truncate.keep: {list(kept)}",
             cure="Keep layer 0.",
         )
-    entry = architecture_of(model.config)
-    prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
-    return rebuild(
-        model, with_layers(model.config, kept), _renumbered(model.state_dict(), f"{prefix}{entry.layers}.", kept)
-    )
+    stem = f"{prefix_of(model)}{architecture_of(model.config).layers}."
+    return rebuild(model, with_layers(model.config, kept), _renumbered(model.state_dict(), stem, kept))
 
 
-def kept_layers(found: int, count: int, keep: Keep, scores: Tensor | None = None, *, fixed: bool = False) -> list[int]:
+def kept_layers(
+    found: int, count: int, keep: str | Sequence[int], scores: Tensor | None = None, *, fixed: bool = False
+) -> list[int]:
     """The 0-based layers that a rule keeps: `count` of `found`.
 
     `scores` (found,): what is lost without a layer, for `importance`. `fixed`: layer 0 takes the place of the first kept.
     `stride` is block starts, `stride-last` block ends; `first-last` gives an odd one to the first half.
     """
-    if isinstance(keep, tuple):
+    if not isinstance(keep, str):
         return list(keep)
     rules = {
         "first": list(range(count)),
@@ -107,9 +123,9 @@ def kept_layers(found: int, count: int, keep: Keep, scores: Tensor | None = None
 
 @torch.no_grad()
 def changes(model: PreTrainedModel, batches: Sequence[Batch], report: Report) -> Tensor:
-    """How much each layer changes what goes through it: mean of 1 - cosine of its input and output over all pieces, (L,)."""
+    """How much each layer changes what goes through it: mean of 1 - cosine of its input and output over all tokens, (L,)."""
     total = torch.zeros(len(layers_of(model)), dtype=torch.float64)
-    pieces = 0
+    tokens = 0
     for number, batch in enumerate(batches):
         states: list[tuple[Tensor, Tensor]] = []
         hooks = [layer.register_forward_hook(_note_states(states)) for layer in layers_of(model)]
@@ -121,16 +137,17 @@ def changes(model: PreTrainedModel, batches: Sequence[Batch], report: Report) ->
         for layer, (before, after) in enumerate(states):
             cosine = torch.cosine_similarity(before[batch.real], after[batch.real], dim=-1)
             total[layer] += (1 - cosine).sum().double()
-        pieces += int(batch.real.sum())
+        tokens += int(batch.real.sum())
         report("judging layers", number + 1, len(batches))
-    return (total / pieces).float()
+    return (total / tokens).float()
 
 
 def losses_without(model: PreTrainedModel, batches: Sequence[Batch], report: Report) -> Tensor:
-    """The masked-LM loss (nats per masked piece) when each layer alone is dropped, (L,).
+    """The masked-LM loss (nats per masked token) when each layer alone is dropped, (L,).
 
-    :raises NdogoError: the model has no masked-LM head.
+    :raises NdogoError: the model has no masked-LM head, or one that the architecture table does not know.
     """
+    check_listed(model.config, "compute its masked-LM loss")
     if not has_lm_head(model):
         raise NdogoError(
             "The model has no masked-LM head, so it has no loss.", where="truncate.importance: loss", cure="change"

@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ndogo.compressors.plan import planned_config
 from ndogo.core.architectures import architecture_of, shape_of
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import (
@@ -18,11 +17,10 @@ from ndogo.core.models import (
     save,
 )
 from ndogo.core.progress import Report
-from ndogo.core.specs import Fresh
 
 
-def fresh(source: Path, out: Path, spec: Fresh, seed: int, report: Report) -> dict[str, float]:
-    """Write a random model of the shape that `spec` states into `out`. The same seed gives the same weights.
+def fresh(source: Path, out: Path, config: PreTrainedConfig, seed: int, report: Report) -> dict[str, float]:
+    """Write a random model of `config` into `out`, with the tokenizer of `source`. The same seed gives the same weights.
 
     :returns: parameters before and after.
     :raises NdogoError: not a model directory, or an impossible shape.
@@ -30,7 +28,6 @@ def fresh(source: Path, out: Path, spec: Fresh, seed: int, report: Report) -> di
     report("making a random model", 0, None)
     check_model_directory(source)
     teacher = load_config(source)
-    config = planned_config(spec, teacher, 0, "fresh")
     student = random_model(config, seed)
     save(student, out)
     copy_tokenizer(source, out)

@@ -2,26 +2,25 @@
 
 from transformers import PreTrainedConfig
 
-from ndogo.compressors.distillation.engine import MICRO_TOKENS
+from ndogo.compressors.distillation.settings import MICRO_TOKENS, TrainingSettings
 from ndogo.core.architectures import shape_of
-from ndogo.core.specs import Training
 
 PROCESS = 600 * 2**20
 """What Python, torch and transformers take before any model is there."""
 
 
 def peak_training_bytes(
-    step: Training, params: int, student: PreTrainedConfig, teacher: PreTrainedConfig | None
+    settings: TrainingSettings, params: int, student: PreTrainedConfig, teacher: PreTrainedConfig | None
 ) -> int:
-    """Predicted peak resident bytes of a training step on the CPU, on text whose lines fill `max_length`.
+    """Predicted peak resident bytes of a training on the CPU, on text whose lines fill `max_length`.
 
     Student: weights, gradients and two moments in fp32. Teacher: weights once. Activations: what the backward pass keeps per
     token and layer. The vocabulary's share: logits of the scored positions, a chunk at a time.
     """
     shape = shape_of(student)
-    tokens = min(step.batch_size * step.max_length, MICRO_TOKENS["cpu"])
+    tokens = min(settings.batch_size * settings.max_length, MICRO_TOKENS["cpu"])
     kept = tokens * shape.layers * (12 * shape.hidden + 3 * shape.ffn) * 4
-    scored = max(1, int(tokens * step.mask_probability))
+    scored = max(1, int(tokens * settings.mask_probability))
     logits = min(scored, 512) * shape.vocab * 4 * 3
     total = PROCESS + 16 * params + kept + logits
     if teacher is not None:

@@ -1,69 +1,20 @@
 """Where each supported encoder keeps its parts: data, one entry per architecture.
 
-Module paths are relative to the bare encoder (`model.base_model`), those in `head` to the whole model; `{i}` is a layer.
-Adding an architecture is adding an entry: everything that cuts, maps or counts reads this table.
+Module paths are relative to the bare encoder (`model.base_model`), those of heads to the whole model. Adding an architecture
+is adding an entry: everything that cuts, maps or counts reads this table. An encoder without an entry is looked at instead
+(`unlisted`), and loses rows and layers as any other; its widths cannot be cut, nor can it be trained.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ndogo.core.errors import NdogoError
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """The parts of one encoder family."""
-
-    words: str
-    """The word embedding."""
-    embedding_parts: tuple[str, ...]
-    """The other modules of the embedding block that have the hidden width."""
-    layers: str
-    """The ModuleList of layers."""
-    attention: str
-    """In a layer: the module whose output is attention's, before the output projection."""
-    query: str
-    """In a layer: the query projection, or the fused one when `fused_qkv`."""
-    key: str
-    value: str
-    attention_output: str
-    """In a layer: the projection back to the hidden width."""
-    ffn_in: str
-    """In a layer: the first FFN matrix, hidden -> FFN (or -> 2 x FFN, input half first, when `gated`)."""
-    ffn_out: str
-    norms: tuple[str, ...]
-    """In a layer: every normalisation of the residual stream."""
-    final_parts: tuple[str, ...] = ()
-    """Encoder-level modules after the layers that have the hidden width."""
-    pooler: str | None = None
-    """The encoder's pooler, where the model has one."""
-    head: tuple[str, ...] = ()
-    """Modules of the heads, below the whole model, that keep the hidden width: of the masked-LM head and of task heads."""
-    readouts: tuple[str, ...] = ()
-    """Matrices of task heads, below the whole model, that read the hidden width and answer in labels."""
-    decoder: str = ""
-    """The masked-LM head's projection to the vocabulary, below the whole model."""
-    lm_calls: tuple[str, ...] = ()
-    """Modules, below the whole model, that one after the other turn hidden states into the vocabulary's logits."""
-    decoder_bias: str = ""
-    """The parameter that biases the vocabulary, below the whole model."""
-    fused_qkv: bool = False
-    gated: bool = False
-    positions_after_padding: bool = False
-    """Positions are counted from the padding id + 1, which makes that many rows of the table unused."""
-    rotary: bool = False
-    """Rotary positions: the head dimension sets their frequencies and must not change."""
-    first_layer_fixed: bool = False
-    """Layer 0 differs from the others (no attention norm) and must stay first."""
-    names: dict[str, str] = field(default_factory=dict)
-    """Configuration attribute of: layers, hidden, ffn, heads."""
-    per_layer: tuple[str, ...] = ()
-    """Configuration lists with one entry per layer."""
-
+from ndogo.core.parts import Architecture, Norm
+from ndogo.core.unlisted import found_by_looking
 
 BERT_NAMES = {
     "layers": "num_hidden_layers",
@@ -85,7 +36,7 @@ _BERT: dict[str, Any] = {
     "key": "attention.self.key",
     "value": "attention.self.value",
     "attention_output": "attention.output.dense",
-    "ffn_in": "intermediate.dense",
+    "ffn_in": ("intermediate.dense",),
     "ffn_out": "output.dense",
     "norms": ("attention.output.LayerNorm", "output.LayerNorm"),
     "pooler": "pooler.dense",
@@ -121,7 +72,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         key="attention.k_lin",
         value="attention.v_lin",
         attention_output="attention.out_lin",
-        ffn_in="ffn.lin1",
+        ffn_in=("ffn.lin1",),
         ffn_out="ffn.lin2",
         norms=("sa_layer_norm", "output_layer_norm"),
         head=("vocab_transform", "vocab_layer_norm", "pre_classifier"),
@@ -140,7 +91,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         key="attn.Wqkv",
         value="attn.Wqkv",
         attention_output="attn.Wo",
-        ffn_in="mlp.Wi",
+        ffn_in=("mlp.Wi",),
         ffn_out="mlp.Wo",
         norms=("attn_norm", "mlp_norm"),
         final_parts=("final_norm",),
@@ -150,11 +101,35 @@ ARCHITECTURES: dict[str, Architecture] = {
         lm_calls=("head", "decoder"),
         decoder_bias="decoder.bias",
         fused_qkv=True,
-        gated=True,
+        fused_gate=True,
         rotary=True,
         first_layer_fixed=True,
         names=BERT_NAMES,
         per_layer=("layer_types",),
+    ),
+    "eurobert": Architecture(
+        words="embed_tokens",
+        embeddings="embed_tokens",
+        layers="layers",
+        attention="self_attn",
+        query="self_attn.q_proj",
+        key="self_attn.k_proj",
+        value="self_attn.v_proj",
+        attention_output="self_attn.o_proj",
+        ffn_in=("mlp.up_proj", "mlp.gate_proj"),
+        ffn_out="mlp.down_proj",
+        norms=("input_layernorm", "post_attention_layernorm"),
+        norm=Norm("EuroBertRMSNorm", centred=False, epsilon="variance_epsilon"),
+        final_parts=("norm",),
+        head=("dense",),
+        readouts=("classifier",),
+        decoder="lm_head",
+        lm_calls=("lm_head",),
+        decoder_bias="lm_head.bias",
+        rotary=True,
+        names=BERT_NAMES,
+        key_heads="num_key_value_heads",
+        head_size="head_dim",
     ),
 }
 
@@ -171,18 +146,36 @@ class Shape:
 
 
 def architecture_of(config: PreTrainedConfig) -> Architecture:
-    """The table's entry for a configuration.
+    """The table's entry for a configuration, or what looking at an encoder without one tells.
+
+    :raises NdogoError: no entry, and no encoder with one word embedding and one list of layers.
+    """
+    return ARCHITECTURES.get(config.model_type) or found_by_looking(config)
+
+
+def check_listed(config: PreTrainedConfig, doing: str) -> None:
+    """Refuse what only an entry makes possible; `doing` completes "is not known well enough to ...".
 
     :raises NdogoError: the architecture is not in the table.
     """
-    found = ARCHITECTURES.get(config.model_type)
-    if found is None:
+    if not architecture_of(config).listed:
         raise NdogoError(
-            f"Models of type `{config.model_type}` are not supported.",
+            f"The architecture `{config.model_type}` is not known well enough to {doing}.",
             where="config.json: model_type",
-            cure=f"Supported: {', '.join(ARCHITECTURES)}.",
+            cure=f"`trim` and `truncate` work with it; for more take one of {', '.join(ARCHITECTURES)}, or add an entry to "
+            "core/architectures.py.",
         )
-    return found
+
+
+def prefix_of(model: PreTrainedModel) -> str:
+    """What the names of the encoder's parts begin with in the whole model: nothing where the model is the bare encoder."""
+    return "" if model.base_model is model else f"{model.base_model_prefix}."
+
+
+def key_heads(config: PreTrainedConfig) -> int:
+    """The number of key and value heads: fewer than the heads where groups of heads share theirs."""
+    entry = architecture_of(config)
+    return getattr(config, entry.key_heads or entry.names["heads"])
 
 
 def shape_of(config: PreTrainedConfig) -> Shape:
@@ -192,25 +185,49 @@ def shape_of(config: PreTrainedConfig) -> Shape:
 
 
 def positions(config: PreTrainedConfig) -> int:
-    """The longest input, in pieces."""
+    """The longest input, in tokens."""
     skipped = (config.pad_token_id or 0) + 1 if architecture_of(config).positions_after_padding else 0
     return config.max_position_embeddings - skipped
 
 
 def with_shape(config: PreTrainedConfig, **sizes: Any) -> PreTrainedConfig:
-    """A copy of the configuration with some of its five sizes changed; lists per layer are cut to the first layers.
+    """A copy of the configuration with some of its five sizes changed; lists per layer are cut to the first layers, and
+    token ids that a smaller vocabulary has not become its last one.
 
     `sizes`: vocab, layers, hidden, ffn, heads. The input is left untouched.
+
+    :raises NdogoError: another width or number of heads of an architecture that is not in the table, or whose heads share
+        keys and values.
     """
-    entry = architecture_of(config)
+    entry, found = architecture_of(config), shape_of(config)
     changed = config.to_dict()
     for part, size in sizes.items():
+        if part not in ("vocab", "layers") and size != getattr(found, part):
+            check_listed(config, "cut its widths")
         changed["vocab_size" if part == "vocab" else entry.names[part]] = size
+    hidden, heads = sizes.get("hidden", found.hidden), sizes.get("heads", found.heads)
+    if (hidden, heads) != (found.hidden, found.heads):
+        _check_ungrouped(config)
+        changed |= {entry.key_heads: heads} if entry.key_heads else {}
+        changed |= {entry.head_size: hidden // heads} if entry.head_size else {}
     if "layers" in sizes:
         for name in entry.per_layer:
             if changed.get(name):
                 changed[name] = changed[name][: sizes["layers"]]
+    last = changed["vocab_size"] - 1
+    ids = {name: i for name, i in changed.items() if name.endswith("_token_id") and isinstance(i, int)}
+    changed |= {name: min(i, last) for name, i in ids.items()}
     return type(config).from_dict(changed)
+
+
+def _check_ungrouped(config: PreTrainedConfig) -> None:
+    shared, heads = key_heads(config), shape_of(config).heads
+    if shared != heads:
+        raise NdogoError(
+            f"{heads} heads share {shared} keys and values, and heads that share cannot be cut.",
+            where=f"config.json: {architecture_of(config).key_heads}",
+            cure="Cut layers, the FFN or the vocabulary.",
+        )
 
 
 def with_layers(config: PreTrainedConfig, kept: Sequence[int]) -> PreTrainedConfig:
@@ -232,7 +249,10 @@ def has_lm_head(model: PreTrainedModel) -> bool:
 def lm_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     """The masked-LM head's logits (..., V) of encoder states (..., H): of any choice of positions, so that a loss at a
     few of them never makes the logits of all.
+
+    :raises NdogoError: the architecture is not in the table.
     """
+    check_listed(model.config, "compute its masked-LM loss")
     for name in architecture_of(model.config).lm_calls:
         hidden = model.get_submodule(name)(hidden)
     return hidden

@@ -1,7 +1,7 @@
 """What each dimension of each parameter is: read off the architecture table, so that cutting needs no `if` per family.
 
 A parameter's dimension is a run of blocks, each named by a key: `hidden`, or `qk.3`, `v.3`, `ffn.3` in layer 3.
-ModernBERT's fused `Wqkv` is (qk, qk, v) down its rows and its gated `Wi` (ffn, ffn). A dimension without a block keeps
+ModernBERT's fused `Wqkv` is (qk, qk, v) down its rows and its `Wi`, gate included, (ffn, ffn). A dimension without a block keeps
 its size (vocabulary, positions, labels).
 """
 
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ndogo.core.architectures import Architecture, architecture_of, layers_of
+from ndogo.core.architectures import architecture_of, check_listed, key_heads, layers_of, prefix_of, shape_of
 from ndogo.core.errors import NdogoError
+from ndogo.core.parts import Architecture
 
 Axis = tuple[str, ...]
 HIDDEN: Axis = ("hidden",)
@@ -22,16 +23,17 @@ FIXED: Axis = ()
 def module_axes(model: PreTrainedModel) -> dict[str, tuple[Axis, Axis]]:
     """What comes out of and what goes into each module with parameters: (out, in) by module name.
 
-    :raises NdogoError: a module with parameters that the table does not know; cutting it would be a guess.
+    :raises NdogoError: an architecture, or a module with parameters, that the table does not know; cutting it would be a guess.
     """
-    entry = architecture_of(model.config)
-    prefix = _prefix(model)
+    check_listed(model.config, "cut its widths")
+    entry, prefix = architecture_of(model.config), prefix_of(model)
+    shared = key_heads(model.config) != shape_of(model.config).heads
     found: dict[str, tuple[Axis, Axis]] = {prefix + entry.words: (HIDDEN, FIXED)}
     for name in (*entry.embedding_parts, *entry.final_parts, entry.pooler or ""):
         found[prefix + name] = (HIDDEN, HIDDEN)
     for layer in range(len(layers_of(model))):
         root = f"{prefix}{entry.layers}.{layer}."
-        found |= {root + name: axes for name, axes in _layer_axes(entry, layer).items()}
+        found |= {root + name: axes for name, axes in _layer_axes(entry, layer, shared).items()}
     found |= {name: (HIDDEN, HIDDEN) for name in entry.head}
     found |= {name: (FIXED, HIDDEN) for name in (*entry.readouts, entry.decoder)}
     leaves = {name: module for name, module in model.named_modules() if _has_axes(module, f"{name}.", entry)}
@@ -81,20 +83,17 @@ def stacked(axis: Axis, keep: Mapping[str, Tensor], width: int) -> Tensor:
     return torch.cat([number * block + keep.get(key, every) for number, key in enumerate(axis)])
 
 
-def _prefix(model: PreTrainedModel) -> str:
-    return "" if model.base_model is model else f"{model.base_model_prefix}."
-
-
-def _layer_axes(entry: Architecture, layer: int) -> dict[str, tuple[Axis, Axis]]:
+def _layer_axes(entry: Architecture, layer: int, shared: bool) -> dict[str, tuple[Axis, Axis]]:
+    """The axes of a layer's modules; keys and values that heads share are not cut."""
     qk, v, ffn = f"qk.{layer}", f"v.{layer}", f"ffn.{layer}"
     found: dict[str, tuple[Axis, Axis]] = {
-        entry.value: ((v,), HIDDEN),
+        entry.value: (FIXED if shared else (v,), HIDDEN),
         entry.query: ((qk,), HIDDEN),
-        entry.key: ((qk,), HIDDEN),
+        entry.key: (FIXED if shared else (qk,), HIDDEN),
         entry.attention_output: (HIDDEN, (v,)),
-        entry.ffn_in: ((ffn, ffn) if entry.gated else (ffn,), HIDDEN),
         entry.ffn_out: (HIDDEN, (ffn,)),
     }
+    found |= {name: ((ffn, ffn) if entry.fused_gate else (ffn,), HIDDEN) for name in entry.ffn_in}
     if entry.fused_qkv:
         found[entry.query] = ((qk, qk, v), HIDDEN)
     return found | {norm: (HIDDEN, HIDDEN) for norm in entry.norms}

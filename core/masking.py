@@ -1,4 +1,4 @@
-"""Masking for masked-language modelling: a pure function of the pieces and a key, on any machine and in any process."""
+"""Masking for masked-language modelling: a pure function of the tokens and a key, on any machine and in any process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,13 +29,13 @@ class Masking:
 
 
 def masking_of(tokenizer: PreTrainedTokenizerBase, probability: float = 0.15) -> Masking:
-    """The masking of a tokenizer: its mask piece, its specials, its size.
+    """The masking of a tokenizer: its mask token, its specials, its size.
 
-    :raises NdogoError: the tokenizer has no mask piece.
+    :raises NdogoError: the tokenizer has no mask token.
     """
     if tokenizer.mask_token_id is None:
         raise NdogoError(
-            "The tokenizer has no mask piece, so nothing can be masked.",
+            "The tokenizer has no mask token, so nothing can be masked.",
             where=str(tokenizer.name_or_path),
             cure="Use a masked-language model's tokenizer, or `mask_probability: 0` and objectives that need no masks.",
         )
@@ -45,9 +45,9 @@ def masking_of(tokenizer: PreTrainedTokenizerBase, probability: float = 0.15) ->
 def mask(
     ids_BL: np.ndarray, real_BL: np.ndarray, masking: Masking, key: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """BERT's rule: of the chosen pieces 80% become the mask, 10% another ordinary piece, 10% stay.
+    """BERT's rule: of the chosen tokens 80% become the mask, 10% another ordinary token, 10% stay.
 
-    `real_BL` is false at padding. At least one piece is chosen where the batch has an ordinary piece and the probability
+    `real_BL` is false at padding. At least one token is chosen where the batch has an ordinary token and the probability
     is not 0, so that a loss never divides by nothing. The same key gives the same masks. The inputs are left untouched.
 
     :returns: the ids to read and the labels to predict (`IGNORED` elsewhere), both of the input's shape.

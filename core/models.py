@@ -1,5 +1,6 @@
 """Loading and saving a model directory: strictly, safetensors only, stock classes only."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -45,6 +46,15 @@ def check_model_directory(path: Path) -> None:
             f"A.from_pretrained('{path}').save_pretrained('{path}', safe_serialization=True)\"",
         )
     raise NdogoError("The directory holds no *.safetensors.", where=str(path))
+
+
+def weights_digest(folder: Path) -> str:
+    """Names the weights of a model directory: sha256 over its files of weights."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("model*.safetensors")):
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
 
 
 def load_config(path: Path) -> PreTrainedConfig:
@@ -166,5 +176,6 @@ TOKENIZER_FILES = (
     "merges.txt",
     "sentencepiece.bpe.model",
     "spiece.model",
+    "spm.model",
     "tokenizer.model",
 )

@@ -73,10 +73,10 @@ def corpus_of(given: str) -> Lines:
     return lambda: _read_dataset(given, name, rest[0] if len(rest) == 2 else None, split)
 
 
-def fingerprint(path: Path) -> str:
-    """sha256 over the text below `path`: the same text in another file name or compression has the same one."""
+def fingerprint(lines: Lines) -> str:
+    """sha256 over the lines: the same text in another file name or compression has the same one."""
     digest = hashlib.sha256()
-    for line in read_lines(path):
+    for line in lines():
         digest.update(line.encode())
         digest.update(b"\n")
     return digest.hexdigest()

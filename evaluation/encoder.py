@@ -16,6 +16,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from ndogo.core.batches import by_length, pad
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import check_model_directory, load_config, load_tokenizer
 from ndogo.evaluation.rows import Benchmark, Row, Sentence
@@ -177,28 +178,21 @@ def batches(
     """
     long = np.asarray(lengths)
     if order == "sorted":
-        arranged = np.argsort(-long, kind="stable")
-        yield from np.split(arranged, range(size, len(arranged), size))
+        yield from by_length(np.arange(len(long)), -long, size)
         return
     assert generator is not None
     drawn = generator.permutation(len(long))
     made = []
     for pool in np.split(drawn, range(16 * size, len(drawn), 16 * size)):
-        arranged = pool[np.argsort(long[pool], kind="stable")]
-        made += np.split(arranged, range(size, len(arranged), size))
+        made += by_length(pool, long, size)
     for i in generator.permutation(len(made)):
         yield made[i]
 
 
 def padded(ids: Sequence[Sequence[int]], padding: int, device: str = "cpu") -> dict[str, torch.Tensor]:
     """`input_ids` (B, L) and, where a row is shorter than the longest, its `attention_mask`."""
-    longest = max(map(len, ids))
-    input_ids_BL = torch.full((len(ids), longest), padding, dtype=torch.long)
-    mask_BL = torch.zeros_like(input_ids_BL)
-    for i, row in enumerate(ids):
-        input_ids_BL[i, : len(row)] = torch.as_tensor(row)
-        mask_BL[i, : len(row)] = 1
-    inputs = {"input_ids": input_ids_BL.to(device)}
-    if not bool(mask_BL.all()):
-        inputs["attention_mask"] = mask_BL.to(device)
+    ids_BL, real_BL = pad(ids, padding)
+    inputs = {"input_ids": torch.from_numpy(ids_BL).to(device)}
+    if not real_BL.all():
+        inputs["attention_mask"] = torch.from_numpy(real_BL).long().to(device)
     return inputs

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from ndogo.core.objectives import Frozen
+from ndogo.core.frozen import Frozen
 
 
 class EvaluationSettings(Frozen):

@@ -73,7 +73,7 @@ def chain(runs: Sequence[Run], made: dict[str, Any], judged: dict[str, Any]) -> 
         step = run.recipe.step(name)
         parents = {role: made[parent] for role, parent in run.requests()[name].parents.items()}
         named = steps.make.with_options(
-            name=steps.TITLES[step.kind], task_run_name=title.format(run, name), tags=steps.tags_of(step)
+            name=step.title, task_run_name=title.format(run, name), tags=steps.tags_of(step)
         )
         made[key] = named.submit(owners, parents)
     for key, owners in sharing_evaluations(runs, judged).items():

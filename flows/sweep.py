@@ -17,9 +17,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from ndogo.core.errors import NdogoError
 from ndogo.flows.compress import Language, Mode, RecipeName, Seed, chain, outcome, run_name
 from ndogo.registry.corpora import Profile
+from ndogo.steps.step import threads
 from ndogo.tasks import comparison, notes, publication
 from ndogo.tasks.run import Run, resolve
-from ndogo.tasks.steps import threads
 
 log = logging.getLogger("ndogo.sweep")
 

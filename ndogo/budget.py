@@ -36,17 +36,18 @@ def make_recipe(language: str, most: str, profile: Profile | None, teacher: str)
     :raises NdogoError: no budget, no such language or teacher, or nothing fits.
     """
     from ndogo import show
-    from ndogo.compressors.budget import candidates, read_budget, recipe_text, vocabularies
+    from ndogo.compressors.budget import candidates, read_budget, vocabularies
     from ndogo.compressors.latency import calibrate
     from ndogo.compressors.sizes import Counter
     from ndogo.core.models import load_config
-    from ndogo.core.recipes import parse_recipe
     from ndogo.core.text import WeightedLines
     from ndogo.registry.bundles import home
     from ndogo.registry.corpora import corpus, default_profile
     from ndogo.registry.languages import language as find_language
     from ndogo.registry.recipes import recipe
     from ndogo.registry.teachers import weights
+    from ndogo.steps.fitting import recipe_text
+    from ndogo.steps.recipe import parse_recipe
 
     limit, entry = read_budget(most), find_language(language)
     source = profile or default_profile(entry)

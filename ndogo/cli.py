@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ndogo import budget, runs, steps
+from ndogo import budget, runs, step_commands
 
 app = typer.Typer(
     name="ndogo",
@@ -22,7 +22,7 @@ languages_app = typer.Typer(
     help="List the languages, or add yours.", invoke_without_command=True, no_args_is_help=False
 )
 app.add_typer(languages_app, name="languages", rich_help_panel="Look")
-steps.register(app)
+step_commands.register(app)
 runs.register(app)
 budget.register(app)
 
@@ -35,9 +35,9 @@ def plan(
 ) -> None:
     """Show shape, exact parameters, bytes and memory after every step, before any weight is loaded."""
     from ndogo import show
-    from ndogo.compressors.plan import plan as make_plan
     from ndogo.registry.recipes import recipe as find_recipe
     from ndogo.registry.teachers import teacher as find_teacher
+    from ndogo.steps.plan import plan as make_plan
 
     chosen, guide = find_recipe(recipe), find_teacher(teacher)
     rows = make_plan(chosen, guide.config, guide.specials)

@@ -134,7 +134,6 @@ def evaluate(
     """Judge any model on a language's benchmarks, alone or against its teacher."""
     from ndogo import show
     from ndogo.core.models import load_config
-    from ndogo.core.recipes import validated
     from ndogo.evaluation import (
         Entry,
         EvaluationSettings,
@@ -150,6 +149,7 @@ def evaluate(
     from ndogo.registry.benchmarks import benchmarks
     from ndogo.registry.corpora import corpus, default_profile
     from ndogo.registry.languages import language as find_language
+    from ndogo.steps.recipe import validated
 
     settings = validated(EvaluationSettings, {"mode": mode}, "the command line")
     source = profile or default_profile(find_language(language))

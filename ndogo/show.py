@@ -14,8 +14,8 @@ from ndogo.core.progress import Report
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ndogo.compressors.plan import Planned
-    from ndogo.core.recipes import Recipe
+    from ndogo.steps.plan import Planned
+    from ndogo.steps.recipe import Recipe
 
 console = Console()
 
@@ -102,6 +102,16 @@ def result(run_id: str) -> None:
     console.print(
         "look    make serve, then the MLflow address that it prints; experiment compress/" + record["language"]
     )
+
+
+def made(path: "Path", numbers: Mapping[str, Any]) -> None:
+    """What a step that ran alone measured, with its certificate where it wrote one, and where the result lies."""
+    certificate = path / "certificate.md"
+    if certificate.is_file():
+        markdown(certificate.read_text(encoding="utf-8"))
+    for name, value in numbers.items():
+        console.print(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
+    console.print(f"written to {path}")
 
 
 def markdown(text: str) -> None:

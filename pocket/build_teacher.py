@@ -15,11 +15,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ndogo.core.specs import Adapt
 from ndogo.pocket import LANGUAGES, corpus, held_out
 from ndogo.pocket.generator import CORPUS, Lesson
 from ndogo.pocket.generator import lines as generated
 from ndogo.pocket.world import world
+from ndogo.steps.kinds.adapt import Adapt
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,7 +160,8 @@ def write_shipped(trained: Path, out: Path) -> None:
 
 def build(out: Path, work: Path, processes: int = 2) -> dict[str, float]:
     """Build the teacher into `out` in so many processes; killed and called again with the same `work`, the training goes on."""
-    from ndogo.compressors.distillation import TrainingRun, distil
+    from ndogo.compressors.distillation.run import TrainingRun
+    from ndogo.compressors.distillation.train import train
 
     model = work / "start"
     if not (model / "model.safetensors").is_file():
@@ -173,7 +174,7 @@ def build(out: Path, work: Path, processes: int = 2) -> dict[str, float]:
             run = TrainingRun(
                 lines=text, fingerprint=f"pocket-{number}", work=own, held_out=unseen, devices=processes, report=_tell
             )
-            numbers |= distil(model, None, trained, training, run)
+            numbers |= train(model, None, trained, training.settings(), training.objectives, run)
         model = trained
     write_shipped(model, out)
     return numbers

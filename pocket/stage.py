@@ -34,10 +34,10 @@ def write_variants(source: Path, folder: Path) -> dict[str, Path]:
     """Write the three lesser models beside each other into `folder`; the teacher stays where it is."""
     import torch
 
-    from ndogo.compressors.depth import truncate
+    from ndogo.compressors.depth import Choice, truncate
     from ndogo.compressors.fresh import random_model
+    from ndogo.core.architectures import with_layers
     from ndogo.core.models import copy_tokenizer, load_model, save
-    from ndogo.core.specs import Truncate
 
     found = {name: folder / name for name in VARIANTS[:3]}
     model = load_model(source)
@@ -51,7 +51,8 @@ def write_variants(source: Path, folder: Path) -> dict[str, Path]:
         save(fresh, found[name])
         copy_tokenizer(source, found[name])
     found["half"].mkdir(parents=True)
-    truncate(source, found["half"], Truncate(layers=model.config.num_hidden_layers // 2), None, silent)
+    half = with_layers(model.config, range(model.config.num_hidden_layers // 2))
+    truncate(source, found["half"], half, Choice("stride"), silent)
     return found | {"teacher": source}
 
 

@@ -8,7 +8,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from ndogo.core.errors import NdogoError, unknown
-from ndogo.core.objectives import Frozen
+from ndogo.core.frozen import Frozen
 from ndogo.registry.bundles import home
 
 FILE = Path(__file__).with_name("languages.yaml")

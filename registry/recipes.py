@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ndogo.core.errors import unknown
-from ndogo.core.recipes import Recipe, read_recipe
 from ndogo.registry.bundles import home
+from ndogo.steps.recipe import Recipe, read_recipe
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 

@@ -5,10 +5,13 @@ without any training, and the teacher with trimming alone.
 """
 
 from ndogo.core.errors import NdogoError
-from ndogo.core.recipes import ORIGINAL, Recipe
-from ndogo.core.specs import Adapt, Fresh, Step, Training, Trim
 from ndogo.evaluation import Role
 from ndogo.registry.bundles import Store
+from ndogo.steps.kinds.adapt import Adapt
+from ndogo.steps.kinds.fresh import Fresh
+from ndogo.steps.recipe import ORIGINAL, Recipe
+from ndogo.steps.step import Step
+from ndogo.steps.training import Training
 from ndogo.tasks.run import BASELINE, Run, planned
 
 LEARNING_RATE, WARMUP, WEIGHT_DECAY = 5e-4, 0.06, 0.01
@@ -97,7 +100,7 @@ def _cut(recipe: Recipe) -> list[Branch]:
 
 def _trimmed(recipe: Recipe) -> list[Branch]:
     """The recipe's last trim, done to the untouched teacher; nothing where that is all that the recipe does."""
-    trims = [step for step in ancestors(recipe) if isinstance(step, Trim)]
+    trims = [step for step in ancestors(recipe) if step.makes_vocabulary]
     if not trims or (trims[-1].id == recipe.last and trims[-1].student == ORIGINAL):
         return []
     return [(trims[-1].model_copy(update={"id": f"{BASELINE}trimmed", "student": ORIGINAL}), "trimmed")]
@@ -108,5 +111,5 @@ def ancestors(recipe: Recipe) -> list[Step]:
     wanted = {recipe.last}
     for step in reversed(recipe.order()):
         if step.id in wanted:
-            wanted |= set(recipe.parents(step).values())
+            wanted |= set(step.parents.values())
     return [step for step in recipe.order() if step.id in wanted]

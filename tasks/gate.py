@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ndogo.core.progress import silent
-from ndogo.core.recipes import Budget
 from ndogo.evaluation.retention import retention
 from ndogo.registry import model_registry
 from ndogo.registry.bundles import Bundle, Store
+from ndogo.steps.recipe import Budget
 from ndogo.tasks.evaluation import evaluated
 from ndogo.tasks.run import Run
 

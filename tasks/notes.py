@@ -13,9 +13,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ndogo.core.errors import NdogoError
-from ndogo.core.specs import Step
 from ndogo.registry.bundles import Bundle, Store
 from ndogo.registry.integrity import file_hash
+from ndogo.steps.step import Step
 from ndogo.tasks import tracking
 from ndogo.tasks.run import Run, opening
 

@@ -4,7 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ndogo.core.recipes import ORIGINAL
+from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks.run import BASELINE
 
 if TYPE_CHECKING:

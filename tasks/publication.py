@@ -13,17 +13,17 @@ from prefect.cache_policies import NO_CACHE
 
 from ndogo import evaluation
 from ndogo.core.errors import NdogoError
-from ndogo.core.recipes import ORIGINAL
 from ndogo.evaluation import Entry, Role, retention
 from ndogo.evaluation.judge import versions
 from ndogo.registry import model_registry
 from ndogo.registry.bundles import Bundle, Store, canonical
+from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks import gate, notes, pictures, tracking
 from ndogo.tasks.evaluation import EVALUATIONS, metrics_of
 from ndogo.tasks.run import Run, of_record, planned
 
 if TYPE_CHECKING:
-    from ndogo.compressors.plan import Planned
+    from ndogo.steps.plan import Planned
 
 TOY = "Pocket profile: a generated toy world and capped training; it says nothing about real text."
 FASTER = (
@@ -85,7 +85,7 @@ def summarise(run: Run, bundle: Bundle, records: Mapping[str, Mapping[str, Any]]
         summary[f"over_{role}"] = beaten["difference"]
         summary[f"over_{role}_low"], summary[f"over_{role}_high"] = beaten["difference_interval"]
     for step in run.recipe.steps:
-        if step.kind == "adapt" and step.id not in (run.recipe.last, *run.baselines):
+        if step.result == "adapted" and step.id not in (run.recipe.last, *run.baselines):
             summary["retention_adapted"] = retention(last, records[step.id])["mean"]["retention"]
     return summary
 
@@ -130,12 +130,12 @@ def roles_of(run: Run) -> dict[str, Role]:
     """
     found: dict[str, Role] = dict(run.baselines)
     for step in run.recipe.order():
-        if step.kind == "adapt" and step.id not in found:
+        if step.result == "adapted" and step.id not in found:
             found[step.id] = "adapted"
-        if step.kind == "trim" and step.student == ORIGINAL and not run.baselines:
+        if step.result == "trimmed" and step.student == ORIGINAL and not run.baselines:
             found[step.id] = "trimmed"
     last = run.recipe.step(run.recipe.last)
-    if last.kind == "distil" and last.student not in found and not run.baselines:
+    if last.roles and last.student not in found and not run.baselines:
         found[last.student] = "cut"
     return {**found, ORIGINAL: "original", run.recipe.last: "student"}
 

@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from ndogo.core.objectives import Frozen
-from ndogo.core.recipes import ORIGINAL, Recipe, parse_recipe
-from ndogo.core.specs import Step
+from ndogo.core.frozen import Frozen
 from ndogo.evaluation import EvaluationSettings, Role
 from ndogo.registry.bundles import Request, Store
 from ndogo.registry.corpora import Profile, corpus, default_profile
@@ -15,9 +13,11 @@ from ndogo.registry.integrity import git_commit
 from ndogo.registry.languages import language as find_language
 from ndogo.registry.recipes import recipe as find_recipe
 from ndogo.registry.teachers import teacher, weights
+from ndogo.steps.recipe import ORIGINAL, Recipe, parse_recipe
+from ndogo.steps.step import Step
 
 if TYPE_CHECKING:  # torch is imported when a run is planned, not when it is deployed
-    from ndogo.compressors.plan import Planned
+    from ndogo.steps.plan import Planned
 
 POCKET_TOKENS = 300_000
 """On the pocket profile each training reads at most so many tokens, in lines as long as the model reads, and the result is
@@ -61,7 +61,7 @@ class Run(Frozen):
         if self.recipe.evaluate == "every-step":
             return [ORIGINAL, *(s.id for s in order if not s.id.startswith(BASELINE) or s.id in self.baselines)]
         ends = {self.recipe.last, *self.baselines}
-        return [ORIGINAL, *(s.id for s in order if s.kind == "adapt" or s.id in ends)]
+        return [ORIGINAL, *(s.id for s in order if s.result == "adapted" or s.id in ends)]
 
     def cap(self, step: Step) -> int | None:
         """The most tokens that a training may read; a baseline reads as many as it says, since the recipe did."""
@@ -80,7 +80,7 @@ class Run(Frozen):
         keys = {ORIGINAL: self.original}
         found: dict[str, Request] = {}
         for step in self.recipe.order():
-            parents = {role: keys[name] for role, name in self.recipe.parents(step).items()}
+            parents = {role: keys[name] for role, name in step.parents.items()}
             found[step.id] = self._request(step, parents)
             keys[step.id] = found[step.id].key
         return found
@@ -148,7 +148,7 @@ def sharing_evaluations(runs: Sequence[Run], known: Container[str] = ()) -> dict
 
 def planned(run: Run) -> "list[Planned]":
     """The plan of a run, from its teacher's own configuration."""
-    from ndogo.compressors.plan import plan
+    from ndogo.steps.plan import plan
 
     guide = teacher(str(Store().path(run.original)))
     scaled = run.token_cap is not None

@@ -1,6 +1,5 @@
 """One task per step of a recipe: find its bundle, or make it."""
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,23 +10,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
 from ndogo.core.progress import Report
-from ndogo.core.specs import Adapt, Distil, Fresh, PruneFfn, PruneHidden, Step, Trim, Truncate
 from ndogo.core.text import WeightedLines
 from ndogo.registry.bundles import Bundle, Request, Store
 from ndogo.registry.corpora import corpus
+from ndogo.steps.step import Context, Step
+from ndogo.steps.step import make as make_step
 from ndogo.tasks import notes
 from ndogo.tasks.progress import reporter
 from ndogo.tasks.run import Owner, Run
-
-TITLES = {
-    "adapt": "Adapt the teacher",
-    "trim": "Trim the vocabulary",
-    "truncate": "Drop layers",
-    "prune_ffn": "Prune the FFN",
-    "prune_hidden": "Prune the hidden width",
-    "fresh": "Start a fresh student",
-    "distil": "Distil",
-}
 
 GPU = "gpu"
 """Tag of the steps that use a GPU where there is one. `prefect concurrency-limit create gpu 1` lets one run at a time."""
@@ -60,58 +50,16 @@ def find_or_make(run: Run, name: str, report: Report) -> tuple[Bundle, bool]:
     return Store().find_or_make(request, lambda draft: build(run, step, request, draft, report))
 
 
-def threads() -> int:
-    """Threads of a compute step: $OMP_NUM_THREADS, else all cores. Equal in every runner, so that no digit depends on it."""
-    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return int(given) if given.isdigit() and int(given) else os.cpu_count() or 1
-
-
 def build(run: Run, step: Step, request: Request, draft: Path, report: Report) -> Mapping[str, Any]:
-    """Call the compressor of a step on its parents' directories, with a fixed number of threads."""
-    import torch
-
-    torch.set_num_threads(threads())
-    store = Store()
-    source = store.path(request.parents["student"])
-    text = corpus(run.language, run.profile)
-    lines = text.lines
-    match step:
-        case Trim():
-            from ndogo.compressors import vocabulary
-
-            return vocabulary.trim(source, draft, step, [WeightedLines(lines, 1.0, run.language)], report)
-        case Truncate():
-            from ndogo.compressors import depth
-
-            return depth.truncate(source, draft, step, lines, report)
-        case PruneFfn():
-            from ndogo.compressors import width
-
-            return width.prune_ffn(source, draft, step, lines, report)
-        case PruneHidden():
-            from ndogo.compressors import width
-
-            return width.prune_hidden(source, draft, step, lines, report)
-        case Fresh():
-            from ndogo.compressors.fresh import fresh
-
-            return fresh(source, draft, step, run.seed, report)
-        case Adapt() | Distil():
-            from ndogo.compressors.distillation import TrainingRun, distil
-            from ndogo.core.architectures import positions
-            from ndogo.core.models import load_config
-
-            training = TrainingRun(
-                lines=text.lines,
-                fingerprint=run.corpus,
-                work=store.work(request.key),
-                held_out=text.held_out,
-                seed=run.seed,
-                token_cap=run.cap(step),
-                report=report,
-            )
-            guide = store.path(request.parents["teacher"]) if "teacher" in request.parents else None
-            if run.token_cap is not None:
-                step = step.model_copy(update={"max_length": min(step.max_length, positions(load_config(source)))})
-            return distil(source, guide, draft, step, training)
-    raise AssertionError(step)
+    """Make a step's result from its parents' directories."""
+    store, text = Store(), corpus(run.language, run.profile)
+    context = Context(
+        texts=(WeightedLines(text.lines, 1.0, run.language),),
+        held_out=text.held_out,
+        fingerprint=run.corpus,
+        seed=run.seed,
+        token_cap=run.cap(step),
+        work=store.work(request.key),
+        report=report,
+    )
+    return make_step(step, {role: store.path(key) for role, key in request.parents.items()}, draft, context)

@@ -37,7 +37,7 @@ def pico_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 
     def get(family: str) -> Path:
         if family not in built:
-            built[family] = pico.FAMILIES[family](tmp_path_factory.mktemp(family))
+            built[family] = (pico.FAMILIES | pico.UNLISTED)[family](tmp_path_factory.mktemp(family))
         return built[family]
 
     return get

@@ -9,7 +9,10 @@ from transformers import (
     AutoModelForMaskedLM,
     BertConfig,
     BertTokenizerFast,
+    DebertaV2Config,
+    DebertaV2Tokenizer,
     DistilBertConfig,
+    EuroBertConfig,
     ModernBertConfig,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
@@ -139,6 +142,76 @@ def modernbert(out: Path) -> Path:
     return _finish(out, config, tokenizer)
 
 
+def eurobert(out: Path) -> Path:
+    """EuroBERT (RMSNorm, gate and input matrices apart) with byte-level BPE."""
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=_byte_bpe(),
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+        model_max_length=64,
+    )
+    config = EuroBertConfig(
+        **_ids(len(tokenizer), tokenizer),
+        **SIZES,
+        num_hidden_layers=4,
+        bos_token_id=0,
+        eos_token_id=2,
+        mask_token_id=4,
+        tie_word_embeddings=True,
+    )
+    return _finish(out, config, tokenizer)
+
+
+def deberta(out: Path, *, legacy: bool = True) -> Path:
+    """DeBERTa-v3 (no entry in our table) with a SentencePiece Unigram model in its id layout, both tokenizer files."""
+    import io
+
+    import sentencepiece
+
+    proto = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXT),
+        model_writer=proto,
+        vocab_size=220,
+        model_type="unigram",
+        character_coverage=1.0,
+        hard_vocab_limit=False,
+        pad_id=0,
+        bos_id=1,
+        eos_id=2,
+        unk_id=3,
+        pad_piece="[PAD]",
+        bos_piece="[CLS]",
+        eos_piece="[SEP]",
+        unk_piece="[UNK]",
+        minloglevel=2,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "spm.model").write_bytes(proto.getvalue())
+    tokenizer = DebertaV2Tokenizer.from_pretrained(out, model_max_length=64)
+    config = DebertaV2Config(
+        **_ids(len(tokenizer), tokenizer),
+        **SIZES,
+        num_hidden_layers=2,
+        relative_attention=True,
+        position_buckets=16,
+        pos_att_type="p2c|c2p",
+        share_att_key=True,
+        norm_rel_ebd="layer_norm",
+        position_biased_input=False,
+        legacy=legacy,
+    )
+    return _finish(out, config, tokenizer)
+
+
+def deberta_shared(out: Path) -> Path:
+    """The same with the head that has no matrix of its own and multiplies by the word embedding."""
+    return deberta(out, legacy=False)
+
+
 def _ids(vocab: int, tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
     return {"vocab_size": vocab, "max_position_embeddings": 66, "pad_token_id": tokenizer.pad_token_id}
 
@@ -161,4 +234,8 @@ FAMILIES: dict[str, Callable[[Path], Path]] = {
     "distilbert": distilbert,
     "roberta": roberta,
     "modernbert": modernbert,
+    "eurobert": eurobert,
 }
+"""Those with an entry in the architecture table."""
+UNLISTED: dict[str, Callable[[Path], Path]] = {"deberta": deberta, "deberta_shared": deberta_shared}
+"""Those without."""

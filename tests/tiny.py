@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from ndogo.core.recipes import Recipe
 from ndogo.evaluation import EvaluationSettings
 from ndogo.registry.bundles import Store
 from ndogo.registry.corpora import corpus
+from ndogo.steps.recipe import Recipe
 from ndogo.tasks.run import Run
 from tests.pico import TEXT
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ndogo.compressors.distillation.corpus import Tokenized
+from ndogo.core.batches import Batch, by_length, pad
 from ndogo.core.masking import IGNORED, Masking, mask
 
 WINDOW = 64
@@ -20,23 +21,7 @@ ORDER = 0
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Some rows of one global batch, padded on the right. B rows, L positions."""
-
-    ids_BL: torch.Tensor
-    """Piece ids to read, masks applied, int64."""
-    real_BL: torch.Tensor
-    """Not padding, bool."""
-    labels_BL: torch.Tensor
-    """Pieces to predict, `IGNORED` elsewhere."""
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same on another device."""
-        return Batch(*(part.to(device, non_blocking=True) for part in (self.ids_BL, self.real_BL, self.labels_BL)))
-
-
-@dataclass(frozen=True)
-class Counts:
+class Denominators:
     """What a global batch holds, over all processes: every loss is a sum divided by one of these."""
 
     tokens: int
@@ -60,7 +45,7 @@ class Schedule:
 
     @property
     def tokens_per_step(self) -> float:
-        """Real pieces in a batch, on average."""
+        """Real tokens in a batch, on average."""
         return float(self.lengths.mean()) * min(self.batch_size, len(self.lengths))
 
     def rows(self, step: int) -> np.ndarray:
@@ -70,49 +55,46 @@ class Schedule:
         order = _permutation(self.seed, epoch, len(self.lengths))
         first = window * WINDOW * self.batch_size
         last = min(first + WINDOW * self.batch_size, self.steps_per_epoch * self.batch_size)
-        members = order[first:last]
-        members = members[np.argsort(self.lengths[members], kind="stable")]
-        batches = max(1, len(members) // self.batch_size)
-        chosen = _random(self.seed, ORDER, epoch, window + 1).permutation(batches)[place]
-        return members[chosen * self.batch_size : (chosen + 1) * self.batch_size]
+        batches = by_length(order[first:last], self.lengths, self.batch_size)
+        return batches[_random(self.seed, ORDER, epoch, window + 1).permutation(len(batches))[place]]
 
 
 @dataclass(frozen=True)
-class Lot:
-    """A whole global batch before it is shared out."""
+class GlobalBatch:
+    """The whole batch of a step before it is shared out. B rows of the corpus, L positions; see `Batch`."""
 
     rows: np.ndarray
-    ids_BL: np.ndarray
-    real_BL: np.ndarray
-    labels_BL: np.ndarray
+    ids: np.ndarray
+    real: np.ndarray
+    labels: np.ndarray
 
     @property
-    def counts(self) -> Counts:
+    def denominators(self) -> Denominators:
         """The divisors of the losses."""
-        lengths = self.real_BL.sum(1, dtype=np.int64)
-        return Counts(int(lengths.sum()), int((self.labels_BL != IGNORED).sum()), int((lengths**2).sum()))
+        lengths = self.real.sum(1, dtype=np.int64)
+        return Denominators(int(lengths.sum()), int((self.labels != IGNORED).sum()), int((lengths**2).sum()))
 
     def share(self, rank: int, processes: int, tokens: int) -> Iterator[Batch]:
         """One process's rows in parts of at most `tokens` padded positions (at least one row), longest first."""
         mine = np.arange(len(self.rows))[::-1][rank::processes]
-        lengths = self.real_BL.sum(1)
+        lengths = self.real.sum(1)
         while len(mine):
-            width = int(lengths[mine[0]])
-            width = min(-(-width // 8) * 8, self.ids_BL.shape[1])
+            width = min(multiple_of_8(int(lengths[mine[0]])), self.ids.shape[1])
             some, mine = np.split(mine, [max(1, tokens // width)])
-            yield Batch(*(torch.from_numpy(part[some, :width]) for part in (self.ids_BL, self.real_BL, self.labels_BL)))
+            yield Batch(*(torch.from_numpy(part[some, :width]) for part in (self.ids, self.real, self.labels)))
 
 
-def gather(corpus: Tokenized, rows: np.ndarray, masking: Masking, pad: int, key: tuple[int, ...]) -> Lot:
+def read_batch(corpus: Tokenized, rows: np.ndarray, masking: Masking, filler: int, key: tuple[int, ...]) -> GlobalBatch:
     """Read `rows` of the corpus, pad them to one width (a multiple of 8, at most the longest of all) and mask them by `key`."""
-    lengths = corpus.lengths[rows]
-    width = min(-(-int(lengths.max()) // 8) * 8, int(corpus.lengths.max()))
-    ids = np.full((len(rows), width), pad, dtype=np.int64)
-    for at, row in enumerate(rows):
-        ids[at, : lengths[at]] = corpus.sequence(int(row))
-    real = np.arange(width) < lengths[:, None]
+    width = min(multiple_of_8(int(corpus.lengths[rows].max())), int(corpus.lengths.max()))
+    ids, real = pad([corpus.sequence(int(row)) for row in rows], filler, width)
     inputs, labels = mask(ids, real, masking, key)
-    return Lot(rows, inputs, real, labels)
+    return GlobalBatch(rows, inputs, real, labels)
+
+
+def multiple_of_8(length: int) -> int:
+    """The length, rounded up: matrix units like multiples of eight."""
+    return -(-length // 8) * 8
 
 
 @lru_cache(maxsize=2)

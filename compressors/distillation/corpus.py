@@ -1,4 +1,4 @@
-"""A corpus as piece ids in an Arrow file: written once by streaming, read back memory-mapped and at random."""
+"""A corpus as token ids in an Arrow file: written once by streaming, read back memory-mapped and at random."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ SCHEMA = pa.schema([pa.field("ids", pa.list_(pa.int32()))])
 
 @dataclass(frozen=True)
 class Tokenized:
-    """Sequences of piece ids, specials included; the ids stay on disk until they are read."""
+    """Sequences of token ids, specials included; the ids stay on disk until they are read."""
 
     blocks: tuple[tuple[np.ndarray, np.ndarray], ...]
     """Per record batch: all ids, and where each sequence starts (one more entry than sequences)."""
@@ -43,10 +43,10 @@ def tokenize(
 ) -> Tokenized:
     """Tokenise `lines` into the Arrow file `path` and open it; a file that is there already is opened as it is.
 
-    A line longer than `max_length` pieces (specials included) becomes several sequences. The file appears by rename, so
+    A line longer than `max_length` tokens (specials included) becomes several sequences. The file appears by rename, so
     it is either whole or absent.
 
-    :raises NdogoError: no line has any piece, or the disk is full.
+    :raises NdogoError: no line has any token, or the disk is full.
     """
     if not path.is_file():
         partial = path.with_name(path.name + ".partial")
@@ -77,12 +77,12 @@ def open_tokenized(path: Path) -> Tokenized:
     lengths = np.concatenate([np.diff(starts) for _, starts in blocks]) if blocks else np.zeros(0, np.int32)
     if not len(lengths):
         path.unlink()
-        raise NdogoError("The corpus has no line with a piece in it.", where=str(path), cure="Give it some text.")
+        raise NdogoError("The corpus has no line with a token in it.", where=str(path), cure="Give it some text.")
     return Tokenized(blocks, lengths)
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Names a tokenizer by all that decides its output: rules, pieces, specials."""
+    """Names a tokenizer by all that decides its output: rules, tokens, specials."""
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:16]
 
 

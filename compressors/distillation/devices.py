@@ -40,8 +40,8 @@ def multiplies_bf16(device: torch.device) -> bool:
 
 
 @dataclass(frozen=True)
-class World:
-    """One process among those that train together."""
+class ProcessGroup:
+    """The processes that train together, seen from one of them."""
 
     rank: int
     size: int
@@ -73,10 +73,10 @@ class World:
                 p.grad = part.view_as(p)
 
 
-def this_world() -> World:
+def process_group() -> ProcessGroup:
     """What the launcher's environment says; a process alone where there is none. Joins the process group."""
     state = PartialState(cpu=not torch.cuda.is_available())  # else it joins no group on a machine without GPU
-    return World(state.process_index, state.num_processes, state.device)
+    return ProcessGroup(state.process_index, state.num_processes, state.device)
 
 
 def _buckets(parameters: list[torch.nn.Parameter]) -> Iterator[list[torch.nn.Parameter]]:

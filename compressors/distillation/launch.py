@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ndogo.compressors.distillation.request import Request
+from ndogo.compressors.distillation.job import TrainingJob
 from ndogo.core.errors import NdogoError
 from ndogo.core.progress import Report
 
@@ -15,19 +15,20 @@ MARK = "@ndogo "
 ROOT = Path(__file__).parents[3]
 
 
-def train_in_processes(request: Request, processes: int, report: Report) -> dict[str, float]:
+def train_in_processes(job: TrainingJob, processes: int, report: Report) -> dict[str, float]:
     """Train in so many processes of this machine and pass on what they report.
 
-    For several machines run the same module under `accelerate launch` on each: `-m ndogo.compressors.distillation.worker FILE`.
+    For several machines run the same module under `accelerate launch` on each:
+    `-m ndogo.compressors.distillation.worker JOB.json`.
 
     :raises NdogoError: what a process raised, or that one died; the last checkpoint is kept.
     """
     import torch
 
-    file = Path(request.work) / "request.json"
+    file = Path(job.work) / "job.json"
     error = file.with_name("error.json")
     error.unlink(missing_ok=True)
-    request.write(file)
+    file.write_text(job.model_dump_json())
     threads = max(1, torch.get_num_threads() // processes)
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
@@ -52,17 +53,17 @@ def train_in_processes(request: Request, processes: int, report: Report) -> dict
             child.terminate()
             raise
     if child.returncode or numbers is None:
-        raise failure(error, child.returncode, request)
+        raise failure(error, child.returncode, job)
     return numbers
 
 
-def failure(error: Path, code: int, request: Request) -> NdogoError:
+def failure(error: Path, code: int, job: TrainingJob) -> NdogoError:
     """What a process raised, where it could say so, else that it stopped."""
     if error.is_file():
         told = json.loads(error.read_text())
         return NdogoError(told["what"], where=told["where"], cure=told["cure"])
     return NdogoError(
         f"A training process stopped (exit status {code}).",
-        where=request.work,
+        where=job.work,
         cure="Its own message stands above. Start again: training goes on from the last checkpoint.",
     )

@@ -1,7 +1,18 @@
 """Which teacher layers each student layer learns from (Udagawa et al. 2023, arXiv 2310.08797). Layers count from 1."""
 
+from typing import Literal
+
 from ndogo.core.errors import NdogoError
-from ndogo.core.objectives import LayerMap, Pair
+
+Pair = tuple[int, int]
+LayerMap = (
+    Literal["last", "last-pair", "uniform", "uniform-first", "uniform-last", "consecutive", "all"] | tuple[Pair, ...]
+)
+"""Which teacher layers each student layer learns from; 1-based, 0 = the embeddings.
+
+last: the teacher's last layers, one each; last-pair: only last to last; uniform: the last layer of each block of the teacher's,
+uniform-first: the first of each; uniform-last: uniform and last together; consecutive: the whole block, ends included;
+all: layer by layer, equal depths; or explicit (student, teacher) pairs."""
 
 
 def pairs_of(named: LayerMap, student: int, teacher: int) -> tuple[Pair, ...]:
@@ -56,3 +67,18 @@ def _checked(pairs: tuple[Pair, ...], student: int, teacher: int) -> tuple[Pair,
                 cure=f"The student has layers 1 to {student}, the teacher 1 to {teacher}; 0 is the embeddings.",
             )
     return pairs
+
+
+def one_layer(asked: int | None, layers: int, objective: str) -> int:
+    """Which of the teacher's `layers` an objective on one pair reads, from 1: the last unless asked, negative from the end.
+
+    :raises NdogoError: there is no such layer.
+    """
+    layer = layers if asked is None else asked + layers + 1 if asked < 0 else asked
+    if not 1 <= layer <= layers:
+        raise NdogoError(
+            f"The teacher has no layer {asked}.",
+            where=f"objective: {objective}: teacher_layer",
+            cure=f"Layers are 1 to {layers}, or -1 to -{layers} from the end.",
+        )
+    return layer

@@ -1,4 +1,4 @@
-"""What a training is given besides the models and the step's specification."""
+"""What a training is given besides the models, the settings and the objectives."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ class TrainingRun:
     held_out: Lines | None = None
     seed: int = 0
     token_cap: int | None = None
-    """Train on at most so many pieces (`scale: pocket`)."""
+    """Train on at most so many tokens (`scale: pocket`)."""
     devices: int | Literal["auto"] = "auto"
     """Processes, one device each; auto: every GPU, else one process on the CPU."""
     precision: Precision = "auto"

@@ -12,33 +12,17 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from ndogo.core.architectures import architecture_of, layers_of
+from ndogo.compressors.distillation.objective import Wanted
+from ndogo.core.architectures import Shape, architecture_of, layers_of, shape_of
 
 Rotary = tuple[torch.Tensor, torch.Tensor]
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which states, projections and positions-by-rotation an objective reads."""
-
-    states: frozenset[int] = frozenset()
-    projections: frozenset[int] = frozenset()
-    """Layers whose queries, keys and values are read."""
-    last: bool = False
-    """The encoder's final output."""
-
-    def __or__(self, other: "Wanted") -> "Wanted":
-        return Wanted(self.states | other.states, self.projections | other.projections, self.last or other.last)
-
-    def highest(self, layers: int) -> int:
-        """The highest layer that must run."""
-        return layers if self.last else max((0, *self.states, *self.projections))
-
-
 @dataclass
 class Seen:
-    """What was read in one pass."""
+    """What was read in one pass of a model of this shape."""
 
+    shape: Shape
     last_BLH: torch.Tensor | None = None
     states: dict[int, torch.Tensor] = field(default_factory=dict)
     queries: dict[int, torch.Tensor] = field(default_factory=dict)
@@ -66,14 +50,14 @@ def look(model: PreTrainedModel, wanted: Wanted, ids_BL: torch.Tensor, real_BL: 
 
 @contextmanager
 def _tapped(model: PreTrainedModel, wanted: Wanted) -> Iterator[Seen]:
-    entry, layers, seen = architecture_of(model.config), layers_of(model), Seen()
+    entry, layers, seen = architecture_of(model.config), layers_of(model), Seen(shape_of(model.config))
     with ExitStack() as hooks:
         if 0 in wanted.states:
-            embeddings = model.base_model.get_submodule(entry.words.rpartition(".")[0])
+            embeddings = model.base_model.get_submodule(entry.embeddings)
             hooks.callback(embeddings.register_forward_hook(_keep(seen.states, 0)).remove)
         for number in wanted.states - {0}:
             hooks.callback(layers[number - 1].register_forward_hook(_keep(seen.states, number)).remove)
-        for number in wanted.projections:
+        for number in wanted.qkv:
             layer = layers[number - 1]
             if entry.fused_qkv:
                 hooks.callback(layer.get_submodule(entry.query).register_forward_hook(_split(seen, number)).remove)

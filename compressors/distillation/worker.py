@@ -1,4 +1,4 @@
-"""One of several training processes: `-m ndogo.compressors.distillation.worker REQUEST.json PARENT_PID` under a launcher."""
+"""One of several training processes: `-m ndogo.compressors.distillation.worker JOB.json PARENT_PID` under a launcher."""
 
 import json
 import os
@@ -8,35 +8,35 @@ from pathlib import Path
 
 import torch
 
-from ndogo.compressors.distillation.devices import exact, this_world
-from ndogo.compressors.distillation.engine import Training
+from ndogo.compressors.distillation.devices import exact, process_group
+from ndogo.compressors.distillation.job import TrainingJob
 from ndogo.compressors.distillation.launch import MARK
-from ndogo.compressors.distillation.request import Request
+from ndogo.compressors.distillation.trainer import Trainer
 from ndogo.core.errors import NdogoError
 
 
 def main(file: Path, parent: int | None) -> None:
-    """Train as one process of the launcher's world; the first one reports on stdout."""
+    """Train as one process of the launcher's group; the first one reports on stdout."""
     if "OMP_NUM_THREADS" in os.environ:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    world = this_world()
+    group = process_group()
 
     def report(doing: str, done: int, total: int | None, numbers: Mapping[str, float] | None = None) -> None:
         if parent is not None:
             os.kill(parent, 0)  # an orphan must not go on beside its successor: this raises when the parent is gone
-        if world.rank == 0:
+        if group.rank == 0:
             _say({"doing": doing, "done": done, "total": total, "numbers": numbers})
 
     try:
-        with exact(world.device):
-            result = Training(Request.read(file), world, report).train()
+        with exact(group.device):
+            result = Trainer(TrainingJob.model_validate_json(file.read_bytes()), group, report).train()
     except NdogoError as error:
         told = {"what": error.what, "where": error.where, "cure": error.cure}
         file.with_name("error.json").write_text(json.dumps(told))
         raise
-    if world.rank == 0:
+    if group.rank == 0:
         _say({"result": result})
-    if world.size > 1:
+    if group.size > 1:
         torch.distributed.destroy_process_group()
 
 

@@ -1,6 +1,7 @@
 """Vocabulary trimming: keep the pieces that a language uses, exactly, with a certificate."""
 
 from ndogo.compressors.vocabulary.model import trim_model
+from ndogo.compressors.vocabulary.selection import Wanted
 from ndogo.compressors.vocabulary.trimming import trim
 
-__all__ = ["trim", "trim_model"]
+__all__ = ["Wanted", "trim", "trim_model"]

@@ -17,10 +17,10 @@ from transformers import PreTrainedModel
 from ndogo.compressors.vocabulary.closure import unsafe_pieces
 from ndogo.compressors.vocabulary.counting import Counts, Encoded, encode
 from ndogo.compressors.vocabulary.files import TWINS
-from ndogo.compressors.vocabulary.model import decoder_of, words_of
+from ndogo.compressors.vocabulary.model import wide_parameters, words_of
 from ndogo.compressors.vocabulary.selection import Selection
 from ndogo.compressors.vocabulary.source import Vocabulary
-from ndogo.core.architectures import architecture_of, has_lm_head
+from ndogo.core.architectures import architecture_of
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer
 
@@ -78,15 +78,15 @@ class Certificate:
     compared_lines: int
     relative_difference: float | None
     """Largest difference over the largest old value, line by line; None where no line is covered."""
-    reestimated: dict[str, float] | None
-    """What re-estimation changed; None without it."""
+    reestimated: None = None
+    """Of an option that is gone; the line stays, so that a certificate has the bytes it had."""
 
     def faults(self) -> list[str]:
         """The promises that do not hold; empty for a valid certificate."""
         held_out = self.held_out
         broken = {
             f"{held_out.covered - held_out.covered_identical} covered lines are split otherwise": (
-                self.reestimated is None and held_out.covered_identical < held_out.covered
+                held_out.covered_identical < held_out.covered
             ),
             f"{', '.join(self.other_files)} and tokenizer.json disagree, and did not before": (
                 self.other_files_equal is not None and self.other_files_equal < (self.other_files_equal_before or 1.0)
@@ -108,7 +108,6 @@ def certify(
     vocabulary: Vocabulary,
     selection: Selection,
     counts: Counts,
-    reestimated: dict[str, float] | None = None,
 ) -> Certificate:
     """Load what was written into `out`, and compare it with the model directory that went in.
 
@@ -145,10 +144,9 @@ def certify(
         other_files_equal=equal,
         other_files_equal_before=equal_before,
         rows_equal=equal_rows(old, new, kept),
-        compared="kept columns of the logits" if has_lm_head(old) else "outputs",
+        compared="kept columns of the logits" if _has_logits(old) else "outputs",
         compared_lines=len(lines),
         relative_difference=logits_difference(old, new, vocabulary, kept, lines),
-        reestimated=reestimated,
     )
     if faults := certificate.faults():
         raise NdogoError(
@@ -217,23 +215,10 @@ def equal_rows(source: PreTrainedModel, trimmed: PreTrainedModel, kept: Sequence
     """Whether every tensor of the trimmed model is the source's, those over the vocabulary restricted to `kept`."""
     index = torch.tensor(kept)
     old, new = source.state_dict(), trimmed.state_dict()
-    wide = _wide_names(source)
+    wide = set(wide_parameters(source))
     return old.keys() == new.keys() and all(
         torch.equal(old[name][index] if name in wide else old[name], new[name]) for name in new
     )
-
-
-def _wide_names(model: PreTrainedModel) -> set[str]:
-    places = {words_of(model).weight.data_ptr()}
-    if has_lm_head(model):
-        decoder = decoder_of(model)
-        places |= {decoder.weight.data_ptr()}
-        if decoder.bias is not None:
-            places |= {
-                decoder.bias.data_ptr(),
-                model.get_parameter(architecture_of(model.config).decoder_bias).data_ptr(),
-            }
-    return {name for name, tensor in model.state_dict().items() if tensor.data_ptr() in places}
 
 
 def _spread(lines: Sequence[str], count: int) -> list[str]:
@@ -253,11 +238,13 @@ def logits_difference(
     new_id = torch.zeros(len(vocabulary.pieces), dtype=torch.long)
     new_id[columns] = torch.arange(len(kept))
     swapped = _kept_decoder(source, columns)
+    whole = _has_logits(source) and not swapped  # a head that reads the word embedding itself
     worst = 0.0
-    batch = max(1, LOGIT_NUMBERS // (LOGIT_PIECES * len(kept)))
+    batch = max(1, LOGIT_NUMBERS // (LOGIT_PIECES * (words_of(source).num_embeddings if whole else len(kept))))
     for start in range(0, len(lines), batch):
         ids, mask = _padded(vocabulary, lines[start : start + batch])
         old = functional_call(source, swapped, (ids,), {"attention_mask": mask}, tie_weights=False)[0]
+        old = old[..., columns] if whole else old
         new = trimmed(new_id[ids], attention_mask=mask)[0]
         for before, after, real in zip(old, new, mask.bool(), strict=True):
             if before.shape[0] == len(real):  # one output per piece: those of padding mean nothing
@@ -276,10 +263,10 @@ def _padded(vocabulary: Vocabulary, lines: Sequence[str]) -> tuple[Tensor, Tenso
 
 def _kept_decoder(model: PreTrainedModel, columns: Tensor) -> dict[str, Tensor]:
     """The decoder's weight and bias restricted to some columns, so that the others' logits are never made."""
-    if not has_lm_head(model):
-        return {}
-    decoder, name = decoder_of(model), architecture_of(model.config).decoder
-    swapped = {f"{name}.weight": decoder.weight[columns]}
-    if decoder.bias is not None:
-        swapped[f"{name}.bias"] = decoder.bias[columns]
-    return swapped
+    decoder = architecture_of(model.config).decoder
+    return {name: p[columns] for name, p in wide_parameters(model).items() if name.rpartition(".")[0] == decoder}
+
+
+def _has_logits(model: PreTrainedModel) -> bool:
+    """Whether the model answers with a number per token of the vocabulary."""
+    return len(wide_parameters(model)) > 1

@@ -10,9 +10,7 @@ from ndogo.compressors.vocabulary.closure import merge_pair
 from ndogo.compressors.vocabulary.model import remapped_ids
 from ndogo.compressors.vocabulary.source import Vocabulary
 
-SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
-NORMAL = 1
-"""SentencePiece's type of ordinary pieces."""
+SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
 TWINS = (*SENTENCEPIECE_FILES, "vocab.txt", "vocab.json", "merges.txt")
 """Files from which the tokenizer can be loaded without tokenizer.json."""
 COPIED = (
@@ -27,10 +25,7 @@ COPIED = (
 
 
 def write_tokenizer(source: Path, out: Path, vocabulary: Vocabulary, kept: Sequence[int]) -> None:
-    """Write the trimmed form of every tokenizer file of `source` into `out`, and tokenizer.json in any case.
-
-    Pieces and scores are `vocabulary`'s: where its scores are not the source's, those of all files change.
-    """
+    """Write the trimmed form of every tokenizer file of `source` into `out`, and tokenizer.json in any case."""
     new_id = {old: new for new, old in enumerate(kept)}
     # By Python: a round trip through the Rust library moves some Unigram scores by one unit in the last place.
     write_json(out / "tokenizer.json", trimmed_document(vocabulary, new_id))
@@ -127,11 +122,6 @@ def trimmed_proto(raw: bytes, vocabulary: Vocabulary, new_id: dict[int, int]) ->
     proto = sentencepiece_model_pb2.ModelProto.FromString(raw)  # type: ignore[attr-defined]  # generated at import
     ids = vocabulary.ids
     places = [n for n, p in enumerate(proto.pieces) if p.piece not in ids or ids[p.piece] in new_id]
-    if vocabulary.family == "Unigram":
-        scores = dict(vocabulary.model["vocab"])
-        for n in places:
-            if proto.pieces[n].type == NORMAL:
-                proto.pieces[n].score = scores[proto.pieces[n].piece]
     kept = [proto.pieces[n].SerializeToString() for n in places]
     new_place = {old: new for new, old in enumerate(places)}
     del proto.pieces[:]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from ndogo.core.architectures import architecture_of, has_lm_head
+from ndogo.core.architectures import architecture_of, has_lm_head, prefix_of
 from ndogo.core.errors import NdogoError
 
 
@@ -29,7 +29,7 @@ def trim_model(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
         )
     index = torch.tensor(kept)
     # Entries put in the memo beforehand stand in for the wide matrices, which are so never copied, and keep their ties.
-    memo = {id(p): nn.Parameter(p.detach()[index], p.requires_grad) for p in _wide_parameters(model).values()}
+    memo = {id(p): nn.Parameter(p.detach()[index], p.requires_grad) for p in wide_parameters(model).values()}
     trimmed = copy.deepcopy(model, memo)
     new_id = {old: new for new, old in enumerate(kept)}
     words = _module(trimmed.base_model, entry.words)
@@ -56,26 +56,23 @@ def remapped_ids(values: dict[str, Any], new_id: dict[int, int]) -> dict[str, An
     return found
 
 
-def decoder_of(model: PreTrainedModel) -> nn.Linear:
-    """The projection to the vocabulary of a model that has one."""
-    return _module(model, architecture_of(model.config).decoder)
-
-
 def words_of(model: PreTrainedModel) -> nn.Embedding:
     """The word embedding."""
     return _module(model.base_model, architecture_of(model.config).words)
 
 
-def _wide_parameters(model: PreTrainedModel) -> dict[str, Any]:
-    found: dict[str, Any] = {"words": words_of(model).weight}
-    if has_lm_head(model):
-        entry = architecture_of(model.config)
-        decoder = decoder_of(model)
-        found["decoder"] = decoder.weight
-        if decoder.bias is not None:
-            found["bias"] = decoder.bias
-            found["other name of the bias"] = model.get_parameter(entry.decoder_bias)
-    return found
+def wide_parameters(model: PreTrainedModel) -> dict[str, nn.Parameter]:
+    """Every parameter with a row for each token, tied ones under each of their names: the word embedding's, the decoder's and
+    the vocabulary's bias.
+    """
+    entry = architecture_of(model.config)
+    wide = (
+        f"{prefix_of(model)}{entry.words}.weight",
+        f"{entry.decoder}.weight",
+        f"{entry.decoder}.bias",
+        entry.decoder_bias,
+    )
+    return {name: p for name, p in model.named_parameters(remove_duplicate=False) if name in wide}
 
 
 def _check_positions(model: PreTrainedModel, new_id: dict[int, int]) -> None:

@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,23 @@ from ndogo.compressors.vocabulary.closure import Needs, needs_of
 from ndogo.compressors.vocabulary.counting import encode
 from ndogo.compressors.vocabulary.source import Vocabulary
 from ndogo.core.errors import NdogoError
-from ndogo.core.specs import Trim, resolve_size
+from ndogo.core.size import resolve_size
 
 SCRIPT_SHARE = 0.001
 """A script counts as seen when it writes at least this share of the letters: one stray quotation keeps no alphabet."""
 BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of a trimmed vocabulary: a size or a coverage, and what stays in any case."""
+
+    size: int | Fraction | None = None
+    """Ordinary pieces, or a fraction of them; specials come on top."""
+    coverage: float | None = None
+    """Instead: the share of running pieces to cover."""
+    multiple_of: int = 1
+    keep: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ class Selection:
     """Share of the counted running pieces that are kept, the unknown piece left out of both sides."""
 
 
-def select(vocabulary: Vocabulary, weighted: NDArray[np.float64], spec: Trim) -> Selection:
+def select(vocabulary: Vocabulary, weighted: NDArray[np.float64], wanted: Wanted) -> Selection:
     """Choose the ids to keep; `weighted`: (ids,) counts.
 
     :raises NdogoError: the size is below what must be kept, or a piece of the keep list does not exist.
@@ -48,9 +61,9 @@ def select(vocabulary: Vocabulary, weighted: NDArray[np.float64], spec: Trim) ->
     counts = weighted.copy()
     counts[list(special)] = 0
     scripts = script_shares(vocabulary, counts)
-    forced = _closed(_forced(vocabulary, scripts, spec.keep), needs) - special
+    forced = _closed(_forced(vocabulary, scripts, wanted.keep), needs) - special
     order = [int(i) for i in np.lexsort((np.arange(len(counts)), -counts)) if counts[i] > 0]
-    asked = None if spec.size is None else resolve_size(spec.size, len(vocabulary.pieces) - len(special))
+    asked = None if wanted.size is None else resolve_size(wanted.size, len(vocabulary.pieces) - len(special))
     if asked is not None and asked < len(forced):
         raise NdogoError(
             f"{len(forced):,} pieces must be kept in any case (characters, digits, punctuation, bytes, the keep list).",
@@ -59,8 +72,8 @@ def select(vocabulary: Vocabulary, weighted: NDArray[np.float64], spec: Trim) ->
         )
     total = counts.sum()
     growing = _Growing(set(forced), special, counts, needs)
-    growing.fill(order, float("inf") if asked is None else asked, (spec.coverage or float("inf")) * total)
-    growing.round_up(order, spec.multiple_of)
+    growing.fill(order, float("inf") if asked is None else asked, (wanted.coverage or float("inf")) * total)
+    growing.round_up(order, wanted.multiple_of)
     kept = growing.kept
     return Selection(
         kept=tuple(sorted(kept | special)),

@@ -2,9 +2,9 @@
 
 import gc
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -51,11 +51,6 @@ class Vocabulary:
         """Whether pieces are spelt in the byte alphabet of GPT-2."""
         parts = (self.document.get("pre_tokenizer"), self.document.get("decoder"))
         return self.family == "BPE" and '"ByteLevel"' in json.dumps(parts)
-
-    def with_scores(self, scores: Iterable[float]) -> "Vocabulary":
-        """The same Unigram vocabulary with other scores, one per entry of the model section."""
-        entries = [[piece, float(score)] for (piece, _), score in zip(self.model["vocab"], scores, strict=True)]
-        return replace(self, document=self.document | {"model": self.model | {"vocab": entries}})
 
     @cached_property
     def unknown(self) -> int | None:

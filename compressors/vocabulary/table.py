@@ -47,9 +47,6 @@ def _remarks(certificate: Certificate) -> list[str]:
             f"{certificate.asked:,} pieces were asked for, but the corpus uses only {certificate.used_by_corpus:,}: "
             f"{certificate.pieces_after - certificate.specials:,} were kept, the always kept ones included."
         )
-    if certificate.reestimated is not None:
-        changed = ", ".join(f"{name} {value:g}" for name, value in certificate.reestimated.items())
-        said.append(f"The Unigram scores were estimated anew, so lines may be split otherwise than before: {changed}.")
     return [part for remark in said for part in (remark, "")]
 
 

@@ -11,17 +11,15 @@ from ndogo.compressors.vocabulary.certificate import Certificate, certify
 from ndogo.compressors.vocabulary.counting import count_pieces
 from ndogo.compressors.vocabulary.files import write_json, write_tokenizer
 from ndogo.compressors.vocabulary.model import trim_model
-from ndogo.compressors.vocabulary.reestimate import reestimate
-from ndogo.compressors.vocabulary.selection import select
+from ndogo.compressors.vocabulary.selection import Wanted, select
 from ndogo.compressors.vocabulary.source import Vocabulary, read_vocabulary
 from ndogo.compressors.vocabulary.table import certificate_table
 from ndogo.core.models import check_model_directory, load_config, load_model, parameters, save
 from ndogo.core.progress import Report
-from ndogo.core.specs import Trim
 from ndogo.core.text import WeightedLines
 
 
-def trim(source: Path, out: Path, spec: Trim, corpora: Sequence[WeightedLines], report: Report) -> dict[str, Any]:
+def trim(source: Path, out: Path, wanted: Wanted, corpora: Sequence[WeightedLines], report: Report) -> dict[str, Any]:
     """Write the trimmed model directory into `out` (an existing, empty folder), with certificate.json, certificate.md and
     old_to_new.json; return the certificate's numbers, flat.
 
@@ -31,16 +29,12 @@ def trim(source: Path, out: Path, spec: Trim, corpora: Sequence[WeightedLines], 
     config = load_config(source)
     vocabulary = read_vocabulary(source, config)
     counts = count_pieces(vocabulary.backend, len(vocabulary.pieces), corpora, report)
-    selection = select(vocabulary, counts.weighted, spec)
-    written, changed = vocabulary, None
-    if spec.reestimate:
-        scores, changed = reestimate(vocabulary, selection.kept, corpora, report)
-        written = vocabulary.with_scores(scores)
+    selection = select(vocabulary, counts.weighted, wanted)
     report("write the trimmed model", 0, 2)
-    write_tokenizer(source, out, written, selection.kept)
+    write_tokenizer(source, out, vocabulary, selection.kept)
     before, after = _write_model(source, out, selection.kept)
     report("certify", 1, 2)
-    certificate = certify(source, out, vocabulary, selection, counts, changed)
+    certificate = certify(source, out, vocabulary, selection, counts)
     _write_map(out, vocabulary, selection.kept)
     write_json(out / "certificate.json", certificate.as_dict(), indent=2)
     (out / "certificate.md").write_text(certificate_table(certificate), encoding="utf-8")

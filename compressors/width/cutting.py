@@ -5,26 +5,28 @@ What is known of torch-pruning and handled here:
 - the masked-LM head's transform (and a pooler, and a classifier's dense) hangs on no residual path, so it makes groups of its
   own: all groups of one key get the same indices;
 - it takes one index for query, key and value and cannot read the fused one: the indices of each side come from the table;
+- it does not know norms that are not PyTorch's own: it is told how they are cut;
 - every cut makes fresh parameters and leaves the configuration stale: the result goes into a freshly built model;
 - pruners share a mutable default: none is made, only the dependency graph and its cutting functions are used.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch_pruning
 from torch import Tensor, nn
+from torch_pruning.pruner.function import BasePruningFunc
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ndogo.compressors.rebuild import rebuild
-from ndogo.core.architectures import architecture_of, find
+from ndogo.core.architectures import architecture_of, find, prefix_of
 from ndogo.core.axes import Axis, module_axes, stacked, widths
 from ndogo.core.errors import NdogoError
 
 Side = tuple[str, str]
 """A module's name, and `out` or `in`."""
-TRACED_PIECES = 8
+TRACED_TOKENS = 8
 """Length of the sequence with which the graph is traced; any will do."""
 
 
@@ -53,18 +55,44 @@ def cut(model: PreTrainedModel, keep: Mapping[str, Tensor], config: PreTrainedCo
 
 
 def trace(model: PreTrainedModel) -> torch_pruning.DependencyGraph:
-    """torch-pruning's graph of a model, by one forward pass over a few pieces; the decoder is left out."""
+    """torch-pruning's graph of a model, by one forward pass over a few tokens; the decoder is left out."""
     decoder = find(model, architecture_of(model.config).decoder)
-    pieces = torch.arange(TRACED_PIECES)[None] % model.config.vocab_size
+    tokens = torch.arange(TRACED_TOKENS)[None] % model.config.vocab_size
     graph = torch_pruning.DependencyGraph()
     graph.build_dependency(
         model,
-        example_inputs={"input_ids": pieces, "attention_mask": torch.ones_like(pieces)},
+        example_inputs={"input_ids": tokens, "attention_mask": torch.ones_like(tokens)},
         output_transform=lambda out: [value for value in out.values() if isinstance(value, Tensor)],
+        customized_pruners=_foreign_norms(model),
         ignored_layers=[decoder] if isinstance(decoder, nn.Linear) else [],
         verbose=False,
     )
     return graph
+
+
+class _NormPruner(BasePruningFunc):
+    """How a norm of one gain, and perhaps a bias, over the last dimension is cut."""
+
+    def prune_out_channels(self, layer: nn.Module, idxs: Sequence[int]) -> nn.Module:
+        """Take units out of the parameters, in place."""
+        kept = sorted(set(range(self.get_out_channels(layer))) - set(idxs))
+        for name, parameter in list(layer.named_parameters(recurse=False)):
+            setattr(layer, name, nn.Parameter(parameter.detach()[kept]))
+        return layer
+
+    prune_in_channels = prune_out_channels
+
+    def get_out_channels(self, layer: nn.Module) -> int:
+        """How many units the norm has."""
+        return len(layer.get_parameter("weight"))
+
+    get_in_channels = get_out_channels
+
+
+def _foreign_norms(model: PreTrainedModel) -> dict[type[nn.Module], BasePruningFunc]:
+    norm = architecture_of(model.config).norm
+    kinds = {type(module) for module in model.modules() if norm.made(module)}
+    return {kind: _NormPruner() for kind in kinds if not issubclass(kind, nn.LayerNorm)}
 
 
 def _sides(axes: Mapping[str, tuple[Axis, Axis]]) -> dict[Side, Axis]:
@@ -95,9 +123,9 @@ def _roots(model: PreTrainedModel, keep: Mapping[str, Tensor]) -> list[str]:
     """The modules from whose outputs the groups of the keys are traced: for `hidden` also what hangs on no residual path."""
     entry = architecture_of(model.config)
     found = []
-    prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
+    prefix = prefix_of(model)
     for name, (out, into) in module_axes(model).items():
-        if not set(out) & set(keep) or isinstance(model.get_submodule(name), nn.LayerNorm):
+        if not set(out) & set(keep) or entry.norm.made(model.get_submodule(name)):
             continue
         apart = name in entry.head or name == f"{prefix}{entry.pooler}"
         if out != ("hidden",) or name == prefix + entry.words or (apart and into == ("hidden",)):

@@ -1,11 +1,11 @@
 """FFN width: the same number of neurons in every layer, the best of each."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from ndogo.compressors.calibration import digest_of, sample_lines, to_batches
-from ndogo.compressors.plan import planned_config
 from ndogo.compressors.width import selection
 from ndogo.compressors.width.cutting import cut
 from ndogo.compressors.width.importance import Scores, score
@@ -14,16 +14,25 @@ from ndogo.core.architectures import has_lm_head, layers_of, shape_of, with_shap
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
 from ndogo.core.progress import Report
-from ndogo.core.specs import PruneFfn
 from ndogo.core.text import Lines
 
 
-def prune_ffn(
-    source: Path, out: Path, spec: PruneFfn, calibration: Lines | None, report: Report, scores: Path | None = None
-) -> dict[str, float]:
-    """Write the model of `source` with narrower FFNs into `out`, with the scores of all its units.
+@dataclass(frozen=True)
+class Measure:
+    """How units are scored: by what, on how many lines of which text, or from an earlier result.
 
     `scores`: the folder of an earlier result of the same source, text and importance, whose scores are taken over.
+    """
+
+    importance: str
+    sentences: int = 1000
+    calibration: Lines | None = None
+    scores: Path | None = None
+
+
+def prune_ffn(source: Path, out: Path, config: PreTrainedConfig, measure: Measure, report: Report) -> dict[str, float]:
+    """Write the model of `source` with FFNs as narrow as `config`'s into `out`, with the scores of all its units.
+
     `source` is left untouched.
 
     :returns: parameters and FFN width before and after.
@@ -32,8 +41,8 @@ def prune_ffn(
     report("loading", 0, None)
     model = load_model(source)
     found = shape_of(model.config)
-    width = shape_of(planned_config(spec, model.config, 0, "prune_ffn")).ffn
-    measured = scored(model, source, (spec.importance, spec.sentences), calibration, report, scores)
+    width = shape_of(config).ffn
+    measured = scored(model, source, measure, report)
     save_scores(measured[0], out, measured[1])
     report("cutting FFN neurons", 0, None)
     student = narrow_ffn(model, width, measured[0])
@@ -56,27 +65,20 @@ def narrow_ffn(model: PreTrainedModel, width: int, scores: Scores) -> PreTrained
     return cut(model, keep, with_shape(model.config, ffn=width))
 
 
-def scored(
-    model: PreTrainedModel,
-    source: Path,
-    asked: tuple[str, int],
-    calibration: Lines | None,
-    report: Report,
-    scores: Path | None,
-) -> tuple[Scores, dict[str, str]]:
-    """The scores of a model's units, measured or taken over, and what they depend on. `asked`: importance, lines of text.
+def scored(model: PreTrainedModel, source: Path, measure: Measure, report: Report) -> tuple[Scores, dict[str, str]]:
+    """The scores of a model's units, measured or taken over, and what they depend on.
 
     :raises NdogoError: no text where it is needed, or foreign scores.
     """
-    kind, count = asked
+    kind = measure.importance
     lines: list[str] = []
     if kind != "magnitude":
-        if calibration is None:
+        if measure.calibration is None:
             raise NdogoError(f"`{kind}` is measured on text, and there is none.", where=f"importance: {kind}")
-        lines = sample_lines(calibration, count)
+        lines = sample_lines(measure.calibration, measure.sentences)
     depends = what_is_scored(source, kind, digest_of(lines) if lines else "")
-    if scores is not None:
-        return load_scores(scores, depends), depends
+    if measure.scores is not None:
+        return load_scores(measure.scores, depends), depends
     masked = kind in ("taylor", "self", "pca") and has_lm_head(model)
     batches = to_batches(lines, load_tokenizer(source), masked=masked) if lines else []
     return score(model, kind, batches, report), depends

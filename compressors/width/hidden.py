@@ -8,51 +8,48 @@ from typing import Literal
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ndogo.compressors.calibration import Batch, sample_lines, to_batches
-from ndogo.compressors.plan import planned_config
+from ndogo.compressors.calibration import sample_lines, to_batches
 from ndogo.compressors.width import selection
 from ndogo.compressors.width.cutting import cut
-from ndogo.compressors.width.ffn import scored
+from ndogo.compressors.width.ffn import Measure, scored
 from ndogo.compressors.width.importance import Scores
 from ndogo.compressors.width.refit import refit_norms
+from ndogo.compressors.width.rotation import basis, rotate_heads, rotate_stream
 from ndogo.compressors.width.saved import save_scores
-from ndogo.compressors.width.turn import basis, turn_heads, turn_stream
 from ndogo.core.architectures import Shape, architecture_of, has_lm_head, layers_of, shape_of
+from ndogo.core.batches import Batch
 from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
 from ndogo.core.progress import Report
-from ndogo.core.specs import PruneHidden
-from ndogo.core.text import Lines
 
 Heads = Literal["drop", "shrink", "recut"]
 
 
 def prune_hidden(
-    source: Path, out: Path, spec: PruneHidden, calibration: Lines | None, report: Report, scores: Path | None = None
+    source: Path, out: Path, config: PreTrainedConfig, choice: tuple[Heads, Measure], report: Report
 ) -> dict[str, float]:
-    """Write the model of `source` with a narrower residual stream into `out`, with the scores of all its units.
+    """Write the model of `source` with a residual stream as narrow as `config`'s into `out`, with the scores of all its units.
 
-    `scores`: the folder of an earlier result of the same source, text and selection, whose scores are taken over.
+    `choice`: what becomes of the heads, and by what channels are chosen; importance `first` takes the first ones.
     `source` is left untouched.
 
-    :returns: parameters, hidden width and heads before and after; for `pca` also its loss, as `narrow_turned` gives it.
+    :returns: parameters, hidden width and heads before and after; for `pca` also its loss, as `narrow_rotated` gives it.
     :raises NdogoError: not a model directory, an impossible width, no text where it is needed, or foreign scores.
     """
     report("loading", 0, None)
     model = load_model(source)
-    found = shape_of(model.config)
-    config = planned_config(spec, model.config, 0, "prune_hidden")
+    found, (heads, measure) = shape_of(model.config), choice
     measured: Scores | None = None
-    if spec.select != "first":
-        measured, depends = scored(model, source, (spec.select, spec.sentences), calibration, report, scores)
+    if measure.importance != "first":
+        measured, depends = scored(model, source, measure, report)
         save_scores(measured, out, depends)
     report("cutting hidden channels", 0, None)
     lost: dict[str, float] = {}
-    if spec.select == "pca" and measured is not None and calibration is not None:
-        lines = sample_lines(calibration, spec.sentences)
+    if measure.importance == "pca" and measured is not None and measure.calibration is not None:
+        lines = sample_lines(measure.calibration, measure.sentences)
         text = to_batches(lines, load_tokenizer(source), masked=has_lm_head(model))
-        student, lost["pca_error"] = narrow_turned(model, config, spec.heads, measured, text)
+        student, lost["pca_error"] = narrow_rotated(model, config, heads, measured, text)
     else:
-        student = narrow_hidden(model, config, spec.heads, measured)
+        student = narrow_hidden(model, config, heads, measured)
     save(student, out)
     copy_tokenizer(source, out)
     made = shape_of(config)
@@ -83,12 +80,12 @@ def narrow_hidden(
     return student
 
 
-def narrow_turned(
+def narrow_rotated(
     model: PreTrainedModel, config: PreTrainedConfig, heads: Heads, scores: Scores, batches: Sequence[Batch]
 ) -> tuple[PreTrainedModel, float]:
     """As `narrow_hidden`, with the main directions of the stream in place of its channels; `scores` are those of `pca`.
 
-    With `shrink` every head is turned too, before it loses its last dimensions. Norms and masked-LM head are refitted on
+    With `shrink` every head is rotated too, before it loses its last dimensions. Norms and masked-LM head are refitted on
     `batches`, which should be masked where the model has one.
 
     :returns: the new model, and what it lost: the squared error of its last states over the size of `model`'s.
@@ -97,8 +94,8 @@ def narrow_turned(
     basis_HK = basis(model, scores["moment"], made.hidden)
     work = copy.deepcopy(model)
     if heads == "shrink":
-        turn_heads(work, scores["moment"])
-    turn_stream(work, basis_HK)
+        rotate_heads(work, scores["moment"])
+    rotate_stream(work, basis_HK)
     positions = _head_positions(found, made, heads, None if heads == "shrink" else scores)
     student = cut(work, {"hidden": torch.arange(made.hidden), **positions}, config)
     del work

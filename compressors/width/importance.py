@@ -2,7 +2,7 @@
 
 Scores are one tensor per key: `hidden` (H,), and per layer `qk.i`, `v.i` (H,), `ffn.i` (F,), `head.i` (heads,).
 Sites are what a cut would zero: norm outputs (hidden), projected queries (qk), what goes into attention's output projection
-(v, head) and into the second FFN matrix (ffn). Shapes: B sequences, L pieces, W width of the site.
+(v, head) and into the second FFN matrix (ffn). Shapes: B sequences, L tokens, W width of the site.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ndogo.compressors.calibration import LOGIT_ROWS, SEED, Batch
+from ndogo.compressors.calibration import LOGIT_ROWS, SEED
 from ndogo.core.architectures import architecture_of, has_lm_head, layers_of, lm_logits, shape_of
 from ndogo.core.axes import parameter_axes
+from ndogo.core.batches import Batch
 from ndogo.core.errors import NdogoError
 from ndogo.core.masking import IGNORED
 from ndogo.core.progress import Report
@@ -23,13 +24,13 @@ from ndogo.core.progress import Report
 Scores = dict[str, Tensor]
 FORWARD = ("activation", "pca")
 """Kinds that need no gradient."""
-GRADIENT_PIECES = 1024
-"""Padded pieces of a pass that keeps gradients: what it keeps of each piece is about 1 MB in a model of base size."""
+GRADIENT_TOKENS = 1024
+"""Padded tokens of a pass that keeps gradients: what it keeps of each token is about 1 MB in a model of base size."""
 
 
 def score(model: PreTrainedModel, kind: str, batches: Sequence[Batch], report: Report) -> Scores:
     """Scores of every unit of the model, which is left untouched. `batches` is empty for `magnitude`.
-    `kind` is an `Importance` of core.specs, or `pca`.
+    `kind`: magnitude, activation, taylor, self or pca.
 
     magnitude: norms of the weights. activation: forward only, mean size over a sequence, root of the sum of squares over
     sequences. taylor: first-order change of the masked-LM loss when the unit is zeroed, sum over sequences of its size.
@@ -140,7 +141,7 @@ def _sites(model: PreTrainedModel, note: Callable[..., None]) -> Iterator[None]:
     entry, heads = architecture_of(model.config), shape_of(model.config).heads
     hooks = []
     for module in model.base_model.modules():
-        if isinstance(module, nn.LayerNorm):
+        if entry.norm.made(module):
             hooks.append(module.register_forward_hook(lambda _m, _i, out: note("hidden", 0, out)))
     for number, layer in enumerate(layers_of(model)):
         hooks.append(layer.register_forward_hook(lambda _m, _i, out: note("stream", 0, _tensor(out))))
@@ -173,9 +174,9 @@ def _after(note: Callable[..., None], layer: int, fused: bool, _m: nn.Module, _i
 
 
 def _split(batch: Batch) -> list[Batch]:
-    rows = max(1, GRADIENT_PIECES // batch.ids.shape[1])
-    pieces = zip(batch.ids.split(rows), batch.real.split(rows), batch.labels.split(rows), strict=True)
-    return [Batch(*part) for part in pieces]
+    rows = max(1, GRADIENT_TOKENS // batch.ids.shape[1])
+    parts = zip(batch.ids.split(rows), batch.real.split(rows), batch.labels.split(rows), strict=True)
+    return [Batch(*part) for part in parts]
 
 
 def _forward(model: PreTrainedModel, part: Batch, _number: int) -> None:
@@ -189,7 +190,7 @@ def _taylor(model: PreTrainedModel, part: Batch, _number: int) -> None:
 
 
 def _self(model: PreTrainedModel, part: Batch, number: int) -> None:
-    """One draw from the model's own output distribution per place: masked pieces, a task head's answers, or else states
+    """One draw from the model's own output distribution per place: masked tokens, a task head's answers, or else states
     with normal noise of unit variance, whose gradient is the noise itself.
     """
     draw = torch.Generator().manual_seed(SEED * 1_000_003 + number)

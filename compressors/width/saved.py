@@ -1,6 +1,5 @@
 """Scores on disk: written beside each result, and taken from there for another size of the same model and text."""
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -9,18 +8,14 @@ from safetensors.torch import save_file
 
 from ndogo.compressors.width.importance import Scores
 from ndogo.core.errors import NdogoError
+from ndogo.core.models import weights_digest
 
 FILE = "importance.safetensors"
 
 
 def what_is_scored(source: Path, kind: str, digest: str) -> dict[str, str]:
     """What scores depend on: the weights' bytes, the kind of importance, and the sampled text (empty where none is read)."""
-    weights = hashlib.sha256()
-    for file in sorted(source.glob("*.safetensors")):
-        if file.name != FILE:
-            with file.open("rb") as opened:
-                weights.update(hashlib.file_digest(opened, "sha256").digest())
-    return {"kind": kind, "weights": weights.hexdigest(), "text": digest}
+    return {"kind": kind, "weights": weights_digest(source), "text": digest}
 
 
 def save_scores(scores: Scores, out: Path, scored: dict[str, str]) -> None:

@@ -1,7 +1,8 @@
 """Models of every family and kind of head, and the texts to try them on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -14,6 +15,9 @@ from transformers import (
 )
 
 from ndogo.core.architectures import layers_of
+from ndogo.core.progress import Report, silent
+from ndogo.core.text import Lines, WeightedLines
+from ndogo.steps.step import Context, Step
 from tests import pico
 
 KINDS = {
@@ -22,7 +26,7 @@ KINDS = {
     "sequence": AutoModelForSequenceClassification,
     "token": AutoModelForTokenClassification,
 }
-FAMILIES = ("xlmr", "roberta", "bert", "distilbert", "modernbert")
+FAMILIES = ("xlmr", "roberta", "bert", "distilbert", "modernbert", "eurobert")
 
 
 def model_of(folder: Path, kind: str, layers: int | None = None) -> PreTrainedModel:
@@ -75,6 +79,14 @@ def unchanged(model: PreTrainedModel, before: dict[str, torch.Tensor]) -> bool:
 def lines() -> Iterator[str]:
     """The pico corpus."""
     return iter(pico.TEXT)
+
+
+def made(
+    step: Step, source: Path, out: Path, text: Lines | None, report: Report = silent, scores: Path | None = None
+) -> Mapping[str, Any]:
+    """Make a step's result of a model directory in `out`; the numbers that it measured."""
+    inputs = {"student": source} | ({} if scores is None else {"scores": scores})
+    return step.make(inputs, out, Context(texts=() if text is None else (WeightedLines(text),), report=report))
 
 
 def depth_of(model: PreTrainedModel) -> int:

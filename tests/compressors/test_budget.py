@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from ndogo.compressors.budget import Limit, Rows, candidates, points_lost, read_budget, recipe_text, vocabularies
-from ndogo.compressors.plan import plan
 from ndogo.compressors.sizes import Counter
 from ndogo.core.architectures import shape_of
 from ndogo.core.errors import NdogoError
 from ndogo.core.progress import silent
-from ndogo.core.recipes import parse_recipe
 from ndogo.core.text import WeightedLines
 from ndogo.registry.recipes import recipe
 from ndogo.registry.teachers import teacher
+from ndogo.steps.plan import plan
+from ndogo.steps.recipe import parse_recipe
 from tests import pico, tiny
 
 CHOICES = [Rows(22_005, 5, 0.9995), Rows(14_005, 5, 0.996), Rows(9_005, 5, 0.98)]
@@ -109,9 +109,8 @@ def test_the_recipe_carries_the_budget_to_the_gate_and_leaves_out_cuts_of_nothin
 
 
 def test_vocabularies_are_what_trimming_keeps(pico_model, tmp_path: Path):
-    from ndogo.compressors.vocabulary import trim
+    from ndogo.compressors.vocabulary import Wanted, trim
     from ndogo.core.models import load_config
-    from ndogo.core.specs import Trim
 
     lines = WeightedLines(lambda: iter([*pico.TEXT, *tiny.lines(50)]), 1.0, "tiny")
     choices = vocabularies(pico_model("xlmr"), [lines], silent)
@@ -119,6 +118,6 @@ def test_vocabularies_are_what_trimming_keeps(pico_model, tmp_path: Path):
     for number, choice in enumerate((choices[0], choices[-1])):
         out = tmp_path / str(number)
         out.mkdir()
-        numbers = trim(pico_model("xlmr"), out, Trim(size=choice.rows - choice.specials), [lines], silent)
+        numbers = trim(pico_model("xlmr"), out, Wanted(size=choice.rows - choice.specials), [lines], silent)
         assert load_config(out).vocab_size == choice.rows
         assert numbers["params"] == Counter(load_config(pico_model("xlmr"))).params(shape_of(load_config(out)))

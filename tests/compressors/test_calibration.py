@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ndogo.compressors.calibration import BATCH_PIECES, masked_scores, read_batches, sample_lines, to_batches
+from ndogo.compressors.calibration import BATCH_TOKENS, masked_scores, read_batches, sample_lines, to_batches
 from ndogo.core.errors import NdogoError
 from ndogo.core.masking import IGNORED
 from ndogo.core.models import load_model, load_tokenizer
@@ -26,7 +26,7 @@ def test_batches_hold_every_line_once_and_are_bounded(any_pico):
     tokenizer = load_tokenizer(any_pico)
     text = list(lines()) * 20
     batches = to_batches(text, tokenizer, masked=False)
-    assert all(batch.ids.numel() <= BATCH_PIECES for batch in batches) and len(batches) > 1
+    assert all(batch.ids.numel() <= BATCH_TOKENS for batch in batches) and len(batches) > 1
     found = sorted(
         tuple(ids[real].tolist()) for batch in batches for ids, real in zip(batch.ids, batch.real, strict=True)
     )

@@ -66,7 +66,7 @@ def test_tied_stays_tied_before_and_after_reload(any_pico, tmp_path):
     assert torch.equal(answer(student), answer(reloaded))
 
 
-@pytest.mark.parametrize("family", ["xlmr", "bert", "distilbert", "modernbert"])
+@pytest.mark.parametrize("family", ["xlmr", "bert", "distilbert", "modernbert", "eurobert"])
 def test_an_untied_output_matrix_is_cut_too(pico_model, family):
     model = model_of(pico_model(family), "lm")
     model.config.tie_word_embeddings = False

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from ndogo.compressors.calibration import masked_loss, read_batches
-from ndogo.compressors.depth import changes, keep_layers, kept_layers, losses_without, truncate
+from ndogo.compressors.depth import changes, keep_layers, kept_layers, losses_without
 from ndogo.core.architectures import layers_of
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_model, load_tokenizer, parameters
 from ndogo.core.progress import silent
-from ndogo.core.specs import Truncate
-from tests.compressors.cases import KINDS, answer, fingerprint, lines, model_of, unchanged
+from ndogo.steps.kinds.truncate import Truncate
+from tests.compressors.cases import KINDS, answer, fingerprint, lines, made, model_of, unchanged
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_the_first_layer_of_modernbert_stays_and_types_follow(pico_model):
         assert kept_layers(6, 2, keep, fixed=True)[0] == 0
     student = keep_layers(model, [0, 2, 3])
     assert student.config.layer_types == ["full_attention", "sliding_attention", "full_attention"]
-    with pytest.raises(NdogoError, match="no attention norm"):
+    with pytest.raises(NdogoError, match="parts of the others"):
         keep_layers(model, [1, 2])
 
 
@@ -98,7 +98,7 @@ def test_the_loss_without_a_layer_is_the_truncated_models(any_pico):
 
 @pytest.mark.parametrize("keep", ["stride", "importance"])
 def test_truncate_writes_a_whole_directory(any_pico, tmp_path, keep):
-    numbers = truncate(any_pico, tmp_path, Truncate(layers="1/2", keep=keep), lines, silent)
+    numbers = made(Truncate(layers="1/2", keep=keep), any_pico, tmp_path, lines, silent)
     student = load_model(tmp_path)
     assert len(layers_of(student)) == numbers["layers"] == numbers["layers_before"] // 2
     assert parameters(student) == numbers["params"] < numbers["params_before"]
@@ -111,4 +111,4 @@ def test_truncate_writes_a_whole_directory(any_pico, tmp_path, keep):
 
 def test_importance_needs_text(pico_model, tmp_path):
     with pytest.raises(NdogoError, match="judged on text"):
-        truncate(pico_model("bert"), tmp_path, Truncate(layers=1, keep="importance"), None, silent)
+        made(Truncate(layers=1, keep="importance"), pico_model("bert"), tmp_path, None, silent)

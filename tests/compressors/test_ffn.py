@@ -4,16 +4,15 @@ import pytest
 import torch
 
 from ndogo.compressors.calibration import to_batches
-from ndogo.compressors.width import prune_ffn
 from ndogo.compressors.width.ffn import narrow_ffn
 from ndogo.compressors.width.importance import score
 from ndogo.compressors.width.saved import FILE
 from ndogo.core.architectures import architecture_of, layers_of, shape_of
 from ndogo.core.errors import NdogoError
-from ndogo.core.models import load_model, load_tokenizer, parameters
+from ndogo.core.models import load_config, load_model, load_tokenizer, parameters
 from ndogo.core.progress import silent
-from ndogo.core.specs import PruneFfn
-from tests.compressors.cases import KINDS, answer, lines, model_of
+from ndogo.steps.kinds.prune_ffn import PruneFfn
+from tests.compressors.cases import KINDS, answer, lines, made, model_of
 from tests.pico import TEXT
 
 
@@ -50,7 +49,7 @@ def test_full_width_is_the_teacher(any_pico):
 
 @pytest.mark.parametrize("importance", ["magnitude", "taylor", "activation", "self"])
 def test_prune_ffn_writes_a_whole_directory(any_pico, tmp_path, importance):
-    numbers = prune_ffn(any_pico, tmp_path, PruneFfn(size="1/2", importance=importance, sentences=9), lines, silent)
+    numbers = made(PruneFfn(size="1/2", importance=importance, sentences=9), any_pico, tmp_path, lines, silent)
     student = load_model(tmp_path)
     assert shape_of(student.config).ffn == numbers["ffn"] == 32 and numbers["ffn_before"] == 64
     assert parameters(student) == numbers["params"] < numbers["params_before"]
@@ -63,26 +62,36 @@ def test_scores_serve_another_size(pico_model, tmp_path):
     folders = [tmp_path / name for name in ("first", "again", "anew")]
     for folder in folders:
         folder.mkdir()
-    prune_ffn(source, folders[0], PruneFfn(size=40, **spec), lines, silent)
+    made(PruneFfn(size=40, **spec), source, folders[0], lines, silent)
     told = []
-    prune_ffn(source, folders[1], PruneFfn(size=16, **spec), lines, lambda doing, *_: told.append(doing), folders[0])
-    prune_ffn(source, folders[2], PruneFfn(size=16, **spec), lines, silent)
+    made(PruneFfn(size=16, **spec), source, folders[1], lines, lambda doing, *_: told.append(doing), folders[0])
+    made(PruneFfn(size=16, **spec), source, folders[2], lines, silent)
     assert torch.equal(answer(load_model(folders[1])), answer(load_model(folders[2])))
     assert not any("scoring" in doing for doing in told)
     with pytest.raises(NdogoError, match="another text"):
-        prune_ffn(source, folders[1], PruneFfn(size=16, **spec), lambda: iter(["Habari."]), silent, folders[0])
+        made(PruneFfn(size=16, **spec), source, folders[1], lambda: iter(["Habari."]), silent, folders[0])
     with pytest.raises(NdogoError, match="another kind"):
-        prune_ffn(source, folders[1], PruneFfn(size=16, importance="self", sentences=9), lines, silent, folders[0])
+        made(PruneFfn(size=16, importance="self", sentences=9), source, folders[1], lines, silent, folders[0])
     with pytest.raises(NdogoError, match="another weights"):
-        prune_ffn(folders[0], folders[1], PruneFfn(size=16, **spec), lines, silent, folders[0])
+        made(PruneFfn(size=16, **spec), folders[0], folders[1], lines, silent, folders[0])
     with pytest.raises(NdogoError, match="cannot be read"):
-        prune_ffn(source, folders[1], PruneFfn(size=16, **spec), lines, silent, tmp_path)
+        made(PruneFfn(size=16, **spec), source, folders[1], lines, silent, tmp_path)
+
+
+def test_neurons_go_from_a_model_whose_heads_share_keys(pico_model):
+    config = load_config(pico_model("eurobert"))
+    config.num_key_value_heads = 2
+    model = type(load_model(pico_model("eurobert")))(config).eval()
+    batches = to_batches(TEXT, load_tokenizer(pico_model("eurobert")), masked=True)
+    for importance in ("magnitude", "taylor"):
+        student = narrow_ffn(model, 24, score(model, importance, batches, silent))
+        assert shape_of(student.config).ffn == 24 and answer(student).isfinite().all()
 
 
 def test_refusals_name_the_value(pico_model, tmp_path):
     with pytest.raises(NdogoError, match="65 was asked"):
-        prune_ffn(pico_model("bert"), tmp_path, PruneFfn(size=65), lines, silent)
+        made(PruneFfn(size=65), pico_model("bert"), tmp_path, lines, silent)
     with pytest.raises(NdogoError, match="measured on text"):
-        prune_ffn(pico_model("bert"), tmp_path, PruneFfn(size=8), None, silent)
+        made(PruneFfn(size=8), pico_model("bert"), tmp_path, None, silent)
     with pytest.raises(NdogoError, match="empty"):
-        prune_ffn(pico_model("bert"), tmp_path, PruneFfn(size=8), lambda: iter([]), silent)
+        made(PruneFfn(size=8), pico_model("bert"), tmp_path, lambda: iter([]), silent)

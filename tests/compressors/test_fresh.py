@@ -3,16 +3,17 @@
 import pytest
 import torch
 
-from ndogo.compressors.fresh import fresh, random_model
+from ndogo.compressors.fresh import random_model
 from ndogo.core.architectures import shape_of, with_shape
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_config, load_model, load_tokenizer, parameters
-from ndogo.core.progress import silent
-from ndogo.core.specs import Fresh
+from ndogo.steps.kinds.fresh import Fresh
+from ndogo.steps.step import Context
 
 
 def test_a_fresh_student_has_the_stated_shape(any_pico, tmp_path):
-    numbers = fresh(any_pico, tmp_path, Fresh(layers="1/2", hidden=16, ffn=24, heads=2), 3, silent)
+    step = Fresh(layers="1/2", hidden=16, ffn=24, heads=2)
+    numbers = step.make({"student": any_pico}, tmp_path, Context(seed=3))
     student, teacher = load_model(tmp_path), load_model(any_pico)
     shape = shape_of(student.config)
     assert (shape.hidden, shape.ffn, shape.heads) == (16, 24, 2) and shape.layers == shape_of(

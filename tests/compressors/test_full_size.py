@@ -23,23 +23,24 @@ BASE = {"vocab_size": 250_002, "max_position_embeddings": 514, "type_vocab_size"
 ALL_THREE = """
 import sys, time
 from pathlib import Path
-from ndogo.compressors.depth import truncate
-from ndogo.compressors.width import prune_ffn, prune_hidden
-from ndogo.core.specs import PruneFfn, PruneHidden, Truncate
-from ndogo.core.text import lines_of
+from ndogo.steps.kinds.prune_ffn import PruneFfn
+from ndogo.steps.kinds.prune_hidden import PruneHidden
+from ndogo.steps.kinds.truncate import Truncate
+from ndogo.core.text import WeightedLines, lines_of
+from ndogo.steps.step import Context
 source, out, text = map(Path, sys.argv[1:])
 told = []
 def report(doing, done, total, numbers=None):
     told.append(doing)
-lines = lines_of(text)
+context = Context(texts=(WeightedLines(lines_of(text)),), report=report)
 start = time.time()
-for name, step, spec in (
-    ("depth", truncate, Truncate(layers=6, keep="stride")),
-    ("ffn", prune_ffn, PruneFfn(size=2048, importance="activation", sentences=1000)),
-    ("hidden", prune_hidden, PruneHidden(size=312, select="activation", heads="shrink", sentences=1000)),
+for name, step in (
+    ("depth", Truncate(layers=6, keep="stride")),
+    ("ffn", PruneFfn(size=2048, importance="activation", sentences=1000)),
+    ("hidden", PruneHidden(size=312, select="activation", heads="shrink", sentences=1000)),
 ):
     (out / name).mkdir()
-    print(name, step(source, out / name, spec, lines, report), f"{time.time() - start:.1f} s", flush=True)
+    print(name, step.make({"student": source}, out / name, context), f"{time.time() - start:.1f} s", flush=True)
     source = out / name
 import json, resource
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

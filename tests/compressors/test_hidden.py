@@ -7,20 +7,20 @@ import torch
 from torch import nn
 
 from ndogo.compressors.calibration import to_batches
-from ndogo.compressors.plan import planned_config
-from ndogo.compressors.width import prune_hidden, refit
-from ndogo.compressors.width.hidden import narrow_hidden, narrow_turned
+from ndogo.compressors.width import refit
+from ndogo.compressors.width.hidden import narrow_hidden, narrow_rotated
 from ndogo.compressors.width.importance import score
+from ndogo.compressors.width.rotation import basis, rotate_heads
 from ndogo.compressors.width.saved import FILE
 from ndogo.compressors.width.selection import best, heads_dropped, heads_recut, heads_shrunk
-from ndogo.compressors.width.turn import basis, turn_heads
 from ndogo.core.architectures import architecture_of, shape_of
 from ndogo.core.axes import module_axes, stacked, widths
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_model, load_tokenizer, parameters
 from ndogo.core.progress import silent
-from ndogo.core.specs import PruneHidden
-from tests.compressors.cases import KINDS, answer, depth_of, fingerprint, lines, model_of, unchanged
+from ndogo.steps.kinds.prune_hidden import PruneHidden
+from ndogo.steps.step import Planning
+from tests.compressors.cases import KINDS, answer, depth_of, fingerprint, lines, made, model_of, unchanged
 from tests.pico import TEXT
 
 SELECTIONS = ("first", "magnitude", "taylor", "activation")
@@ -46,16 +46,24 @@ def masked(model, keep):
                     (module.weight if dimension == 0 else module.weight.T)[gone] = 0
                     if dimension == 0 and module.bias is not None:
                         module.bias[gone] = 0
-            if isinstance(module, nn.LayerNorm):
+            if "Norm" in type(module).__name__:
                 module.forward = narrow_norm(module, keep["hidden"])
     return other
 
 
 def narrow_norm(norm, kept):
+    """The norm by its formula, over the kept channels only."""
+
     def forward(states):
-        bias = None if norm.bias is None else norm.bias[kept]
+        seen = states[..., kept]
+        if isinstance(norm, nn.LayerNorm):
+            seen, epsilon = seen - seen.mean(-1, keepdim=True), norm.eps
+        else:
+            epsilon = norm.variance_epsilon
         out = torch.zeros_like(states)
-        out[..., kept] = nn.functional.layer_norm(states[..., kept], (len(kept),), norm.weight[kept], bias, norm.eps)
+        bias = getattr(norm, "bias", None)
+        scaled = seen / (seen.square().mean(-1, keepdim=True) + epsilon).sqrt() * norm.weight[kept]
+        out[..., kept] = scaled if bias is None else scaled + bias[kept]
         return out
 
     return forward
@@ -65,10 +73,10 @@ def narrow_norm(norm, kept):
 @pytest.mark.parametrize("kind", KINDS)
 def test_pruned_is_masked_with_norms_over_what_is_kept(any_pico, kind, heads):
     model = model_of(any_pico, kind)
-    if model.config.model_type == "modernbert" and heads == "shrink":
+    if architecture_of(model.config).rotary and heads == "shrink":
         pytest.skip("refused, see below")
     before, scores = fingerprint(model), scores_of(model, any_pico, "magnitude")
-    config = planned_config(PruneHidden(size=24, heads=heads), model.config, 0, "")
+    config = PruneHidden(size=24, heads=heads).plan(model.config, Planning(""))
     student = narrow_hidden(model, config, heads, scores)
     assert unchanged(model, before)
     shape, layers = shape_of(model.config), depth_of(model)
@@ -91,21 +99,21 @@ def test_full_width_is_the_teacher(any_pico, select, heads):
     assert torch.equal(answer(student), answer(model))
 
 
-def turned(model, folder, size, heads):
+def rotated(model, folder, size, heads):
     batches = to_batches(TEXT, load_tokenizer(folder), masked=False)
-    config = planned_config(PruneHidden(size=size, heads=heads), model.config, 0, "")
+    config = PruneHidden(size=size, heads=heads).plan(model.config, Planning(""))
     scores = score(model, "pca", batches, silent)
-    return *narrow_turned(model, config, heads, scores, batches), basis(model, scores["moment"], config.hidden_size)
+    return *narrow_rotated(model, config, heads, scores, batches), basis(model, scores["moment"], config.hidden_size)
 
 
 @pytest.mark.parametrize("heads", ["shrink", "drop"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_pca_at_full_width_is_the_teacher_but_for_rounding(any_pico, kind, heads):
     model = model_of(any_pico, kind)
-    if model.config.model_type == "modernbert" and heads == "shrink":
+    if architecture_of(model.config).rotary and heads == "shrink":
         pytest.skip("refused, see below")
     before, expected = fingerprint(model), answer(model)
-    student, lost, directions = turned(model, any_pico, 32, heads)
+    student, lost, directions = rotated(model, any_pico, 32, heads)
     made = answer(student) if kind != "bare" else answer(student) @ directions.T.float()
     assert unchanged(model, before)
     assert lost < 1e-6 and torch.allclose(made, expected, atol=2e-3)
@@ -121,16 +129,16 @@ def test_pca_keeps_what_lies_in_a_subspace(pico_model):
         for module in model.modules():
             if isinstance(module, nn.LayerNorm):
                 module.weight[dead] = module.bias[dead] = 0
-    student, lost, directions = turned(model, pico_model("bert"), 16, "drop")
+    student, lost, directions = rotated(model, pico_model("bert"), 16, "drop")
     assert directions[dead].abs().max() < 1e-3 and lost < 0.6
     assert student.config.hidden_size == 16
 
 
-def test_heads_are_turned_without_a_change(pico_model):
+def test_heads_are_rotated_without_a_change(pico_model):
     for family in ("xlmr", "bert", "distilbert"):
         model = model_of(pico_model(family), "lm")
         expected = answer(model)
-        turn_heads(model, torch.eye(32))
+        rotate_heads(model, torch.eye(32))
         assert torch.allclose(answer(model), expected, atol=1e-4)
         query = widths(model)["qk.0"]
         layer = model.base_model.get_submodule(architecture_of(model.config).layers)[0]
@@ -143,11 +151,11 @@ def test_pca_reports_its_loss_and_serves_another_width(pico_model, tmp_path):
     for name, size, taken in (("first", 24, None), ("again", 16, tmp_path / "first"), ("anew", 16, None)):
         (tmp_path / name).mkdir()
         spec = PruneHidden(size=size, select="pca", sentences=9)
-        numbers[name] = prune_hidden(source, tmp_path / name, spec, lines, silent, taken)
+        numbers[name] = made(spec, source, tmp_path / name, lines, silent, taken)
     assert torch.allclose(answer(load_model(tmp_path / "again")), answer(load_model(tmp_path / "anew")), atol=1e-4)
     assert 0 < numbers["first"]["pca_error"] < numbers["anew"]["pca_error"] < 1.5
     with pytest.raises(NdogoError, match="there is none"):
-        prune_hidden(source, tmp_path, PruneHidden(size=16, select="pca"), None, silent)
+        made(PruneHidden(size=16, select="pca"), source, tmp_path, None, silent)
 
 
 @pytest.mark.parametrize("family", ["xlmr", "bert", "distilbert", "modernbert"])
@@ -155,11 +163,11 @@ def test_the_heads_regression_is_kept_only_where_it_comes_nearer(pico_model, mon
     model = model_of(pico_model(family), "lm")
     batches = to_batches(TEXT, load_tokenizer(pico_model(family)), masked=True)
     scores = score(model, "pca", batches, silent)
-    config = planned_config(PruneHidden(size=16, heads="drop"), model.config, 0, "")
+    config = PruneHidden(size=16, heads="drop").plan(model.config, Planning(""))
     errors = []
     for fit in (refit._fit_head, lambda *_: None):
         monkeypatch.setattr(refit, "_fit_head", fit)
-        student, _ = narrow_turned(model, config, "drop", scores, batches)
+        student, _ = narrow_rotated(model, config, "drop", scores, batches)
         directions = basis(model, scores["moment"], 16).float()
         with torch.no_grad():
             text = refit._some(batches)
@@ -172,9 +180,10 @@ def test_the_heads_regression_is_kept_only_where_it_comes_nearer(pico_model, mon
 
 
 @pytest.mark.parametrize("heads", ["shrink", "recut"])
-def test_modernberts_heads_are_not_shrunk(pico_model, tmp_path, heads):
+@pytest.mark.parametrize("family", ["modernbert", "eurobert"])
+def test_heads_with_rotary_positions_are_not_shrunk(pico_model, tmp_path, family, heads):
     with pytest.raises(NdogoError, match="rotary"):
-        prune_hidden(pico_model("modernbert"), tmp_path, PruneHidden(size=24, heads=heads), lines, silent)
+        made(PruneHidden(size=24, heads=heads), pico_model(family), tmp_path, lines, silent)
 
 
 def test_selections_are_sorted_and_head_by_head():
@@ -191,7 +200,7 @@ def test_selections_are_sorted_and_head_by_head():
 @pytest.mark.parametrize("select", [*SELECTIONS, "pca"])
 def test_prune_hidden_writes_a_whole_directory(any_pico, tmp_path, select):
     spec = PruneHidden(size="3/4", select=select, heads="drop", sentences=9)
-    numbers = prune_hidden(any_pico, tmp_path, spec, lines, silent)
+    numbers = made(spec, any_pico, tmp_path, lines, silent)
     student = load_model(tmp_path)
     assert shape_of(student.config).hidden == numbers["hidden"] == 24
     assert shape_of(student.config).heads == numbers["heads"] == 3 and numbers["heads_before"] == 4
@@ -205,7 +214,7 @@ def test_scores_serve_another_width(pico_model, tmp_path):
     source = pico_model("bert")
     for name, size, taken in (("first", 24, None), ("again", 16, tmp_path / "first"), ("anew", 16, None)):
         (tmp_path / name).mkdir()
-        prune_hidden(source, tmp_path / name, PruneHidden(size=size, sentences=9), lines, silent, taken)
+        made(PruneHidden(size=size, sentences=9), source, tmp_path / name, lines, silent, taken)
     assert torch.equal(answer(load_model(tmp_path / "again")), answer(load_model(tmp_path / "anew")))
 
 
@@ -214,4 +223,4 @@ def test_scores_serve_another_width(pico_model, tmp_path):
 )
 def test_impossible_widths_are_refused(pico_model, tmp_path, size, heads, said):
     with pytest.raises(NdogoError, match=said):
-        prune_hidden(pico_model("xlmr"), tmp_path, PruneHidden(size=size, heads=heads), lines, silent)
+        made(PruneHidden(size=size, heads=heads), pico_model("xlmr"), tmp_path, lines, silent)

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from ndogo.compressors.calibration import Batch, to_batches
+from ndogo.compressors.calibration import to_batches
 from ndogo.compressors.width.importance import score
 from ndogo.core.architectures import architecture_of, has_lm_head, layers_of, shape_of
 from ndogo.core.axes import widths
+from ndogo.core.batches import Batch
 from ndogo.core.errors import NdogoError
 from ndogo.core.masking import IGNORED
 from ndogo.core.models import load_tokenizer
@@ -93,14 +94,15 @@ def test_taylor_is_the_slope_of_the_loss_as_a_neuron_fades(any_pico):
 
 
 def test_dead_units_come_last(any_pico):
-    model, entry = model_of(any_pico, "lm"), None
+    model = model_of(any_pico, "lm")
     entry = architecture_of(model.config)
     layer = layers_of(model)[0]
     with torch.no_grad():
         layer.get_submodule(entry.ffn_out).weight[:, 5] = 0
-        layer.get_submodule(entry.ffn_in).weight[5::64] = 0
-        if not entry.gated:
-            layer.get_submodule(entry.ffn_in).bias[5] = -20
+        for into in map(layer.get_submodule, entry.ffn_in):
+            into.weight[5::64] = 0
+            if into.bias is not None:
+                into.bias[5] = -20
     for importance in ALL:
         assert int(score(model, importance, batches_of(any_pico), silent)["ffn.0"].argmin()) == 5, importance
 

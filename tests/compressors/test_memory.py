@@ -16,19 +16,23 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
     import json, resource, sys
     from pathlib import Path
-    from ndogo.compressors.distillation import TrainingRun, distil
+    from ndogo.compressors.distillation.objectives.logits_kl import LogitsKL
+    from ndogo.compressors.distillation.objectives.mlm import Mlm
+    from ndogo.compressors.distillation.run import TrainingRun
+    from ndogo.compressors.distillation.settings import TrainingSettings
+    from ndogo.compressors.distillation.train import train
     from ndogo.compressors.memory import peak_training_bytes
     from ndogo.core.models import empty_model, load_config, parameters
-    from ndogo.core.specs import Distil
     from ndogo.core.text import lines_of
 
     folder = Path(sys.argv[1])
-    spec = Distil(objective={"mlm": 0.5, "logits_kl": 0.5}, steps=3, batch_size=16, max_length=128)
+    settings = TrainingSettings(steps=3, batch_size=16, max_length=128)
+    objectives = {"mlm": Mlm(weight=0.5), "logits_kl": LogitsKL(weight=0.5)}
     run = TrainingRun(lines=lines_of(folder / "text.txt"), fingerprint="x", work=folder / "work")
     (folder / "out").mkdir()
-    distil(folder / "student", folder / "teacher", folder / "out", spec, run)
+    train(folder / "student", folder / "teacher", folder / "out", settings, objectives, run)
     student, teacher = load_config(folder / "student"), load_config(folder / "teacher")
-    predicted = peak_training_bytes(spec, parameters(empty_model(student)), student, teacher)
+    predicted = peak_training_bytes(settings, parameters(empty_model(student)), student, teacher)
     print(json.dumps([predicted, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
 """
 

@@ -3,18 +3,17 @@
 import pytest
 import torch
 
-from ndogo.compressors.depth import truncate
-from ndogo.compressors.width import prune_ffn, prune_hidden
 from ndogo.core.models import copy_tokenizer, load_model, save
-from ndogo.core.progress import silent
-from ndogo.core.specs import PruneFfn, PruneHidden, Truncate
-from tests.compressors.cases import answer, lines, model_of
+from ndogo.steps.kinds.prune_ffn import PruneFfn
+from ndogo.steps.kinds.prune_hidden import PruneHidden
+from ndogo.steps.kinds.truncate import Truncate
+from tests.compressors.cases import answer, lines, made, model_of
 
 LABELS = {0: "hasi", 1: "wastani", 2: "chanya"}
 
 
 @pytest.mark.parametrize("kind", ["sequence", "token", "bare"])
-@pytest.mark.parametrize("family", ["xlmr", "bert", "distilbert", "modernbert"])
+@pytest.mark.parametrize("family", ["xlmr", "bert", "distilbert", "modernbert", "eurobert"])
 def test_task_heads_go_through_all_three(pico_model, tmp_path, family, kind):
     model = model_of(pico_model(family), kind, layers=4)
     if kind != "bare":
@@ -23,14 +22,14 @@ def test_task_heads_go_through_all_three(pico_model, tmp_path, family, kind):
     source = tmp_path / "source"
     save(model, source)
     copy_tokenizer(pico_model(family), source)
-    for step, spec in (
-        (truncate, Truncate(layers=2, keep="importance")),
-        (prune_ffn, PruneFfn(size=40, importance="self", sentences=9)),
-        (prune_hidden, PruneHidden(size=24, select="pca", heads="drop", sentences=9)),
+    for step in (
+        Truncate(layers=2, keep="importance"),
+        PruneFfn(size=40, importance="self", sentences=9),
+        PruneHidden(size=24, select="pca", heads="drop", sentences=9),
     ):
-        out = tmp_path / step.__name__
+        out = tmp_path / step.kind
         out.mkdir()
-        step(source, out, spec, lines, silent)
+        made(step, source, out, lines)
         source = out
     student = load_model(source)
     assert type(student) is type(model) and student.config.hidden_size == 24

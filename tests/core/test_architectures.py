@@ -3,12 +3,12 @@
 import pytest
 import torch
 from torch import nn
-from transformers import BertConfig, GPT2Config, ModernBertConfig, XLMRobertaConfig
+from transformers import BertConfig, EuroBertConfig, ModernBertConfig, XLMRobertaConfig
 
 from ndogo.core.architectures import (
-    ARCHITECTURES,
     architecture_of,
     has_lm_head,
+    key_heads,
     lm_logits,
     shape_of,
     with_layers,
@@ -22,6 +22,7 @@ from tests.compressors.cases import KINDS, inputs_of, model_of
 XLMR = XLMRobertaConfig(
     architectures=["XLMRobertaForMaskedLM"], vocab_size=250_002, max_position_embeddings=514, type_vocab_size=1
 )
+IDS = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "mask_token_id"), 1)
 MBERT = BertConfig(architectures=["BertForMaskedLM"], vocab_size=119_547)
 
 
@@ -75,12 +76,6 @@ def test_a_part_that_the_table_does_not_know_is_refused(pico_model):
         module_axes(model)
 
 
-def test_an_unknown_architecture_is_refused_with_what_is_supported():
-    with pytest.raises(NdogoError, match="gpt2") as error:
-        architecture_of(GPT2Config())
-    assert all(name in str(error.value) for name in ARCHITECTURES)
-
-
 def test_layers_take_their_own_types_along():
     config = ModernBertConfig(num_hidden_layers=6, global_attn_every_n_layers=3)
     full, sliding = "full_attention", "sliding_attention"
@@ -88,6 +83,38 @@ def test_layers_take_their_own_types_along():
     kept = with_layers(config, [0, 2, 3])
     assert kept.layer_types == [full, sliding, full] and kept.num_hidden_layers == 3
     assert config.num_hidden_layers == 6
+
+
+def test_heads_that_share_keys_lose_ffn_neurons_and_layers_but_are_not_cut_themselves():
+    config = EuroBertConfig(
+        architectures=["EuroBertForMaskedLM"],
+        vocab_size=100,
+        hidden_size=32,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        **IDS,
+    )
+    model = empty_model(config)
+    assert key_heads(config) == 2 and widths(model)["qk.0"] == widths(model)["v.0"] == 32
+    assert shape_of(with_shape(config, ffn=40, layers=1)).ffn == 40
+    with pytest.raises(NdogoError, match="4 heads share 2 keys"):
+        with_shape(config, hidden=24, heads=3)
+
+
+def test_a_smaller_vocabulary_can_be_planned_where_the_padding_id_is_a_late_one():
+    config = EuroBertConfig(architectures=["EuroBertForMaskedLM"])
+    rows = config.vocab_size - 20_000
+    assert config.pad_token_id > 20_000
+    saved = parameters(empty_model(config)) - parameters(empty_model(with_shape(config, vocab=20_000)))
+    assert saved == 2 * rows * config.hidden_size  # its two tables are not tied
+
+
+def test_a_head_keeps_its_stated_size_where_whole_heads_go():
+    config = EuroBertConfig(hidden_size=32, num_attention_heads=4, intermediate_size=64)
+    made = with_shape(config, hidden=24, heads=3)
+    assert (made.head_dim, made.num_key_value_heads) == (8, 3)
 
 
 def test_the_heads_logits_are_the_models(any_pico):

@@ -43,7 +43,7 @@ def test_the_key_decides_and_the_input_stays():
     assert (one[1] != other[1]).any()
 
 
-def test_at_least_one_piece_is_chosen_and_none_at_probability_zero():
+def test_at_least_one_token_is_chosen_and_none_at_probability_zero():
     ids, real = np.array([[2, 77, 3]]), np.ones((1, 3), bool)
     rare = Masking(4, (0, 1, 2, 3, 4), 1000, probability=1e-9)
     assert mask(ids, real, rare, (0,))[1].tolist() == [[IGNORED, 77, IGNORED]]
@@ -57,5 +57,5 @@ def test_a_tokenizer_tells_its_masking(pico_model):
     assert (found.mask_id, found.probability) == (tokenizer.mask_token_id, 0.3)
     assert found.special == tuple(sorted(tokenizer.all_special_ids)) and found.rows == len(tokenizer)
     tokenizer.mask_token = None
-    with pytest.raises(NdogoError, match="no mask piece"):
+    with pytest.raises(NdogoError, match="no mask token"):
         masking_of(tokenizer)

@@ -86,7 +86,7 @@ def test_bfloat16_learns_as_well(pico_model):
     assert record["benchmarks"]["topic"]["mean"] > 0.9
 
 
-@pytest.mark.parametrize("family", ["xlmr", "bert", "distilbert", "roberta", "modernbert"])
+@pytest.mark.parametrize("family", ["xlmr", "bert", "distilbert", "roberta", "modernbert", "eurobert"])
 def test_a_bare_encoder_not_made_by_us_is_read_exactly(family, pico_model, tmp_path):
     source = pico_model(family)
     torch.manual_seed(3)

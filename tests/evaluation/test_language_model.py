@@ -76,7 +76,7 @@ def test_a_words_pieces_are_shown_one_after_the_other_and_other_words_always(pic
             assert piece == (tokenizer.mask_token_id if hidden else ids[place])
 
 
-@pytest.mark.parametrize("family", ["xlmr", "bert", "distilbert", "roberta", "modernbert"])
+@pytest.mark.parametrize("family", ["xlmr", "bert", "distilbert", "roberta", "modernbert", "eurobert"])
 def test_every_piece_of_a_line_belongs_to_one_word(family, pico_model):
     from transformers import AutoTokenizer
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from ndogo.core.specs import KINDS
 from ndogo.flows.deployments import deployments
 from ndogo.registry.languages import languages
+from ndogo.steps.step import kinds
 from ndogo.tasks.steps import tags_of
 
 ROOT = Path(__file__).parents[2]
@@ -103,4 +103,4 @@ def test_the_kubernetes_template_is_prefects_own_with_a_store_and_gpus():
 
 @pytest.mark.parametrize("kind", ["adapt", "distil", "trim", "prune_ffn"])
 def test_steps_that_use_a_gpu_carry_the_tag_that_limits_them(kind: str):
-    assert ("gpu" in tags_of(KINDS[kind])) == (kind in ("adapt", "distil"))
+    assert ("gpu" in tags_of(kinds()[kind])) == (kind in ("adapt", "distil"))

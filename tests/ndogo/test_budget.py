@@ -8,10 +8,10 @@ from rich.console import Console
 
 from ndogo import show
 from ndogo.cli import main
-from ndogo.compressors.plan import plan
 from ndogo.registry.languages import Language, add_language
 from ndogo.registry.recipes import recipe
 from ndogo.registry.teachers import teacher
+from ndogo.steps.plan import plan
 from tests import tiny
 
 

@@ -175,10 +175,9 @@ def test_steps_work_alone_one_after_the_other(home: Path, ndogo, pico_model):
     lesson = ("--objective", "{mlm: 0.5, logits_kl: 0.5}", "--steps", "3", "--batch-size", "4", "--max-length", "32")
     run(
         "distil",
+        home / "small",
         "--teacher",
         home / "a",
-        "--student",
-        home / "small",
         "--corpus",
         text,
         *lesson,

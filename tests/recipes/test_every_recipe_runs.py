@@ -8,16 +8,16 @@ import pytest
 from ndogo import pocket
 from ndogo.budget import make_recipe
 from ndogo.compressors.budget import read_budget
-from ndogo.compressors.fresh import fresh
-from ndogo.compressors.plan import planned_config
 from ndogo.compressors.sizes import Counter
 from ndogo.core.architectures import shape_of
 from ndogo.core.models import load_config, load_model, parameters
 from ndogo.core.progress import silent
-from ndogo.core.specs import Fresh, Trim
 from ndogo.registry.bundles import Store
 from ndogo.registry.languages import Language, add_language
 from ndogo.registry.recipes import FOLDER, recipe
+from ndogo.steps.kinds.fresh import Fresh
+from ndogo.steps.kinds.trim import Trim
+from ndogo.steps.step import Context, Planning
 from ndogo.tasks.run import planned
 from ndogo.tasks.steps import find_or_make
 from tests import tiny
@@ -31,7 +31,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """
     folder = tmp_path_factory.mktemp("recipes")
     teacher = folder / "teacher"
-    fresh(pocket.teacher(), teacher, Fresh(layers=4, hidden=64, ffn=128, heads=4), 0, silent)
+    Fresh(layers=4, hidden=64, ffn=128, heads=4).make({"student": pocket.teacher()}, teacher, Context())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NDOGO_HOME", str(folder / "home"))
         corpus, _ = tiny.write(folder / "tiny")
@@ -52,7 +52,7 @@ def test_a_recipe_makes_what_its_plan_says(name: str, home: Path, monkeypatch: p
         isinstance(step, Trim) for step in run.recipe.steps
     ):  # the toy text may use fewer pieces than were asked for
         assert found.vocab_size <= last.shape.vocab
-        last_config = planned_config(Trim(size=found.vocab_size), last.config, 0, "")
+        last_config = Trim(size=found.vocab_size).plan(last.config, Planning(""))
         assert shape_of(found) == shape_of(last_config)
     else:
         assert shape_of(found) == last.shape

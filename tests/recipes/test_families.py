@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ndogo.core.specs import Distil
 from ndogo.registry.recipes import recipe
+from ndogo.steps.kinds.distil import Distil
 
 SEVEN = {
     "direct": {"direct"},
@@ -21,7 +21,7 @@ SEVEN = {
 def contents(name: str) -> dict[str, dict[str, Any]]:
     """Every step's content, parents and id: all that decides a bundle."""
     found = recipe(name)
-    return {step.id: {**step.content(), "parents": found.parents(step)} for step in found.steps}
+    return {step.id: {**step.content(), "parents": step.parents} for step in found.steps}
 
 
 def differing(one: str, other: str) -> set[tuple[str, str]]:

@@ -6,9 +6,9 @@ table are arithmetic on the published shape.
 
 import pytest
 
-from ndogo.compressors.plan import Planned, plan
 from ndogo.registry.recipes import FOLDER, recipe
 from ndogo.registry.teachers import teacher
+from ndogo.steps.plan import Planned, plan
 
 XLMR, LARGE, MBERT = "xlm-roberta-base", "afro-xlmr-large", "bert-base-multilingual-cased"
 TWO_STEP = [278_295_186, 278_295_186, 235_767_954, 235_767_954, 226_324_626]

@@ -8,9 +8,9 @@ import pytest
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_model, parameters
 from ndogo.core.progress import silent
-from ndogo.core.recipes import parse_recipe
 from ndogo.registry.bundles import Store
 from ndogo.registry.languages import Language, add_language
+from ndogo.steps.recipe import parse_recipe
 from ndogo.tasks.baselines import with_baselines
 from ndogo.tasks.publication import roles_of
 from ndogo.tasks.run import Run, planned

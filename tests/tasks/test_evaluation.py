@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from ndogo.core.progress import silent
-from ndogo.core.recipes import parse_recipe
 from ndogo.evaluation import EvaluationSettings
 from ndogo.registry.bundles import Bundle, Store
 from ndogo.registry.languages import Language, add_language
+from ndogo.steps.recipe import parse_recipe
 from ndogo.tasks.evaluation import evaluated, metrics_of
 from ndogo.tasks.run import Run
 from ndogo.tasks.tracking import _numbers

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ndogo.core.recipes import Budget
+from ndogo.steps.recipe import Budget
 from ndogo.tasks.gate import fallen, over_budget
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from ndogo.core.recipes import parse_recipe
 from ndogo.evaluation import EvaluationSettings
 from ndogo.registry.bundles import Store
 from ndogo.registry.model_registry import tracking_uri
+from ndogo.steps.recipe import parse_recipe
 from ndogo.tasks import notes
 from ndogo.tasks.run import Run
 from ndogo.tasks.tracking import left_for_later

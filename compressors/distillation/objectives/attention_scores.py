@@ -4,38 +4,46 @@ TinyBERT (1909.10351), Cruz & Aji 2025 (2501.12660). P counts the query-key pair
 agree; TinyBERT's code sets padded entries to 0 on both sides instead and counts them.
 """
 
-import torch
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ndogo.compressors.distillation.layer_maps import pairs_of
-from ndogo.compressors.distillation.objectives.attention import scores, within
-from ndogo.compressors.distillation.taps import Seen, Wanted
-from ndogo.core.architectures import Shape
+from ndogo.compressors.distillation.layer_maps import LayerMap, pairs_of
+from ndogo.compressors.distillation.objective import StateObjective, Wanted
 from ndogo.core.errors import NdogoError
-from ndogo.core.objectives import AttentionScores
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ndogo.compressors.distillation.taps import Seen
+    from ndogo.core.architectures import Shape
 
 
-class AttentionScoresTerm:
-    """Scores of every pair of layers, head by head."""
+class AttentionScores(StateObjective):
+    """TinyBERT: mean squared error of attention scores before softmax, layer by layer."""
 
-    per = "pairs"
+    name: ClassVar[str] = "attention_scores"
+    per: ClassVar[Literal["tokens", "pairs"]] = "pairs"
+    map: LayerMap = "uniform"
 
-    def __init__(self, spec: AttentionScores, student: Shape, teacher: Shape) -> None:
+    def reads(self, student: "Shape", teacher: "Shape") -> tuple[Wanted, Wanted]:
+        """Q and K of the pairs."""
         if student.heads != teacher.heads:
             raise NdogoError(
                 f"attention_scores compares head by head; the student has {student.heads}, the teacher {teacher.heads}.",
                 where="objective: attention_scores",
                 cure="Use attention_maps with `heads: mean`, or relations, which need no equal heads.",
             )
-        self.pairs = pairs_of(spec.map, student.layers, teacher.layers)
-        self.heads = student.heads
-        self.student = Wanted(projections=frozenset(i for i, _ in self.pairs))
-        self.teacher = Wanted(projections=frozenset(j for _, j in self.pairs))
+        pairs = pairs_of(self.map, student.layers, teacher.layers)
+        return Wanted(qkv=frozenset(i for i, _ in pairs)), Wanted(qkv=frozenset(j for _, j in pairs))
 
-    def __call__(self, student: Seen, teacher: Seen, real_BL: torch.Tensor) -> torch.Tensor:
+    def loss(self, student: "Seen", teacher: "Seen", real_BL: "Tensor", projections: Any) -> "Tensor":
         """The sum over real pairs of the mean over heads."""
+        import torch
+
+        from ndogo.compressors.distillation.attention import scores, within
+
         inside_BLL = within(real_BL)
         parts = []
-        for i, j in self.pairs:
-            difference_BALL = scores(student, i, self.heads) - scores(teacher, j, self.heads)
+        for i, j in pairs_of(self.map, student.shape.layers, teacher.shape.layers):
+            difference_BALL = scores(student, i) - scores(teacher, j)
             parts.append(difference_BALL.square().mean(1).masked_fill(~inside_BLL, 0).sum())
         return torch.stack(parts).sum()

@@ -1,37 +1,55 @@
 """direct: L = sum over X in {Q, K, V} of 1 / (N H_t) sum_n ||X_s W_X - X_t||^2 (DirectMiniLM, 2310.08797)."""
 
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ndogo.compressors.distillation.objectives.layers import teacher_layer
-from ndogo.compressors.distillation.objectives.squares import projection, squared_error
-from ndogo.compressors.distillation.taps import Seen, Wanted
-from ndogo.core.architectures import Shape
-from ndogo.core.objectives import Direct
+from ndogo.compressors.distillation.layer_maps import one_layer
+from ndogo.compressors.distillation.objective import StateObjective, Wanted
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ndogo.compressors.distillation.taps import Seen
+    from ndogo.core.architectures import Shape
 
 VECTORS = {"q": "queries", "k": "keys", "v": "values"}
 
 
-class DirectTerm(nn.Module):
-    """Q, K and V of the student's last layer and one teacher layer, before any rotation."""
+class Direct(StateObjective):
+    """DirectMiniLM: mean squared error of the query, key and value vectors themselves, through learned projections.
 
-    per = "tokens"
+    Those of the student's last layer and of one teacher layer, before any rotation.
+    """
 
-    def __init__(self, spec: Direct, student: Shape, teacher: Shape) -> None:
-        super().__init__()
-        self.layers = (student.layers, teacher_layer(spec.teacher_layer, teacher, "direct"))
-        self.projections = nn.ModuleDict({x: projection(student.hidden, teacher.hidden) for x in VECTORS})
-        self.student = Wanted(projections=frozenset({self.layers[0]}))
-        self.teacher = Wanted(projections=frozenset({self.layers[1]}))
+    name: ClassVar[str] = "direct"
+    teacher_layer: int | None = None
+    """1-based, negative from the end; default: the teacher's last."""
 
-    def forward(self, student: Seen, teacher: Seen, real_BL: torch.Tensor) -> torch.Tensor:
+    def reads(self, student: "Shape", teacher: "Shape") -> tuple[Wanted, Wanted]:
+        """Q, K and V of the pair."""
+        ours, theirs = self._layers(student, teacher)
+        return Wanted(qkv=frozenset({ours})), Wanted(qkv=frozenset({theirs}))
+
+    def projections(self, student: "Shape", teacher: "Shape", length: int) -> "nn.Module":
+        """One per kind of vector."""
+        from torch import nn
+
+        from ndogo.compressors.distillation.squares import projection
+
+        return nn.ModuleDict({x: projection(student.hidden, teacher.hidden) for x in VECTORS})
+
+    def loss(self, student: "Seen", teacher: "Seen", real_BL: "Tensor", projections: Any) -> "Tensor":
         """The sum over real positions."""
-        ours, theirs = self.layers
+        import torch
+
+        from ndogo.compressors.distillation.squares import squared_error
+
+        ours, theirs = self._layers(student.shape, teacher.shape)
         return torch.stack(
             [
-                squared_error(
-                    self.projections[x](getattr(student, name)[ours]), getattr(teacher, name)[theirs], real_BL
-                )
+                squared_error(projections[x](getattr(student, name)[ours]), getattr(teacher, name)[theirs], real_BL)
                 for x, name in VECTORS.items()
             ]
         ).sum()
+
+    def _layers(self, student: "Shape", teacher: "Shape") -> tuple[int, int]:
+        return student.layers, one_layer(self.teacher_layer, teacher.layers, self.name)

@@ -1,23 +1,35 @@
 """embedding: L = 1 / (N H_t) sum_n ||E_s W - E_t||^2, the embeddings' output (TinyBERT, 1909.10351)."""
 
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ndogo.compressors.distillation.objectives.squares import projection, squared_error
-from ndogo.compressors.distillation.taps import Seen, Wanted
-from ndogo.core.architectures import Shape
+from ndogo.compressors.distillation.objective import StateObjective, Wanted
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ndogo.compressors.distillation.taps import Seen
+    from ndogo.core.architectures import Shape
 
 
-class EmbeddingTerm(nn.Module):
-    """State 0 of both."""
+class Embedding(StateObjective):
+    """Mean squared error of the embedding output."""
 
-    per = "tokens"
-    student = teacher = Wanted(states=frozenset({0}))
+    name: ClassVar[str] = "embedding"
 
-    def __init__(self, student: Shape, teacher: Shape) -> None:
-        super().__init__()
-        self.projection = projection(student.hidden, teacher.hidden)
+    def reads(self, student: "Shape", teacher: "Shape") -> tuple[Wanted, Wanted]:
+        """State 0 of both."""
+        return Wanted(states=frozenset({0})), Wanted(states=frozenset({0}))
 
-    def forward(self, student: Seen, teacher: Seen, real_BL: torch.Tensor) -> torch.Tensor:
+    def projections(self, student: "Shape", teacher: "Shape", length: int) -> "nn.Module":
+        """One."""
+        from torch import nn
+
+        from ndogo.compressors.distillation.squares import projection
+
+        return nn.ModuleDict({"embeddings": projection(student.hidden, teacher.hidden)})
+
+    def loss(self, student: "Seen", teacher: "Seen", real_BL: "Tensor", projections: Any) -> "Tensor":
         """The sum over real positions."""
-        return squared_error(self.projection(student.states[0]), teacher.states[0], real_BL)
+        from ndogo.compressors.distillation.squares import squared_error
+
+        return squared_error(projections["embeddings"](student.states[0]), teacher.states[0], real_BL)

@@ -3,32 +3,51 @@
 TinyBERT (1909.10351); the maps phi of Udagawa et al. 2023 (2310.08797, HS). W_i, one per student layer, where widths differ.
 """
 
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ndogo.compressors.distillation.layer_maps import pairs_of
-from ndogo.compressors.distillation.objectives.squares import projection, squared_error
-from ndogo.compressors.distillation.taps import Seen, Wanted
-from ndogo.core.architectures import Shape
-from ndogo.core.objectives import Hidden
+from ndogo.compressors.distillation.layer_maps import LayerMap, Pair, pairs_of
+from ndogo.compressors.distillation.objective import StateObjective, Wanted
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ndogo.compressors.distillation.taps import Seen
+    from ndogo.core.architectures import Shape
 
 
-class HiddenTerm(nn.Module):
-    """Hidden states, pair by pair; state 0 is the embeddings."""
+class Hidden(StateObjective):
+    """Mean squared error of hidden states, through a learned projection where widths differ."""
 
-    per = "tokens"
+    name: ClassVar[str] = "hidden"
+    map: LayerMap = "uniform-last"
+    embeddings: bool = False
+    """Also match the embedding output (state 0), as TinyBERT and BiStil do."""
 
-    def __init__(self, spec: Hidden, student: Shape, teacher: Shape) -> None:
-        super().__init__()
-        pairs = pairs_of(spec.map, student.layers, teacher.layers)
-        if spec.embeddings and (0, 0) not in pairs:
-            pairs = ((0, 0), *pairs)
-        self.pairs = pairs
-        self.projections = nn.ModuleDict({str(i): projection(student.hidden, teacher.hidden) for i, _ in pairs})
-        self.student = Wanted(states=frozenset(i for i, _ in pairs))
-        self.teacher = Wanted(states=frozenset(j for _, j in pairs))
+    def pairs(self, student: "Shape", teacher: "Shape") -> tuple[Pair, ...]:
+        """The pairs that are compared."""
+        pairs = pairs_of(self.map, student.layers, teacher.layers)
+        return ((0, 0), *pairs) if self.embeddings and (0, 0) not in pairs else pairs
 
-    def forward(self, student: Seen, teacher: Seen, real_BL: torch.Tensor) -> torch.Tensor:
+    def reads(self, student: "Shape", teacher: "Shape") -> tuple[Wanted, Wanted]:
+        """The states of the pairs."""
+        pairs = self.pairs(student, teacher)
+        return Wanted(states=frozenset(i for i, _ in pairs)), Wanted(states=frozenset(j for _, j in pairs))
+
+    def projections(self, student: "Shape", teacher: "Shape", length: int) -> "nn.Module":
+        """One per student layer."""
+        from torch import nn
+
+        from ndogo.compressors.distillation.squares import projection
+
+        pairs = self.pairs(student, teacher)
+        return nn.ModuleDict({str(i): projection(student.hidden, teacher.hidden) for i, _ in pairs})
+
+    def loss(self, student: "Seen", teacher: "Seen", real_BL: "Tensor", projections: Any) -> "Tensor":
         """The sum over real positions."""
-        projected = {i: self.projections[str(i)](student.states[i]) for i in self.student.states}
-        return torch.stack([squared_error(projected[i], teacher.states[j], real_BL) for i, j in self.pairs]).sum()
+        import torch
+
+        from ndogo.compressors.distillation.squares import squared_error
+
+        pairs = self.pairs(student.shape, teacher.shape)
+        projected = {i: projections[str(i)](student.states[i]) for i in frozenset(i for i, _ in pairs)}
+        return torch.stack([squared_error(projected[i], teacher.states[j], real_BL) for i, j in pairs]).sum()

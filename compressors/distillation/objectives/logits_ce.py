@@ -3,11 +3,21 @@
 Its gradient is that of logits_kl at T = 1; its value keeps the teacher's entropy and so never reaches zero.
 """
 
-import torch
+from typing import TYPE_CHECKING, ClassVar
 
-from ndogo.compressors.distillation.vocabulary import Logits
+from ndogo.compressors.distillation.objective import TaughtLogitsObjective
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ndogo.compressors.distillation.logits import Logits
 
 
-def logits_ce(student: Logits, teacher: Logits, _labels_N: torch.Tensor) -> torch.Tensor:
-    """The sum over rows of the cross-entropy with the teacher's distribution."""
-    return -(teacher.logs().exp() * student.logs()).sum()
+class LogitsCE(TaughtLogitsObjective):
+    """Cross-entropy with the teacher's distribution as soft labels (the OD objective)."""
+
+    name: ClassVar[str] = "logits_ce"
+
+    def loss(self, student: "Logits", teacher: "Logits", labels_N: "Tensor") -> "Tensor":
+        """The sum over rows of the cross-entropy with the teacher's distribution."""
+        return -(teacher.logs().exp() * student.logs()).sum()

@@ -3,20 +3,29 @@
 Hinton et al. 2015, arXiv 1503.02531; with T = 2 in AfroXLMR-Comet (2502.18020), with T = 1 in Minitron (2407.14679).
 """
 
-import torch
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ndogo.compressors.distillation.vocabulary import Logits, OnLogits
-from ndogo.core.objectives import LogitsKL
+from pydantic import Field
+
+from ndogo.compressors.distillation.objective import TaughtLogitsObjective
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ndogo.compressors.distillation.logits import Logits
 
 
-def logits_kl(spec: LogitsKL) -> OnLogits:
-    """The sum over rows, as a function of both sides' logits."""
+class LogitsKL(TaughtLogitsObjective):
+    """T^2 x KL between the output distributions; forward is teacher || student."""
 
-    def loss(student: Logits, teacher: Logits, _labels_N: torch.Tensor) -> torch.Tensor:
-        ours, theirs = student.logs(spec.temperature), teacher.logs(spec.temperature)
-        of, judged = (theirs, ours) if spec.direction == "forward" else (ours, theirs)
+    name: ClassVar[str] = "logits_kl"
+    temperature: float = Field(gt=0, default=1.0)
+    direction: Literal["forward", "reverse"] = "forward"
+
+    def loss(self, student: "Logits", teacher: "Logits", labels_N: "Tensor") -> "Tensor":
+        """The sum over rows of the divergence."""
+        ours, theirs = student.logs(self.temperature), teacher.logs(self.temperature)
+        of, judged = (theirs, ours) if self.direction == "forward" else (ours, theirs)
         chances = of.exp()
         # Two sums, not one of the difference: its gradient would be one more pass over N x V. Equal sides still give 0.
-        return spec.temperature**2 * ((chances * of).sum() - (chances * judged).sum())
-
-    return loss
+        return self.temperature**2 * ((chances * of).sum() - (chances * judged).sum())

@@ -3,11 +3,21 @@
 The paper's own code takes all positions, padding included; ours never counts padding.
 """
 
-import torch
+from typing import TYPE_CHECKING, ClassVar
 
-from ndogo.compressors.distillation.vocabulary import Logits
+from ndogo.compressors.distillation.objective import TaughtLogitsObjective
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ndogo.compressors.distillation.logits import Logits
 
 
-def logits_mse(student: Logits, teacher: Logits, _labels_N: torch.Tensor) -> torch.Tensor:
-    """The sum over rows of the mean over columns."""
-    return (student.values_NV - teacher.values_NV).square().mean(-1).sum()
+class LogitsMSE(TaughtLogitsObjective):
+    """Mean squared error of the raw logits."""
+
+    name: ClassVar[str] = "logits_mse"
+
+    def loss(self, student: "Logits", teacher: "Logits", labels_N: "Tensor") -> "Tensor":
+        """The sum over rows of the mean over columns."""
+        return (student.values_NV - teacher.values_NV).square().mean(-1).sum()

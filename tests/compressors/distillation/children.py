@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import torch
 
-from ndogo.compressors.distillation import checkpoints, distil
-from ndogo.compressors.distillation.devices import World
-from ndogo.compressors.distillation.engine import Training
+from ndogo.compressors.distillation import checkpoints
+from ndogo.compressors.distillation.devices import ProcessGroup
+from ndogo.compressors.distillation.train import train
+from ndogo.compressors.distillation.trainer import Trainer
 from ndogo.core.errors import NdogoError
 
 SERVER = multiprocessing.get_context("forkserver")
@@ -27,7 +28,7 @@ def ran(target, *args, seconds=120):
     return child.exitcode
 
 
-def doomed(student, teacher, out, spec, run, death, how):
+def doomed(student, teacher, out, settings, objectives, run, death, how):
     """Train; at the step `death` be killed before its checkpoint, or half-way through writing it."""
     torch.set_num_threads(1)
     checkpoints.SECONDS_BETWEEN = 0.0
@@ -40,14 +41,14 @@ def doomed(student, teacher, out, spec, run, death, how):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def report(doing, done, total, numbers=None):
-        if how == "step" and doing == "distil" and done == death:
+        if how == "step" and doing == "training" and done == death:
             os.kill(os.getpid(), signal.SIGKILL)
 
     checkpoints.save_file = dying
-    distil(student, teacher, out, spec, replace(run, report=report))
+    train(student, teacher, out, settings, objectives, replace(run, report=report))
 
 
-def one_of(request, rank, size, store, queue):
+def one_of(job, rank, size, store, queue):
     """Train as one of `size` gloo processes; the first one sends its loss curve."""
     torch.set_num_threads(1)
     if size > 1:
@@ -57,7 +58,7 @@ def one_of(request, rank, size, store, queue):
     def report(doing, done, total, numbers=None):
         curve.append(numbers["loss"])
 
-    Training(request, World(rank, size, torch.device("cpu")), report).train()
+    Trainer(job, ProcessGroup(rank, size, torch.device("cpu")), report).train()
     if rank == 0:
         queue.put(curve)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ndogo.compressors.distillation.batches import Counts, Lot
+from ndogo.compressors.distillation.batches import Denominators, GlobalBatch
 from ndogo.core.architectures import with_shape
 from ndogo.core.models import load_model
 from tests.compressors.distillation import naive
@@ -39,15 +39,15 @@ def pair(pico_model):
 
 @pytest.fixture
 def ragged():
-    """Five sequences of 3 to 11 pieces, padded; about a third to be predicted."""
+    """Five sequences of 3 to 11 tokens, padded; about a third to be predicted."""
     random = np.random.default_rng(3)
     lengths = np.array([3, 5, 6, 9, 11])
     real = np.arange(12) < lengths[:, None]
     ids = np.where(real, random.integers(5, 90, (5, 12)), 1)
     labels = np.where(real & (random.random((5, 12)) < 0.35), random.integers(5, 90, (5, 12)), -100)
-    lot = Lot(np.arange(5), ids, real, labels)
-    assert lot.counts == Counts(int(lengths.sum()), int((labels != -100).sum()), int((lengths**2).sum()))
+    batch = GlobalBatch(np.arange(5), ids, real, labels)
+    assert batch.denominators == Denominators(int(lengths.sum()), int((labels != -100).sum()), int((lengths**2).sum()))
     sequences = [
         SimpleNamespace(ids=torch.tensor(ids[i, :n]), labels=torch.tensor(labels[i, :n])) for i, n in enumerate(lengths)
     ]
-    return SimpleNamespace(lot=lot, counts=lot.counts, sequences=sequences)
+    return SimpleNamespace(batch=batch, denominators=batch.denominators, sequences=sequences)

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from ndogo.compressors.distillation import corpus as corpora
-from ndogo.compressors.distillation import planned_steps
-from ndogo.compressors.distillation.batches import Schedule, gather
+from ndogo.compressors.distillation.batches import Schedule, read_batch
 from ndogo.compressors.distillation.corpus import Tokenized, open_tokenized, tokenize
 from ndogo.compressors.distillation.layer_maps import pairs_of
+from ndogo.compressors.distillation.settings import TrainingSettings
+from ndogo.compressors.distillation.train import planned_steps
 from ndogo.core.errors import NdogoError
 from ndogo.core.masking import IGNORED, masking_of
 from ndogo.core.models import load_tokenizer
 from ndogo.core.progress import silent
-from ndogo.core.specs import Adapt
 from tests.pico import TEXT
 
 
@@ -40,12 +40,12 @@ def test_a_long_line_becomes_several_sequences_with_nothing_lost(tokenizer, tmp_
     line = " ".join(TEXT[:5])
     cut = tokenize(lambda: iter([line]), tokenizer, 16, tmp_path / "long.arrow", silent)
     assert len(cut) > 3 and cut.lengths.max() == 16
-    inner = [piece for row in range(len(cut)) for piece in cut.sequence(row)[1:-1].tolist()]
+    inner = [token for row in range(len(cut)) for token in cut.sequence(row)[1:-1].tolist()]
     assert inner == tokenizer(line, add_special_tokens=False)["input_ids"]
 
 
-def test_a_corpus_without_pieces_is_refused(tokenizer, tmp_path):
-    with pytest.raises(NdogoError, match="no line with a piece"):
+def test_a_corpus_without_tokens_is_refused(tokenizer, tmp_path):
+    with pytest.raises(NdogoError, match="no line with a token"):
         tokenize(lambda: iter([""]), tokenizer, 16, tmp_path / "empty.arrow", silent)
     assert not list(tmp_path.glob("empty*"))
 
@@ -82,16 +82,16 @@ def test_a_batch_depends_on_seed_and_step_alone():
 def test_processes_share_one_global_batch(text, tokenizer):
     masking = masking_of(tokenizer, 0.3)
     rows = Schedule(text.lengths, 10, seed=0).rows(0)
-    lot = gather(text, rows, masking, tokenizer.pad_token_id, (0, 1, 0))
-    same = gather(text, rows, masking, tokenizer.pad_token_id, (0, 1, 0))
-    assert (lot.ids_BL == same.ids_BL).all() and (lot.labels_BL == same.labels_BL).all()
-    assert (lot.ids_BL != gather(text, rows, masking, tokenizer.pad_token_id, (0, 1, 1)).ids_BL).any()
+    batch = read_batch(text, rows, masking, tokenizer.pad_token_id, (0, 1, 0))
+    same = read_batch(text, rows, masking, tokenizer.pad_token_id, (0, 1, 0))
+    assert (batch.ids == same.ids).all() and (batch.labels == same.labels).all()
+    assert (batch.ids != read_batch(text, rows, masking, tokenizer.pad_token_id, (0, 1, 1)).ids).any()
     for processes in (1, 2, 3, 12):
-        parts = [part for rank in range(processes) for part in lot.share(rank, processes, 60)]
-        assert sum(int(part.real_BL.sum()) for part in parts) == lot.counts.tokens
-        assert sum(int((part.labels_BL != IGNORED).sum()) for part in parts) == lot.counts.masked
-        assert sum(len(part.ids_BL) for part in parts) == 10
-        assert all(part.ids_BL.numel() <= 60 or len(part.ids_BL) == 1 for part in parts)
+        parts = [part for rank in range(processes) for part in batch.share(rank, processes, 60)]
+        assert sum(int(part.real.sum()) for part in parts) == batch.denominators.tokens
+        assert sum(int((part.labels != IGNORED).sum()) for part in parts) == batch.denominators.masked
+        assert sum(len(part.ids) for part in parts) == 10
+        assert all(part.ids.numel() <= 60 or len(part.ids) == 1 for part in parts)
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,9 @@ def test_processes_share_one_global_batch(text, tokenizer):
     [({"steps": 7}, 7), ({"epochs": 2.5}, 25), ({"tokens": 500}, 5), ({"epochs": 100, "cap": 300}, 3)],
 )
 def test_epochs_and_tokens_become_steps(given, steps):
-    text = Tokenized((), np.full(43, 25, np.int32))  # 10 batches of 4 x 25 pieces
+    text = Tokenized((), np.full(43, 25, np.int32))  # 10 batches of 4 x 25 tokens
     cap = given.pop("cap", None)
-    assert planned_steps(Adapt(batch_size=4, **given), text, cap) == steps
+    assert planned_steps(TrainingSettings(batch_size=4, **given), text, cap) == steps
 
 
 def test_a_corpus_smaller_than_a_batch_is_one_batch():

@@ -8,9 +8,8 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, GemmaTokenizer, ModernBertConfig
 
-from ndogo.compressors.vocabulary import trim
+from ndogo.compressors.vocabulary import Wanted, trim
 from ndogo.core.progress import silent
-from ndogo.core.specs import Trim
 from ndogo.core.text import WeightedLines
 from tests import pico
 
@@ -104,6 +103,6 @@ def trimmed(tmp_path: Path) -> Trimmer:
         out = tmp_path / name
         out.mkdir()
         lines = pico.TEXT if text is None else text
-        return out, trim(source, out, Trim(**spec), [WeightedLines(lambda: iter(lines))], silent)
+        return out, trim(source, out, Wanted(**spec), [WeightedLines(lambda: iter(lines))], silent)
 
     return run

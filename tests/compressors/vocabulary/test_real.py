@@ -20,13 +20,12 @@ from transformers import (
     XLMRobertaForMaskedLM,
 )
 
-from ndogo.compressors.vocabulary import trim
+from ndogo.compressors.vocabulary import Wanted, trim
 from ndogo.compressors.vocabulary.certificate import compare_segmentation
 from ndogo.compressors.vocabulary.counting import encode
 from ndogo.compressors.vocabulary.source import read_vocabulary
 from ndogo.core.models import copy_tokenizer, load_config, load_tokenizer
 from ndogo.core.progress import silent
-from ndogo.core.specs import Trim
 from ndogo.core.text import WeightedLines, lines_of
 from tests.pico import SIZES
 
@@ -70,7 +69,9 @@ def lines(shared: Path, language: str) -> Iterator[list[str]]:
         yield batch
 
 
-def trim_and_compare(source: Path, out: Path, spec: Trim, shared: Path, language: str, most: int | None = None) -> int:
+def trim_and_compare(
+    source: Path, out: Path, spec: Wanted, shared: Path, language: str, most: int | None = None
+) -> int:
     """Trim on a language's text, compare on all of it, return the number of covered lines."""
     corpus = lines_of(shared / "data" / "text" / f"{language}.txt.gz")
     out.mkdir()
@@ -105,7 +106,7 @@ def trim_and_compare(source: Path, out: Path, spec: Trim, shared: Path, language
 @pytest.mark.parametrize("name", ["mbert", "modernbert-base"])
 def test_three_thousand_lines_of_yoruba_are_split_as_before(shared, tmp_path, name):
     source = build(name, shared, tmp_path / "source")
-    assert trim_and_compare(source, tmp_path / "out", Trim(size=3000), shared, "yor", most=3000) > 1000
+    assert trim_and_compare(source, tmp_path / "out", Wanted(size=3000), shared, "yor", most=3000) > 1000
 
 
 @pytest.mark.real
@@ -118,7 +119,7 @@ def test_every_covered_line_of_three_languages_is_split_as_before_and_a_fresh_pr
     outs = []
     for language in LANGUAGES:
         out = tmp_path / language
-        covered = trim_and_compare(source, out, Trim(coverage=0.98), shared, language)
+        covered = trim_and_compare(source, out, Wanted(coverage=0.98), shared, language)
         print(f"{name}, {language}: {covered:,} covered lines, all split as before")  # noqa: T201
         assert covered > 10_000
         outs.append(str(out))

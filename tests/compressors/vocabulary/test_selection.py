@@ -5,11 +5,12 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from ndogo.compressors.vocabulary import Wanted
 from ndogo.compressors.vocabulary.selection import script_of, script_shares, select, surface
 from ndogo.compressors.vocabulary.source import read_vocabulary
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_config, load_tokenizer
-from ndogo.core.specs import Trim
+from ndogo.steps.kinds.trim import Trim
 from tests import pico
 
 SWAHILI = pico.TEXT[:4] * 9
@@ -119,8 +120,8 @@ def test_equal_counts_go_by_the_lower_id(model_of):
 
     vocabulary = read_vocabulary(model_of("xlmr"), load_config(model_of("xlmr")))
     weighted = np.ones(len(vocabulary.pieces))
-    chosen = select(vocabulary, weighted, Trim(size=150))
-    forced = set(select(vocabulary, weighted, Trim(coverage=1e-9)).kept)
+    chosen = select(vocabulary, weighted, Wanted(size=150))
+    forced = set(select(vocabulary, weighted, Wanted(coverage=1e-9)).kept)
     free = [i for i in range(len(vocabulary.pieces)) if i not in forced]
     assert list(chosen.kept) == sorted(forced | set(free[: 150 + 5 - len(forced)]))
 

@@ -18,7 +18,7 @@ from ndogo.compressors.vocabulary.counting import encode
 from ndogo.core.models import load_model, load_tokenizer
 from tests import pico
 
-FAMILIES = [*pico.FAMILIES, "gemma"]
+FAMILIES = [*pico.FAMILIES, *pico.UNLISTED, "gemma"]
 SIZES = {
     "xlmr": 100,
     "bert": 130,
@@ -26,6 +26,9 @@ SIZES = {
     "distilbert": 130,
     "roberta": 330,
     "modernbert": 330,
+    "eurobert": 330,
+    "deberta": 100,
+    "deberta_shared": 100,
     "gemma": 400,
 }
 

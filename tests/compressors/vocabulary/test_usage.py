@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from ndogo.compressors.vocabulary import trim
+from ndogo.compressors.vocabulary import Wanted, trim
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_model
 from ndogo.core.progress import silent
-from ndogo.core.specs import Trim
 from ndogo.core.text import WeightedLines, lines_of
 from tests import pico
 
@@ -33,7 +32,7 @@ def test_several_corpora_count_by_weight_and_progress_is_told(model_of, tmp_path
             WeightedLines(lines_of(tmp_path / "sw.txt"), name="sw"),
             WeightedLines(lines_of(tmp_path / "mt.jsonl"), weight=weight, name="mt"),
         ]
-        trim(model_of("xlmr"), out, Trim(size=90), corpora, report)
+        trim(model_of("xlmr"), out, Wanted(size=90), corpora, report)
         return set(json.loads((out / "old_to_new.json").read_text())["new_to_old"])
 
     assert kept(1e-6) != kept(1e6)
@@ -48,12 +47,11 @@ def test_a_fresh_process_loads_the_result_and_trimming_needs_neither_prefect_nor
     code = f"""
 import sys
 from pathlib import Path
-from ndogo.compressors.vocabulary import trim
+from ndogo.compressors.vocabulary import Wanted, trim
 from ndogo.core.progress import silent
-from ndogo.core.specs import Trim
 from ndogo.core.text import WeightedLines, lines_of
 corpus = WeightedLines(lines_of(Path({str(tmp_path / "text.txt")!r})))
-trim(Path({str(model_of("xlmr"))!r}), Path({str(out)!r}), Trim(size=100), [corpus], silent)
+trim(Path({str(model_of("xlmr"))!r}), Path({str(out)!r}), Wanted(size=100), [corpus], silent)
 assert "prefect" not in sys.modules and "mlflow" not in sys.modules
 """
     root = Path(__file__).parents[3]
@@ -68,7 +66,7 @@ def test_what_cannot_be_used_is_refused_with_a_cure(model_of, trimmed, tmp_path)
     with pytest.raises(NdogoError, match="no text to count"):
         trimmed(model_of("xlmr"), text=[], name="b", size=100)
     with pytest.raises(NdogoError, match="weight must be above 0"):
-        trim(model_of("xlmr"), tmp_path, Trim(size=100), [WeightedLines(lambda: iter(["a"]), weight=0)], silent)
+        trim(model_of("xlmr"), tmp_path, Wanted(size=100), [WeightedLines(lambda: iter(["a"]), weight=0)], silent)
     source = tmp_path / "short"
     shutil.copytree(model_of("xlmr"), source)
     model = load_model(source)

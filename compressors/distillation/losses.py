@@ -1,0 +1,143 @@
+"""One batch's losses and gradients: the student, what teaches it, and the objectives."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from ndogo.compressors.distillation.batches import Denominators
+from ndogo.compressors.distillation.logits import Side, logits_losses
+from ndogo.compressors.distillation.objective import LogitsObjective, Objective, StateObjective, Wanted
+from ndogo.compressors.distillation.taps import Seen, look
+from ndogo.core.architectures import architecture_of, lm_logits
+from ndogo.core.batches import Batch
+from ndogo.core.masking import IGNORED
+
+
+@dataclass
+class Losses:
+    """Everything that turns a batch into losses and gradients."""
+
+    student: PreTrainedModel
+    teacher: PreTrainedModel | None
+    objectives: Mapping[str, Objective]
+    projections: Mapping[str, nn.Module]
+    """What the objectives on states learn, by their names."""
+    wanted: tuple[Wanted, Wanted]
+    """What is read of the student and of the teacher."""
+    precision: torch.dtype | None = None
+    """Of the student's matrix products under autocast; None: as its weights are."""
+
+    @property
+    def on_logits(self) -> dict[str, LogitsObjective]:
+        """The objectives that are as wide as the vocabulary."""
+        return {name: found for name, found in self.objectives.items() if isinstance(found, LogitsObjective)}
+
+    @property
+    def on_states(self) -> dict[str, StateObjective]:
+        """The objectives on what the encoders compute on the way."""
+        return {name: found for name, found in self.objectives.items() if isinstance(found, StateObjective)}
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """All that is trained, by name, tied weights once: the student's parameters and the projections."""
+        named = {f"student.{name}": p for name, p in self.student.named_parameters()}
+        for name, learnt in self.projections.items():
+            named |= {f"{name}.{part}": p for part, p in learnt.named_parameters()}
+        return named
+
+    def total(self, values: Iterable[tuple[str, float]]) -> float:
+        """The weighted sum of values by objective."""
+        return sum(self.objectives[name].weight * value for name, value in values)
+
+    def compute(self, batch: Batch, denominators: Denominators, seed: int | None) -> dict[str, float]:
+        """Each objective's share of its value in the global batch; with a `seed`, gradients are added to `.grad`.
+
+        `seed` fixes dropout. None: the student is judged (no dropout, no gradients).
+        """
+        self.student.train(seed is not None)
+        if seed is not None:
+            torch.manual_seed(seed)
+            # On a CPU the gradient comes as the rows that were read: a fresh V x H of zeros costs more than the embedding.
+            self._words().sparse = batch.ids.device.type == "cpu"
+        with torch.set_grad_enabled(seed is not None), self._autocast(batch.ids.device):
+            taught = self._taught(batch)
+            seen = look(self.student, self.wanted[0], batch.ids, batch.real)
+            values, backward_from = self._logits_values(batch, denominators, seen, taught)
+            total = None
+            for name, objective in self.on_states.items():
+                assert taught is not None  # load_losses refuses an objective without its teacher
+                value = objective.loss(seen, taught, batch.real, self.projections[name])
+                value = value / getattr(denominators, objective.per)
+                values[name] = value.detach()
+                total = objective.weight * value if total is None else total + objective.weight * value
+        if seed is not None:
+            if total is not None:
+                backward_from.append((total, torch.ones_like(total)))
+            if backward_from:
+                self._expect_sparse()
+                torch.autograd.backward([at for at, _ in backward_from], [gradient for _, gradient in backward_from])
+        return {name: float(values[name]) for name in self.objectives}
+
+    def _words(self) -> nn.Embedding:
+        words = self.student.base_model.get_submodule(architecture_of(self.student.config).words)
+        assert isinstance(words, nn.Embedding)
+        return words
+
+    def _expect_sparse(self) -> None:
+        """Give the word embedding's sparse gradient a dense one to be added to, unless a tied decoder left one already."""
+        words = self._words()
+        if words.sparse and words.weight.grad is None:
+            words.weight.grad = torch.zeros_like(words.weight)
+
+    def _logits_values(
+        self, batch: Batch, denominators: Denominators, seen: Seen, taught: Seen | None
+    ) -> tuple[dict[str, torch.Tensor], list[tuple[torch.Tensor, torch.Tensor]]]:
+        """The objectives on logits: masked positions serve all of them, the other real ones those on all positions."""
+        objectives = self.on_logits
+        masked = batch.labels != IGNORED
+        values: dict[str, torch.Tensor] = {}
+        gradients = []
+        for chosen, names in (
+            (masked, list(objectives)),
+            (batch.real & ~masked, [name for name, objective in objectives.items() if not objective.masked_only]),
+        ):
+            if not names:
+                continue
+            assert seen.last_BLH is not None
+            at = chosen.flatten().nonzero().squeeze(1)
+            rows = seen.last_BLH.flatten(0, 1).index_select(0, at)
+            divisors = {n: denominators.masked if objectives[n].masked_only else denominators.tokens for n in names}
+            losses = {n: (objectives[n].weight / divisors[n], objectives[n]) for n in names}
+            sums, gradient = logits_losses(
+                losses, _side(self.student, rows), self._teacher_side(taught, at, names), batch.labels.flatten()[at]
+            )
+            for name in names:
+                values[name] = values.get(name, 0) + sums[name] / divisors[name]
+            if gradient is not None:
+                gradients.append((rows, gradient))
+        return values, gradients
+
+    def _teacher_side(self, taught: Seen | None, at: torch.Tensor, names: list[str]) -> Side | None:
+        if taught is None or taught.last_BLH is None or not any(self.objectives[n].needs_teacher for n in names):
+            return None
+        assert self.teacher is not None
+        return _side(self.teacher, taught.last_BLH.flatten(0, 1).index_select(0, at))
+
+    def _taught(self, batch: Batch) -> Seen | None:
+        if self.teacher is None:
+            return None
+        with torch.no_grad(), torch.autocast(batch.ids.device.type, enabled=False):
+            return look(self.teacher, self.wanted[1], batch.ids, batch.real)
+
+    def _autocast(self, device: torch.device) -> contextlib.AbstractContextManager:
+        if self.precision is None:
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, dtype=self.precision)
+
+
+def _side(model: PreTrainedModel, rows_NH: torch.Tensor) -> Side:
+    logits: Callable[[torch.Tensor], torch.Tensor] = lambda hidden: lm_logits(model, hidden)  # noqa: E731  one line
+    return Side(rows_NH, logits, model.config.vocab_size)

@@ -1,0 +1,46 @@
+"""How long and how a training learns: plain settings, read without torch."""
+
+from pydantic import Field, model_validator
+
+from ndogo.core.frozen import Frozen
+
+MICRO_TOKENS = {"cpu": 4096, "cuda": 32768}
+"""Padded positions that go through the models at once; a larger batch is done in parts, with the same gradient."""
+
+
+class TrainingSettings(Frozen):
+    """How long, in exactly one unit, and how."""
+
+    epochs: float | None = Field(gt=0, default=None)
+    """Passes over the text."""
+    steps: int | None = Field(gt=0, default=None)
+    """Instead of epochs: optimiser steps."""
+    tokens: int | None = Field(gt=0, default=None)
+    """Instead of epochs: tokens to read."""
+    learning_rate: float = Field(gt=0, default=5e-5)
+    """Of AdamW; it rises during the warm-up and then falls to 0."""
+    batch_size: int = Field(gt=0, default=32)
+    """Sequences per optimiser step, over all devices."""
+    max_length: int = Field(ge=8, default=128)
+    """Tokens per sequence; longer lines become several."""
+    warmup: float = Field(ge=0, lt=1, default=0.0)
+    """Share of the steps in which the learning rate rises."""
+    weight_decay: float = Field(ge=0, default=0.0)
+    """Of matrices; biases and norms do not decay."""
+    mask_probability: float = Field(ge=0, lt=1, default=0.15)
+    """Share of the tokens that are masked."""
+    clip: float | None = Field(gt=0, default=1.0)
+    """Largest norm of the gradient."""
+    patience: int | None = Field(gt=0, default=None)
+    """Stop after so many held-out evaluations without improvement, and keep the best."""
+    dropout: float | None = Field(ge=0, lt=1, default=None)
+    """While training; default: as the student's configuration says. The configuration is never changed."""
+    seed_offset: int = 0
+    """Added to the run's seed, so that two trainings of one recipe see other masks."""
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> "TrainingSettings":
+        given = [unit for unit in ("epochs", "steps", "tokens") if getattr(self, unit) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of epochs, steps and tokens; got {', '.join(given) or 'none'}")
+        return self

@@ -1,0 +1,244 @@
+"""The training loop of one process: batches by step number, checkpoints by rename, the same result however often it is killed."""
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from ndogo.compressors.distillation import checkpoints
+from ndogo.compressors.distillation.batches import Denominators, GlobalBatch, Schedule, read_batch
+from ndogo.compressors.distillation.corpus import Tokenized, open_tokenized
+from ndogo.compressors.distillation.devices import ProcessGroup
+from ndogo.compressors.distillation.job import TrainingJob
+from ndogo.compressors.distillation.loading import load_losses
+from ndogo.compressors.distillation.settings import MICRO_TOKENS
+from ndogo.core.batches import by_length
+from ndogo.core.errors import NdogoError
+from ndogo.core.masking import Masking, masking_of
+from ndogo.core.models import copy_tokenizer, load_tokenizer, save
+from ndogo.core.progress import Report
+
+HELD_OUT_SEQUENCES = 512
+EVALUATIONS = 20
+"""Held-out evaluations of a training. Without patience a short one has fewer: ten batches learnt for each one held out."""
+MASKS, DROPOUT = 1, 2
+
+
+@dataclass
+class Progress:
+    """Where a training stands; all of it is in every checkpoint."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    first_held_out: float | None = None
+    held_out: float | None = None
+    best: float = math.inf
+    best_step: int = 0
+    bad: int = 0
+    numbers: dict[str, float] = field(default_factory=dict)
+
+
+class Trainer:
+    """One training in one process (of `group.size`): all ranks hold the same weights after every step."""
+
+    def __init__(self, job: TrainingJob, group: ProcessGroup, report: Report) -> None:
+        self.job, self.group, self.report = job, group, report
+        self.settings, self.work = job.settings, Path(job.work)
+        self.tokenizer = load_tokenizer(Path(job.student))
+        self.corpus = open_tokenized(Path(job.corpus))
+        self.schedule = Schedule(self.corpus.lengths, self.settings.batch_size, self.seed)
+        self.masking = masking_for(self.tokenizer, self.settings.mask_probability)
+        self.losses = load_losses(job, group.device)
+        self.parameters = self.losses.parameters()
+        self.optimiser = torch.optim.AdamW(groups(self.parameters, self.settings.weight_decay), fused=True)
+        self.state = checkpoints.State(self.parameters, self.optimiser)
+        self.progress = Progress()
+        self.resumed_at = 0
+        self.held_out = self._held_out_batches()
+
+    @property
+    def seed(self) -> int:
+        """The run's seed and the settings' own offset."""
+        return self.job.seed + self.settings.seed_offset
+
+    def train(self) -> dict[str, float]:
+        """Train from the last checkpoint, or from the start, to the end; write the student to the job's `out`."""
+        self.resume()
+        saved = time.monotonic()
+        while self.progress.step < self.job.steps and not self._patience_is_out():
+            started = time.monotonic()
+            self.learn()
+            self.progress.seconds += time.monotonic() - started
+            self._judge()
+            self._tell()
+            if time.monotonic() - saved > checkpoints.SECONDS_BETWEEN:
+                self.save()
+                saved = time.monotonic()
+        return self._finish()
+
+    def learn(self) -> None:
+        """One optimiser step.
+
+        :raises NdogoError: the loss or its gradient is not finite; the weights are as they were before the step.
+        """
+        step = self.progress.step
+        batch = self.batch(step)
+        values = self._accumulate(batch, batch.denominators, learning=True)
+        norm = self._gradient_norm()
+        loss = self.losses.total(values.items())
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise NdogoError(
+                f"The loss is {loss} and the gradient's norm {norm} at step {step + 1}.",
+                where=f"the batch of corpus rows {sorted(map(int, batch.rows))[:8]}... (seed {self.seed}, step {step})",
+                cure="Lower learning_rate, or set clip or warmup. The last checkpoint is kept in " + str(self.work),
+            )
+        rate = self.settings.learning_rate * rate_at(step, self.job.steps, self.settings.warmup)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.progress.step += 1
+        self.progress.tokens += batch.denominators.tokens
+        terms = {f"loss_{name}": value for name, value in values.items()}
+        self.progress.numbers = {"loss": loss, **terms, "learning_rate": rate, "gradient_norm": norm}
+
+    def batch(self, step: int) -> GlobalBatch:
+        """The global batch of a step."""
+        rows = self.schedule.rows(step)
+        return read_batch(self.corpus, rows, self.masking, self.tokenizer.pad_token_id, (self.seed, MASKS, step))
+
+    def resume(self) -> None:
+        """Go to the last checkpoint, where there is one.
+
+        :raises NdogoError: it belongs to another training.
+        """
+        path = self.work / "checkpoint.safetensors"
+        if not path.is_file():
+            return
+        tensors, facts = checkpoints.read(path)
+        if facts["identity"] != self.job.identity:
+            raise NdogoError(
+                "The checkpoint belongs to another training (other models, text, settings or seed).",
+                where=str(path),
+                cure=f"Delete {self.work} to start anew.",
+            )
+        self.state.restore(tensors)
+        self.progress = Progress(**facts["progress"])
+        self.resumed_at = self.progress.step
+
+    def save(self) -> None:
+        """Write a checkpoint (the first process only: all hold the same)."""
+        if self.group.rank == 0:
+            facts = {"identity": self.job.identity, "progress": self.progress.__dict__}
+            checkpoints.write(self.work / "checkpoint.safetensors", self.state.tensors(), facts)
+
+    def _accumulate(self, whole: GlobalBatch, denominators: Denominators, *, learning: bool) -> dict[str, float]:
+        """The global value of each objective on a batch, and with `learning` the global gradients in `.grad`."""
+        values = dict.fromkeys(self.job.objectives, 0.0)
+        group, tokens = self.group, MICRO_TOKENS[self.group.device.type]
+        for part, batch in enumerate(whole.share(group.rank, group.size, tokens)):
+            seed = derived(self.seed, DROPOUT, self.progress.step, part, group.rank) if learning else None
+            for name, value in self.losses.compute(batch.to(group.device), denominators, seed).items():
+                values[name] += value
+        if learning:
+            self.group.sum_gradients(list(self.parameters.values()))
+        return dict(zip(values, self.group.sum_numbers(list(values.values())), strict=True))
+
+    def _gradient_norm(self) -> float:
+        limit = self.settings.clip or math.inf
+        return float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), limit))
+
+    def _held_out_batches(self) -> list[GlobalBatch]:
+        if self.job.held_out is None:
+            return []
+        text = open_tokenized(Path(self.job.held_out))
+        return held_out_batches(text, self.masking, self.tokenizer.pad_token_id, self.settings.batch_size)
+
+    def _judge(self) -> None:
+        """At intervals: the held-out loss, and with patience the best weights so far."""
+        progress = self.progress
+        first = max(1, self.job.steps // EVALUATIONS)
+        every = first if self.settings.patience is not None else max(first, 10 * len(self.held_out))
+        due = progress.step in (first, self.job.steps) or progress.step % every == 0
+        if not self.held_out or not due:
+            return
+        parts = [batch.denominators for batch in self.held_out]
+        whole = Denominators(sum(d.tokens for d in parts), sum(d.masked for d in parts), sum(d.pairs for d in parts))
+        values = [self._accumulate(batch, whole, learning=False) for batch in self.held_out]
+        loss = self.losses.total((name, value) for part in values for name, value in part.items())
+        progress.held_out = loss
+        progress.first_held_out = loss if progress.first_held_out is None else progress.first_held_out
+        if loss < progress.best:
+            progress.best, progress.best_step, progress.bad = loss, progress.step, 0
+            if self.settings.patience is not None and self.group.rank == 0:
+                weights = {name: tensor for name, tensor in self.state.tensors().items() if name.startswith("weight/")}
+                checkpoints.write(self.work / "best.safetensors", weights, {"step": progress.step})
+        else:
+            progress.bad += 1
+
+    def _patience_is_out(self) -> bool:
+        return self.settings.patience is not None and self.progress.bad >= self.settings.patience
+
+    def _tell(self) -> None:
+        every = max(1, self.job.steps // 500)
+        if self.progress.step % every == 0 or self.progress.step == self.job.steps:
+            self.report("training", self.progress.step, self.job.steps, self.numbers())
+
+    def numbers(self) -> dict[str, float]:
+        """What a person wants to see of the training so far."""
+        progress = self.progress
+        told = progress.numbers | {"tokens_per_second": progress.tokens / max(progress.seconds, 1e-9)}
+        if progress.held_out is not None:
+            told["held_out_loss"] = progress.held_out
+        return told
+
+    def _finish(self) -> dict[str, float]:
+        progress = self.progress
+        numbers = self.numbers() | {"steps": progress.step, "tokens": progress.tokens, "seconds": progress.seconds}
+        if self.settings.patience is not None and progress.best_step:
+            best, _ = checkpoints.read(self.work / "best.safetensors")
+            self.state.restore(best)
+            numbers |= {"held_out_loss": progress.best, "best_step": progress.best_step}
+        if self.resumed_at:
+            numbers["resumed_at_step"] = self.resumed_at
+        if progress.first_held_out is not None:
+            numbers["first_held_out_loss"] = progress.first_held_out
+        if self.group.rank == 0:
+            out = Path(self.job.out)
+            save(self.losses.student.eval().cpu(), out)
+            copy_tokenizer(Path(self.job.student), out)
+        return numbers
+
+
+def masking_for(tokenizer: PreTrainedTokenizerBase, probability: float) -> Masking:
+    """The masking of a training; a tokenizer without a mask token will do where nothing is masked."""
+    return Masking(0, (), len(tokenizer), 0.0) if probability == 0 else masking_of(tokenizer, probability)
+
+
+def held_out_batches(text: Tokenized, masking: Masking, filler: int, size: int) -> list[GlobalBatch]:
+    """The first held-out sequences in batches of like length, masked once and for all."""
+    batches = by_length(np.arange(min(len(text), HELD_OUT_SEQUENCES)), text.lengths, size)
+    return [read_batch(text, rows, masking, filler, (0, MASKS, n * size)) for n, rows in enumerate(batches)]
+
+
+def rate_at(step: int, steps: int, warmup: float) -> float:
+    """The share of the full learning rate at a step (0-based): linear up to 1, then linear down to almost 0."""
+    rise = int(warmup * steps)
+    return (step + 1) / (rise + 1) if step < rise else (steps - step) / max(1, steps - rise)
+
+
+def groups(parameters: dict[str, torch.nn.Parameter], decay: float) -> list[dict]:
+    """Matrices decay; biases and norms do not."""
+    matrices = [p for p in parameters.values() if p.dim() > 1]
+    others = [p for p in parameters.values() if p.dim() <= 1]
+    return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def derived(*key: int) -> int:
+    """A seed of 63 bits from whole numbers."""
+    return int(np.random.SeedSequence([abs(part) for part in key]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,48 @@
+"""Rows of token ids as rectangles: the one place where sequences are padded and put together by length.
+
+Shapes: B sequences, L positions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences that go through a model together, padded on the right."""
+
+    ids: Tensor
+    """(B, L) token ids to read, masks applied, int64."""
+    real: Tensor
+    """(B, L), false at padding."""
+    labels: Tensor
+    """(B, L) tokens to predict, `IGNORED` elsewhere."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on another device."""
+        return Batch(*(part.to(device, non_blocking=True) for part in (self.ids, self.real, self.labels)))
+
+
+def pad(
+    rows: Sequence[Sequence[int] | np.ndarray], filler: int, width: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows filled up on the right to one width, by default that of the longest.
+
+    :returns: ids (B, L), int64, and what is real of them (B, L), false at padding.
+    """
+    lengths = np.array([len(row) for row in rows])
+    width = int(lengths.max()) if width is None else width
+    ids = np.full((len(rows), width), filler, dtype=np.int64)
+    for at, row in enumerate(rows):
+        ids[at, : len(row)] = row
+    return ids, np.arange(width) < lengths[:, None]
+
+
+def by_length(rows: np.ndarray, lengths: np.ndarray, size: int) -> list[np.ndarray]:
+    """`rows` in batches of `size` (the last may be smaller), sorted by `lengths[row]`, shortest first, equal ones as given."""
+    arranged = rows[np.argsort(lengths[rows], kind="stable")]
+    return np.split(arranged, range(size, len(arranged), size))

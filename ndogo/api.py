@@ -1,0 +1,173 @@
+"""Ndogo from Python: five calls that the command line uses as well.
+
+import ndogo
+
+ndogo.trim("xlm-roberta-base", "small", corpus="swa.txt.gz", coverage=0.999)
+ndogo.cut("small", "narrow", layers="1/2", ffn="1/2", hidden="1/2", corpus="swa.txt.gz")
+ndogo.distil("narrow", "small", "taught", corpus="swa.txt.gz", epochs=3)
+ndogo.evaluate("taught", language="swahili", teacher="small")
+ndogo.compress("swahili", recipe="ndogo-small")
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ndogo.core.errors import NdogoError
+from ndogo.core.progress import Report, silent
+from ndogo.core.text import WeightedLines, corpus_of, fingerprint
+from ndogo.steps.recipe import validated
+from ndogo.steps.step import Context, Step, kinds
+from ndogo.steps.step import make as make_step
+
+PathLike = str | Path
+Size = int | str
+"""A number, or a fraction of what is found, such as "1/2"."""
+Corpora = str | Path | Sequence[str]
+"""Text files, folders or `hf:ID:CONFIG:SPLIT`; one or several, each with an optional =WEIGHT."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A model directory that a step wrote, and what it measured."""
+
+    path: Path
+    numbers: Mapping[str, Any]
+
+
+def trim(
+    model: PathLike,
+    out: PathLike,
+    corpus: Corpora,
+    *,
+    size: Size | None = None,
+    coverage: float | None = None,
+    **more: Any,
+) -> Made:
+    """Keep the tokens that a language uses; certificate.md in `out` says what was kept.
+
+    Give `size` (tokens) or `coverage` (share of the running tokens). `more`: the other keys of a recipe's `trim`.
+
+    :raises NdogoError: a directory, text or size that cannot be used.
+    """
+    return make(_step("trim", size=size, coverage=coverage, **more), {"student": Path(model)}, out, corpus=corpus)
+
+
+def cut(
+    model: PathLike,
+    out: PathLike,
+    *,
+    layers: Size | None = None,
+    ffn: Size | None = None,
+    hidden: Size | None = None,
+    corpus: Corpora = (),
+) -> Made:
+    """Drop layers and cut both widths, as the recipe ndogo-small does; what is not given stays whole.
+
+    Layers and neurons are chosen on `corpus`.
+
+    :raises NdogoError: a directory, text or size that cannot be used, or nothing to cut.
+    """
+    chosen = {
+        "truncate": {"layers": layers, "keep": "importance"},
+        "prune_ffn": {"size": ffn},
+        "prune_hidden": {"size": hidden, "select": "pca"},
+    }
+    steps = [_step(kind, **fields) for kind, fields in chosen.items() if None not in fields.values()]
+    if not steps:
+        raise NdogoError("There is nothing to cut.", where="cut", cure="Give layers, ffn or hidden.")
+    with tempfile.TemporaryDirectory(dir=Path(out).absolute().parent, prefix=".cut-") as folder:
+        at = Path(model)
+        for number, step in enumerate(steps, 1):
+            target = Path(out) if step is steps[-1] else Path(folder) / str(number)
+            made = make(step, {"student": at}, target, corpus=corpus)
+            at = target
+    return made
+
+
+def distil(
+    student: PathLike,
+    teacher: PathLike,
+    out: PathLike,
+    corpus: Corpora,
+    *,
+    objective: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    **training: Any,
+) -> Made:
+    """Teach `student`, which is left untouched; killed and called again, it goes on from the last checkpoint.
+
+    `objective`: names with weights, default {"mlm": 1, "direct": 10}. `training`: epochs, steps or tokens, and the other keys
+    of a recipe's `distil`.
+
+    :raises NdogoError: models, text or settings that do not fit together.
+    """
+    step = _step("distil", objective=dict(objective or {"mlm": 1.0, "direct": 10.0}), **training)
+    return make(step, {"student": Path(student), "teacher": Path(teacher)}, out, corpus=corpus, seed=seed)
+
+
+def make(
+    step: Step,
+    inputs: Mapping[str, Path],
+    out: PathLike,
+    *,
+    corpus: Corpora = (),
+    seed: int = 0,
+    minutes: float | None = None,
+    report: Report = silent,
+) -> Made:
+    """Make one step's result alone: in a draft beside `out`, loaded back strictly, renamed. `out` is whole or absent.
+
+    :raises NdogoError: `out` is there already, or whatever the step refuses.
+    """
+    from ndogo.registry.integrity import check_model
+
+    target = Path(out)
+    if target.exists():
+        raise NdogoError("The output is there already.", where=str(out), cure="Choose another --out, or remove it.")
+    if step.reads_text and not corpus:
+        raise NdogoError(f"{step.kind} reads text, and there is none.", where="--corpus", cure="Give a file of text.")
+    texts = tuple(_weighted(given) for given in ((corpus,) if isinstance(corpus, str | Path) else corpus))
+    work = target.absolute().with_name(f".{target.name}.work")
+    context = Context(texts=texts, seed=seed, work=work, report=report)
+    if step.trains and context.lines:
+        context = replace(context, fingerprint=fingerprint(context.lines))
+    with _draft(target) as draft:
+        if minutes is not None:
+            step = step.within(minutes, inputs, context)
+        numbers = make_step(step, inputs, draft, context) | check_model(draft)
+        draft.rename(target)
+    shutil.rmtree(work, ignore_errors=True)
+    return Made(target, numbers)
+
+
+def _step(kind: str, **fields: Any) -> Step:
+    given = {name: value for name, value in fields.items() if value is not None}
+    return validated(kinds()[kind], given, kind)
+
+
+def _weighted(given: PathLike) -> WeightedLines:
+    """A corpus as a person writes it: a path or hf:ID, with an optional =WEIGHT."""
+    name, _, weight = str(given).rpartition("=")
+    try:
+        share = float(weight) if name else 1.0
+    except ValueError:
+        name, share = str(given), 1.0
+    text = name or str(given)
+    return WeightedLines(corpus_of(text), share, Path(text).name)
+
+
+@contextlib.contextmanager
+def _draft(target: Path) -> Iterator[Path]:
+    """An empty folder beside `target`, gone at the end unless it was renamed."""
+    draft = target.absolute().with_name(f".{target.name}.draft-{os.getpid()}")
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

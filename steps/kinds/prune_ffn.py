@@ -1,0 +1,59 @@
+"""prune_ffn: cut the FFN to one width in all layers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from ndogo.core.size import FFN_MULTIPLE, Size, resolve_size
+from ndogo.steps.step import Context, Inputs, Numbers, Planning, Step, at_most
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+    from ndogo.core.architectures import Shape
+
+SCORES = {"scores": "An earlier result of the same model, text and importance, whose scores are taken over."}
+
+
+class PruneFfn(Step):
+    """Cut the FFN to one width in all layers."""
+
+    kind: ClassVar[str] = "prune_ffn"
+    title: ClassVar[str] = "Prune the FFN"
+    hints: ClassVar[dict[str, str]] = SCORES
+
+    size: Size
+    """Neurons of each layer: a number, or a fraction such as 1/2."""
+    importance: Literal["magnitude", "taylor", "activation", "self"] = "activation"
+    """By what neurons are chosen."""
+    sentences: int = Field(gt=0, default=1000)
+    """Lines of calibration text."""
+
+    @property
+    def reads_text(self) -> bool:
+        """Every importance but the weights' own does."""
+        return self.importance != "magnitude"
+
+    def plan(self, config: "PreTrainedConfig", planning: Planning) -> "PreTrainedConfig":
+        """A narrower FFN."""
+        from ndogo.core.architectures import shape_of, with_shape
+
+        found = shape_of(config).ffn
+        size = resolve_size(self.size, found, FFN_MULTIPLE)
+        at_most(size, found, "the FFN width", planning.where)
+        return with_shape(config, ffn=size)
+
+    def make(self, inputs: Inputs, out: Path, context: Context) -> Numbers:
+        """Score the neurons and cut; importance.safetensors holds the scores."""
+        from ndogo.compressors.width import Measure, prune_ffn
+        from ndogo.core.models import load_config
+
+        config = self.plan(load_config(inputs["student"]), Planning(self.kind))
+        measure = Measure(self.importance, self.sentences, context.lines, inputs.get("scores"))
+        return prune_ffn(inputs["student"], out, config, measure, context.report)
+
+    @classmethod
+    def fitted(cls, given: dict[str, Any], whole: "Shape", wanted: "Shape", specials: int) -> dict[str, Any] | None:
+        """The FFN width of the shape."""
+        return None if wanted.ffn == whole.ffn else {**given, "size": wanted.ffn}

@@ -1,0 +1,107 @@
+"""Plans: published parameter counts to the unit, and every impossible recipe refused before any work."""
+
+from pathlib import Path
+
+import pytest
+
+from ndogo.core.errors import NdogoError
+from ndogo.core.models import load_model, parameters
+from ndogo.registry.recipes import recipe
+from ndogo.registry.teachers import teacher, teacher_names
+from ndogo.steps.plan import Planned, plan
+from ndogo.steps.recipe import parse_recipe
+
+TWO_STEP_XLMR = [278_295_186, 278_295_186, 235_767_954, 235_767_954, 226_324_626, 88_543_314, 88_543_314, 22_814_253]
+
+
+def rows(text: str, name: str = "xlm-roberta-base") -> list[Planned]:
+    guide = teacher(name)
+    return plan(parse_recipe("name: x\nsteps:\n" + text), guide.config, guide.specials)
+
+
+def test_two_step_on_xlmr_base_gives_the_published_counts():
+    guide = teacher("xlm-roberta-base")
+    planned = plan(recipe("two-step"), guide.config, guide.specials)
+    assert [row.params for row in planned] == TWO_STEP_XLMR
+    assert planned[-1].shape.vocab == 40_005
+    assert 1 - planned[-1].params / planned[0].params == pytest.approx(0.918, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "full", "trimmed"),
+    [(564, 163_400_000, 44_752_113), (456, 130_930_000, 34_961_373), (312, 88_540_000, 22_814_253)],
+)
+def test_the_variants_of_hidden_size_on_xlmr(hidden: int, full: int, trimmed: int):
+    cut = rows(f"""
+  - truncate: {{layers: 6}}
+  - prune_ffn: {{size: 2048}}
+  - prune_hidden: {{size: {hidden}, select: first}}
+  - trim: {{size: 40000}}""")
+    assert cut[-2].params == pytest.approx(full, abs=5_000)
+    assert cut[-1].params == trimmed
+
+
+@pytest.mark.parametrize(("hidden", "trimmed"), [(564, 44_751_549), (456, 34_960_917), (312, 22_813_941)])
+def test_the_column_of_mbert(hidden: int, trimmed: int):
+    cut = rows(
+        f"""
+  - truncate: {{layers: 6, keep: last}}
+  - prune_ffn: {{size: 2048}}
+  - prune_hidden: {{size: {hidden}, select: first}}
+  - trim: {{size: 40000}}""",
+        "bert-base-multilingual-cased",
+    )
+    assert [row.params for row in cut[:3]] == [177_974_523, 135_447_291, 126_003_963]
+    assert cut[-1].params == trimmed
+
+
+def test_comet_is_counted_as_the_bare_encoder_with_pooler():
+    cut = rows("  - fresh: {layers: 6, hidden: 256, ffn: 1024, heads: 8}", "afro-xlmr-large")
+    assert cut[0].params_encoder == 559_890_432
+    assert cut[1].params_encoder == 68_937_216
+    assert cut[1].params == 69_187_730
+
+
+@pytest.mark.parametrize("name", teacher_names())
+def test_every_teacher_can_be_planned(name: str):
+    assert rows("  - trim: {size: 20000}\n  - truncate: {layers: 1/2}", name)[-1].shape.vocab == 20_005
+
+
+def test_a_plan_is_what_is_made(any_pico: Path):
+    guide = teacher(str(any_pico))
+    planned = plan(recipe("trim-only"), guide.config, guide.specials)
+    assert planned[0].params == parameters(load_model(any_pico))
+
+
+def test_a_fraction_is_rounded_to_what_is_allowed():
+    assert rows("  - prune_hidden: {size: 313/768}")[-1].shape.hidden == 312
+    assert rows("  - prune_hidden: {size: 313/768, heads: drop}")[-1].shape.hidden == 320
+    assert rows("  - trim: {size: 20000, multiple_of: 64}")[-1].shape.vocab == 20_032
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("  - truncate: {layers: 13}", "13 was asked for layers, but the step finds 12"),
+        ("  - truncate: {layers: 2, keep: [3, 12]}", "layers 0 to 11"),
+        ("  - prune_hidden: {size: 313}", "no multiple of the heads, 12.*Nearest allowed: 312 or 324"),
+        (
+            "  - prune_hidden: {size: 312, heads: drop}",
+            "no multiple of the head dimension.*Nearest allowed: 256 or 320",
+        ),
+        ("  - prune_ffn: {size: 4000}", "FFN width.*finds 3072"),
+        (
+            "  - trim: {size: 20000}\n  - distil: {objective: {logits_mse: 1}, epochs: 1}",
+            "`original` has the vocabulary of `original` and `trim` that of `trim`",
+        ),
+    ],
+)
+def test_impossible_steps_are_refused_with_key_value_and_what_is_allowed(text: str, message: str):
+    with pytest.raises(NdogoError, match=r"(?s)" + message):
+        rows(text)
+
+
+def test_rotary_heads_do_not_shrink():
+    with pytest.raises(NdogoError, match="rotary"):
+        rows("  - prune_hidden: {size: 1/2}", "mmbert-small")
+    assert rows("  - prune_hidden: {size: 1/2, heads: drop}", "mmbert-small")[-1].shape.heads == 3
