@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from ndogo import budget, runs, step_commands
+from ndogo_run.cli import COMMANDS
+from ndogo_run.errors import RunError
 
 app = typer.Typer(
     name="ndogo",
@@ -25,6 +27,8 @@ app.add_typer(languages_app, name="languages", rich_help_panel="Look")
 step_commands.register(app)
 runs.register(app)
 budget.register(app)
+for command in COMMANDS:
+    app.command(rich_help_panel="Run an export, without torch")(command)
 
 
 @app.command(rich_help_panel="Look")
@@ -90,7 +94,7 @@ def main() -> None:
 
     try:
         app()
-    except NdogoError as error:
+    except (NdogoError, RunError) as error:
         typer.echo(f"ndogo: {error}", err=True)
         sys.exit(1)
 

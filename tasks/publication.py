@@ -85,6 +85,10 @@ def summarise(run: Run, bundle: Bundle, records: Mapping[str, Mapping[str, Any]]
         summary[f"over_{role}"] = beaten["difference"]
         summary[f"over_{role}_low"], summary[f"over_{role}_high"] = beaten["difference_interval"]
     for step in run.recipe.steps:
+        if not step.makes_model and step.id in records:
+            lost = retention(records[step.id], last)["mean"]
+            summary[f"{step.id}_difference"] = lost["difference"]
+            summary[f"{step.id}_difference_low"], summary[f"{step.id}_difference_high"] = lost["difference_interval"]
         if step.result == "adapted" and step.id not in (run.recipe.last, *run.baselines):
             summary["retention_adapted"] = retention(last, records[step.id])["mean"]["retention"]
     return summary
@@ -203,7 +207,7 @@ def cells(record: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         scores = record["evaluations"].get(name, {}).get("metrics", {})
         ratio, millions = first / numbers["params"], f"{numbers['params'] / 1e6:.2f}M"
         shown = [_shown(n, scores[n]) if n in scores else "" for n in names]
-        body.append([name, millions, f"{numbers['size_mb']:.1f}", f"{ratio:.1f}x", *shown])
+        body.append([name, millions, f"{numbers.get('file_mb', numbers['size_mb']):.1f}", f"{ratio:.1f}x", *shown])
     return ["step", "params", "MB", "ratio", *(SHORT.get(n, n[:WIDEST]) for n in names)], body
 
 

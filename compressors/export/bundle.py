@@ -18,11 +18,10 @@ from ndogo.compressors.export.parity import limit_of, parity, reference, refuse
 from ndogo.compressors.export.precision import FILES, Precision, in_precision
 from ndogo.compressors.export.sentence import max_length
 from ndogo.compressors.export.tokenizer import write_tokenizer
+from ndogo.core.exported import FOLDER, MANIFEST, TOKENIZER, WEB
 from ndogo.core.models import load_tokenizer
 from ndogo.core.progress import Report, silent
 from ndogo.core.text import Lines
-
-FOLDER, MANIFEST, TOKENIZER = "onnx", "export.json", "tokenizer.json"
 
 DRAWN_WORDS = 12
 """Tokens of a line that is drawn from the vocabulary, where there is no text."""
@@ -35,6 +34,8 @@ class Settings:
     precisions: tuple[Precision, ...] = ("fp32", "int8")
     lines: int = 64
     """Lines on which every file is compared with PyTorch."""
+    agreement: float = 0.8
+    """A file with a smaller share of PyTorch's predictions is marked, and is not the default."""
 
 
 def export(
@@ -50,8 +51,9 @@ def export(
     total = len(settings.precisions) + 1
     report("exporting", 0, total)
     ready, tokenizer = exportable(source), load_tokenizer(source)
-    expected = reference(ready, tokenizer, _lines(text, tokenizer, settings.lines))
-    shutil.copytree(source, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FOLDER, "step.json"))
+    lines = lines_to_compare(text, settings.lines) or _drawn(tokenizer, settings.lines)
+    expected = reference(ready, tokenizer, lines)
+    shutil.copytree(source, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FOLDER, WEB, "step.json"))
     folder = out / FOLDER
     folder.mkdir()
     write_tokenizer(tokenizer, folder / TOKENIZER)
@@ -69,6 +71,7 @@ def export(
             "gzip_bytes": len(gzip.compress(raw, 6)),
             "sha256": hashlib.sha256(raw).hexdigest(),
             "parity": found.record(),
+            "loses": found.agreement < settings.agreement,
         }
     manifest = facts(ready, tokenizer, source) | {"files": files, "default": smallest(files)}
     write_manifest(folder, manifest)
@@ -79,7 +82,7 @@ def export(
 def facts(ready: Exportable, tokenizer: PreTrainedTokenizerBase, source: Path) -> dict[str, Any]:
     """What one must know to use the files, as it stands in export.json."""
     config = ready.model.config
-    labels = [config.id2label[number] for number in range(config.num_labels)]
+    labels = [str(label) for _, label in sorted((config.id2label or {}).items())]
     limit = limit_of(ready, tokenizer)
     return {
         "head": ready.head,
@@ -107,7 +110,10 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
 
 def numbers(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """The numbers of an export: megabytes of each file and of the tokenizer, and how near each is to PyTorch."""
-    found: dict[str, Any] = {"tokenizer_mb": round((folder / TOKENIZER).stat().st_size / 1e6, 4)}
+    found: dict[str, Any] = {
+        "file_mb": round(manifest["files"][manifest["default"]]["bytes"] / 1e6, 4),
+        "tokenizer_mb": round((folder / TOKENIZER).stat().st_size / 1e6, 4),
+    }
     for entry in manifest["files"].values():
         name = entry["precision"]
         found[f"{name}_mb"] = round(entry["bytes"] / 1e6, 4)
@@ -116,9 +122,12 @@ def numbers(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _lines(text: Lines | None, tokenizer: PreTrainedTokenizerBase, count: int) -> list[str]:
-    found = [line for line in islice(text() if text else (), 50 * count) if line.strip()][:count]
-    if found:
-        return found
+def lines_to_compare(text: Lines | None, count: int) -> list[str]:
+    """The first lines of a text that are not blank; none without a text."""
+    return [line for line in islice(text() if text else (), 50 * count) if line.strip()][:count]
+
+
+def _drawn(tokenizer: PreTrainedTokenizerBase, count: int) -> list[str]:
+    """Texts of tokens that are drawn from the vocabulary."""
     drawn = np.random.default_rng(0).integers(len(tokenizer), size=(count, DRAWN_WORDS))
-    return [tokenizer.decode(row[: 3 + n % (DRAWN_WORDS - 2)].tolist()) for n, row in enumerate(drawn)]
+    return [str(tokenizer.decode(row[: 3 + n % (DRAWN_WORDS - 2)].tolist())) for n, row in enumerate(drawn)]

@@ -1,6 +1,5 @@
 """An ONNX graph by torch's own exporter: any number of texts, any length, one opset."""
 
-import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -11,8 +10,9 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from ndogo.compressors.export.heads import MIDDLE, Exportable
+from ndogo.compressors.export.heads import Exportable
 from ndogo.core.errors import NdogoError
+from ndogo.core.exported import MIDDLE
 
 OPSET = 18
 """LayerNormalization is an operator since 17, and torch's exporter writes 18; every runtime since 2023 reads it."""
@@ -45,9 +45,7 @@ def graph_of(source: Exportable) -> onnx.ModelProto:
     except torch.onnx.errors.OnnxExporterError as error:
         raise NdogoError(f"torch cannot export `{type(source.model).__name__}`: {error}") from error
     assert program is not None
-    raw = io.BytesIO()
-    program.save(raw)
-    graph = onnx.load_from_string(raw.getvalue())
+    graph = program.model_proto
     _lean(graph)
     _tie(graph.graph)
     return graph
@@ -82,18 +80,9 @@ def _tie(graph: onnx.GraphProto) -> None:
                 break
 
 
-def with_middle(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a graph that also gives the middle states, to be judged; the weights are the file's own."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    shape = ["texts", "length", None]
-    copy.graph.output.append(onnx.helper.make_tensor_value_info(MIDDLE, onnx.TensorProto.FLOAT, shape))
-    return copy
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """torch's exporter tells of libraries that are absent and of what it will drop some day: nothing for a user to do."""
+    """Torch's exporter tells of libraries that are absent and of what it will drop some day: nothing for a user to do."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -13,12 +13,10 @@ from transformers import PreTrainedModel
 
 from ndogo.compressors.export.sentence import is_sentence_folder, sentence_modules
 from ndogo.core.errors import NdogoError
+from ndogo.core.exported import HIDDEN, MIDDLE
 from ndogo.core.models import load_model
 
 Head = Literal["none", "mlm", "vectors", "classes", "tags"]
-
-HIDDEN, MIDDLE = "last_hidden_state", "middle_hidden_state"
-"""The encoder's states after the last and after the middle layer; benchmarks are judged on the two side by side."""
 
 ANSWERS: dict[Head, str] = {
     "none": HIDDEN, "mlm": "logits", "vectors": "sentence_embedding", "classes": "logits", "tags": "logits",
@@ -48,7 +46,7 @@ class Exportable:
 class WithStates(nn.Module):
     """A model that answers with its head's output (where it has a head), the last states and the middle ones."""
 
-    def __init__(self, model: PreTrainedModel, answer: Callable[[Any, Tensor], Tensor] | None) -> None:
+    def __init__(self, model: nn.Module, answer: Callable[[Any, Tensor], Tensor] | None) -> None:
         super().__init__()
         self.model = model
         self.after = answer if isinstance(answer, nn.Module) else None

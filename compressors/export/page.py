@@ -6,14 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ndogo.compressors.export.bundle import FOLDER, MANIFEST, TOKENIZER
 from ndogo.core.errors import NdogoError
+from ndogo.core.exported import FOLDER, MANIFEST, TOKENIZER
 
 SOURCE = Path(__file__).parent / "web"
-WEB, FACTS = "web", "page.json"
+FACTS = "page.json"
 
 READS = {
-    "normalizer": {"Sequence", "Precompiled", "BertNormalizer", "Lowercase", "StripAccents", "NFC", "NFD", "NFKC", "NFKD"},
+    "normalizer": {
+        "Sequence",
+        "Precompiled",
+        "BertNormalizer",
+        "Lowercase",
+        "StripAccents",
+        "NFC",
+        "NFD",
+        "NFKC",
+        "NFKD",
+    },
     "pre_tokenizer": {"Sequence", "WhitespaceSplit", "Metaspace", "BertPreTokenizer", "ByteLevel"},
     "model": {"Unigram", "WordPiece", "BPE"},
     "post_processor": {"Sequence", "TemplateProcessing", "BertProcessing", "RobertaProcessing", "ByteLevel"},

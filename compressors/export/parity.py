@@ -13,9 +13,10 @@ import onnxruntime
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from ndogo.compressors.export.heads import ANSWERS, HIDDEN, Exportable
+from ndogo.compressors.export.heads import ANSWERS, Exportable
 from ndogo.compressors.export.precision import Precision, full_tables
 from ndogo.core.errors import NdogoError
+from ndogo.core.exported import HIDDEN
 
 BATCH = 8
 """Lines of a padded batch."""

@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from ndogo.core.exported import MIDDLE
+
 Precision = Literal["fp32", "fp16", "int8"]
 
 FILES: dict[Precision, str] = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_quantized.onnx"}
@@ -174,7 +176,7 @@ class _Quantiser:
         """Leave out weights and nodes that nothing reads any more."""
         while True:
             read = {name for node in self.graph.node for name in node.input} | {o.name for o in self.graph.output}
-            kept = [node for node in self.graph.node if read & set(node.output) or _kept_inside(node)]
+            kept = [node for node in self.graph.node if (read | {MIDDLE}) & set(node.output)]
             if len(kept) == len(self.graph.node):
                 break
             del self.graph.node[:]
@@ -182,12 +184,6 @@ class _Quantiser:
         tensors = [t for t in (*self.graph.initializer, *self.added) if t.name in read]
         del self.graph.initializer[:]
         self.graph.initializer.extend(tensors)
-
-
-def _kept_inside(node: onnx.NodeProto) -> bool:
-    from ndogo.compressors.export.heads import MIDDLE
-
-    return MIDDLE in node.output
 
 
 def _axis(node: onnx.NodeProto) -> int:

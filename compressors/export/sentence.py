@@ -132,9 +132,7 @@ def _module(path: Path, kind: str, entry: dict[str, Any]) -> nn.Module:
     name = str(config.get("activation_function", "Tanh")).rsplit(".", 1)[-1]
     if name not in ACTIVATIONS:
         known = f"Known: {', '.join(ACTIVATIONS)}."
-        raise NdogoError(
-            f"The activation `{name}` cannot be exported.", where=str(folder / "config.json"), cure=known
-        )
+        raise NdogoError(f"The activation `{name}` cannot be exported.", where=str(folder / "config.json"), cure=known)
     file = folder / "model.safetensors"
     if not file.is_file():
         raise NdogoError(

@@ -18,7 +18,7 @@ def write_tokenizer(tokenizer: PreTrainedTokenizerBase, file: Path) -> int:
     """
     if not tokenizer.is_fast:
         raise NdogoError("The tokenizer has no fast form.", where=str(file), cure="Save it with a tokenizer.json.")
-    backend: Any = tokenizer.backend_tokenizer  # type: ignore[attr-defined]  # of the fast classes
+    backend: Any = tokenizer.backend_tokenizer
     content = json.loads(backend.to_str())
     content["truncation"] = content["padding"] = None
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))

@@ -20,7 +20,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def fill(model: ModelDir, text: Text, top: Top = 5, file: File = "", as_json: AsJson = False) -> None:
-    """Guess the tokens of each <mask>."""
+    """Guess what is missing where a text says `<mask>`."""
     found = _load(model, file).fill(_read(text), top)
     if as_json:
         return _print_json([[vars(token) for token in mask] for mask in found])

@@ -38,10 +38,9 @@ def index_of(model: "Model", file: Path, lines: Sequence[str]) -> np.ndarray:
     """The vectors of the lines (lines, size): from the index beside the file, or made now and kept there where one may write."""
     mark = hashlib.sha256("\n".join([model.facts["files"][model.file]["sha256"], *lines]).encode()).hexdigest()
     kept = file.with_name(file.name + ENDING)
-    with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):
-        with np.load(kept) as found:
-            if str(found["mark"]) == mark and len(found["vectors"]) == len(lines):
-                return found["vectors"].astype(np.float32)
+    with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(kept) as found:
+        if str(found["mark"]) == mark and len(found["vectors"]) == len(lines):
+            return found["vectors"].astype(np.float32)
     vectors = model.embed(lines)
     draft = kept.with_name(f".{kept.name}.{os.getpid()}.npz")
     with contextlib.suppress(OSError):  # a folder that is read-only is searched without an index

@@ -56,7 +56,9 @@ def load(folder: str | Path, *, file: str = "", threads: int = 0) -> "Model":
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         name = file or manifest["default"]
         if name not in manifest["files"]:
-            raise RunError(f"There is no file `{name}`.", where=str(path), cure=f"Known: {', '.join(manifest['files'])}.")
+            raise RunError(
+                f"There is no file `{name}`.", where=str(path), cure=f"Known: {', '.join(manifest['files'])}."
+            )
         tokenizer = Tokenizer.from_file(str(path / TOKENIZER))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -64,8 +66,10 @@ def load(folder: str | Path, *, file: str = "", threads: int = 0) -> "Model":
         session = onnxruntime.InferenceSession(str(path / name), options, providers=["CPUExecutionProvider"])
     except RunError:
         raise
-    except Exception as error:  # noqa: BLE001  # tokenizers and onnxruntime raise bare classes of their own
-        raise RunError(f"The export cannot be read: {error}", where=str(path), cure="Export the model again.") from error
+    except Exception as error:  # tokenizers and onnxruntime raise bare classes of their own
+        raise RunError(
+            f"The export cannot be read: {error}", where=str(path), cure="Export the model again."
+        ) from error
     return Model(path, name, manifest, tokenizer, session)
 
 
@@ -160,7 +164,9 @@ class Model:
 
     def _vector(self, text: str) -> np.ndarray:
         ids = self._ids(text)
-        vector = self._run(ids, self.facts["answer"]) if self.facts["head"] == "vectors" else self._run(ids, STATES).mean(0)
+        vector = (
+            self._run(ids, self.facts["answer"]) if self.facts["head"] == "vectors" else self._run(ids, STATES).mean(0)
+        )
         return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
     def _needs(self, head: str, what: str) -> None:

@@ -75,11 +75,11 @@ const show = (model, tool) => {
     form.querySelector(".list").hidden = false;
     form.querySelector(".list span").textContent = say("nearest_list");
     form.elements.list.value = model.facts.lines.join("\n");
-  }
+  } else form.querySelector(".list").remove();
   translate(form);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    answer(form, () => TOOLS[tool](model, { text: form.elements.text.value, list: form.elements.list.value }));
+    answer(form, () => TOOLS[tool](model, { text: form.elements.text.value, list: form.elements.list?.value }));
   });
   document.getElementById("tools").append(made);
 };

@@ -41,7 +41,12 @@ def sentence_folder(source: Path, out: Path, *, dense: bool = True) -> Path:
     load_tokenizer(source).save_pretrained(out)
     modules = ["Transformer", "Pooling", *(["Dense"] if dense else []), "Normalize"]
     listed = [
-        {"idx": n, "name": str(n), "path": "" if n == 0 else f"{n}_{kind}", "type": f"sentence_transformers.models.{kind}"}
+        {
+            "idx": n,
+            "name": str(n),
+            "path": "" if n == 0 else f"{n}_{kind}",
+            "type": f"sentence_transformers.models.{kind}",
+        }
         for n, kind in enumerate(modules)
     ]
     (out / "modules.json").write_text(json.dumps(listed))
@@ -135,7 +140,11 @@ def test_sentence_vectors_have_their_whole_chain_inside(pico_model, tmp_path: Pa
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("modules.json", [{"idx": 0, "path": "", "type": "x.Transformer"}, {"idx": 1, "path": "1", "type": "x.CNN"}], "CNN"),
+        (
+            "modules.json",
+            [{"idx": 0, "path": "", "type": "x.Transformer"}, {"idx": 1, "path": "1", "type": "x.CNN"}],
+            "CNN",
+        ),
         ("1_Pooling/config.json", {"pooling_mode_lasttoken": True}, "lasttoken"),
         ("2_Dense/config.json", {"in_features": 32, "out_features": 48, "activation_function": "os.system"}, "system"),
         ("2_Dense/config.json", {"in_features": 31, "out_features": 48, "activation_function": "x.Tanh"}, "do not fit"),

@@ -6,11 +6,11 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-import ndogo_run
 import pytest
 import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
+import ndogo_run
 from ndogo.compressors.export import Settings, export
 from ndogo.compressors.export.page import SOURCE, page
 from ndogo.core.errors import NdogoError
@@ -85,7 +85,9 @@ def test_masks_are_filled_as_in_python(browser: Page, pocket_export: Path):
             apart.append(abs(ours[0].score - theirs[0]["score"]))
     # int8 rounds what comes in: where the last digit of a sum differs, a step of the rounding can
     assert len(pairs) >= 199 and max(apart) < 0.05 and sorted(apart)[len(apart) // 2] < 1e-3
-    assert [ours for ours, theirs in pairs if ours[0].label != theirs[0]["label"] and ours[0].score - ours[1].score > 0.02] == []
+    assert [
+        ours for ours, theirs in pairs if ours[0].label != theirs[0]["label"] and ours[0].score - ours[1].score > 0.02
+    ] == []
 
 
 def tokens_read(model: ndogo_run.Model, text: str) -> list[str]:
