@@ -23,9 +23,11 @@ ROOT = Path(__file__).parents[3]
 needs_chromium = pytest.mark.skipif(chromium() is None, reason="Chromium is not installed: apt-get install chromium")
 
 ODD = [
-    "", " ", "\t\n", "ﬁnali ya ﬂoti", "1ª na 2º", "ª", "½ ⅓ ㎏ № ™ ①", "ｆｕｌｌ　ｗｉｄｔｈ", "👩‍👩‍👧‍👦 familia 🇰🇪 ✊🏾", "☺️ ok",
-    "\u200bsifuri\u200d", "\ufeffmwanzo", "moja\u00a0mbili\u2009tatu\u3000nne", "ǅ ŀ ŉ ſ ẛ̣", "İstanbul ıI Σς", "한국어 가", "हिन्दी क्षि",
-    "\u0301mwanzo", "mwisho \u0301", "e\u0301\u0302\u0303", "''\"”“—…", "a\u0000b", "x" * 300, "Ng'ombe za n’gambo", "ẹ́kọ́ ọ̀rọ̀",
+    "", " ", "\t\n", "ﬁnali ya ﬂoti", "1ª na 2º", "ª", "½ ⅓ ㎏ № ™ ①", "ｆｕｌｌ　ｗｉｄｔｈ",
+    "\U0001f469\u200d\U0001f467\u200d\U0001f466 familia \U0001f1f0\U0001f1ea \u270a\U0001f3fe", "\u263a\ufe0f ok",
+    "\u200bsifuri\u200d", "\ufeffmwanzo", "moja\u00a0mbili\u2009tatu\u3000nne", "ǅ ŀ ŉ ſ ẛ̣", "İstanbul ıI Σς", "한국어 가",
+    "हिन्दी क्षि", "\u0301mwanzo", "mwisho \u0301", "e\u0301\u0302\u0303", "''\"”“—…", "a\u0000b", "x" * 300,
+    "Ng'ombe za n’gambo", "ẹ́kọ́ ọ̀rọ̀",
 ]  # fmt: skip
 
 
