@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: help setup compress test check serve bench docs clean
+.PHONY: help setup compress test check serve stop bench docs clean
 .DEFAULT_GOAL := help
 
 help:  ## show the verbs
@@ -34,8 +34,11 @@ check: $(READY)  ## lint, format, types and the architecture rules
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
 
-serve: $(READY)  ## Prefect, MLflow and the process that runs the deployments, on loopback
-	$(BIN)/ndogo serve
+serve: $(READY)  ## Prefect, MLflow and the process that runs the deployments, on loopback, looked after
+	@exec $(BIN)/ndogo serve
+
+stop: $(READY)  ## stop what `make serve` runs, from any terminal
+	$(BIN)/ndogo serve --stop
 
 bench: $(READY)  ## measure speed and memory, ours beside the obvious alternative
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -194,7 +194,7 @@ def main() -> None:
     parts = [
         f"Whole model ({shape.layers} layers, hidden {shape.hidden}, FFN {shape.ffn}, {shape.heads} heads, vocabulary "
         f"{shape.vocab:,}, {parameters(model):,} parameters): {100 * accuracy:.1f} ({loss:.2f}). Judged on {asked_of:,} masked "
-        f"pieces of {given.held_out} lines held out; calibration: {given.sentences} other lines, seeds "
+        f"tokens of {given.held_out} lines held out; calibration: {given.sentences} other lines, seeds "
         f"{', '.join(map(str, given.seeds))}.",
         table("layers", depth_rows(world), world, given.seeds),
         table("FFN", ffn_rows(world), world, given.seeds),

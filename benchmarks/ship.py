@@ -95,7 +95,9 @@ def table(found: Mapping[str, tuple[Path, str]], times: Mapping[int, Mapping[str
         if name in found:
             folder, file = found[name]
             raw = (folder / file).read_bytes()
-            peak = subprocess.run([sys.executable, "-c", MEMORY, folder, file], capture_output=True, text=True, check=True)
+            peak = subprocess.run(
+                [sys.executable, "-c", MEMORY, folder, file], capture_output=True, text=True, check=True
+            )
             sizes = (len(raw), len(gzip.compress(raw, 6)), (folder / TOKENIZER).stat().st_size)
             row = [name, *(f"{size / 1e6:.2f}" for size in sizes), f"{int(peak.stdout) / 1024:.0f}"]
         for length in times:
@@ -121,7 +123,9 @@ def main() -> None:
         found = files(exports)
         run = runners(found, given.teacher, given.threads)
         times = {length: timed(run, length) for length in LENGTHS}
-        print(f"{platform.machine()}, {vnni()}, {given.threads} thread(s), {len(times[128]['teacher, PyTorch'])} rounds\n")
+        print(
+            f"{platform.machine()}, {vnni()}, {given.threads} thread(s), {len(times[128]['teacher, PyTorch'])} rounds\n"
+        )
         print(table(found, times))
 
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedConfig
 
 from ndogo.compressors.latency import Clock
 from ndogo.compressors.sizes import Counter
-from ndogo.compressors.vocabulary.counting import count_pieces
+from ndogo.compressors.vocabulary.counting import count_tokens
 from ndogo.compressors.vocabulary.selection import Wanted, select
 from ndogo.compressors.vocabulary.source import read_vocabulary
 from ndogo.core.architectures import Shape, architecture_of, shape_of
@@ -95,7 +95,7 @@ def vocabularies(source: Path, corpora: Sequence[WeightedLines], report: Report)
     :raises NdogoError: the tokenizer or the text cannot be read.
     """
     vocabulary = read_vocabulary(source, load_config(source))
-    counts = count_pieces(vocabulary.backend, len(vocabulary.pieces), corpora, report)
+    counts = count_tokens(vocabulary.backend, len(vocabulary.tokens), corpora, report)
     found: dict[int, Rows] = {}
     for number, coverage in enumerate(COVERAGES):
         kept = select(vocabulary, counts.weighted, Wanted(coverage=coverage))

@@ -31,7 +31,8 @@ def found_by_looking(config: PreTrainedConfig) -> Architecture:
 
     :raises NdogoError: it is no encoder with a masked-LM class, or has not one word embedding and one list of layers.
     """
-    return _looked(type(config), config.to_json_string(use_diff=False))  # type: ignore[arg-type]  # a class is hashable
+    kind: Any = type(config)
+    return _looked(kind, config.to_json_string(use_diff=False))
 
 
 @lru_cache(maxsize=32)  # a model that is not in the table is asked for at every step of a calibration
@@ -46,8 +47,11 @@ def _looked(kind: type[PreTrainedConfig], text: str) -> Architecture:
     found: Any = MODEL_FOR_MASKED_LM_MAPPING[kind]
     model = empty_model(config, found)
     layers, first_differs = _layers(model, config.num_hidden_layers)
+    words, decoder, bias = _vocabulary(model)
     return Architecture(
-        **_vocabulary(model),
+        words=words,
+        decoder=decoder,
+        decoder_bias=bias,
         layers=layers,
         names=names,
         first_layer_fixed=first_differs,
@@ -57,7 +61,7 @@ def _looked(kind: type[PreTrainedConfig], text: str) -> Architecture:
     )
 
 
-def _vocabulary(model: PreTrainedModel) -> dict[str, Any]:
+def _vocabulary(model: PreTrainedModel) -> tuple[str, str, str]:
     """Names of the word embedding, the decoder and the vocabulary's bias; empty where the head has none."""
     words = model.get_input_embeddings()
     if not isinstance(words, nn.Embedding):
@@ -72,7 +76,7 @@ def _vocabulary(model: PreTrainedModel) -> dict[str, Any]:
     others = set(rows) - {f"{names[words]}.weight", f"{decoder}.weight", f"{decoder}.bias", *own[:1]}
     if words not in inner or others:
         raise _refusal(model.config, f"not one table alone is as long as its vocabulary ({', '.join(sorted(others))})")
-    return {"words": inner[words], "decoder": decoder, "decoder_bias": "".join(own[:1])}
+    return inner[words], decoder, "".join(own[:1])
 
 
 def _layers(model: PreTrainedModel, count: int) -> tuple[str, bool]:

@@ -53,14 +53,17 @@ def deployments() -> list[RunnerDeployment]:
 
 
 def ensure_automation() -> None:
-    """A run whose machine died is marked Crashed when its heartbeat stays away."""
-    wanted = yaml.safe_load(ZOMBIES.read_text(encoding="utf-8"))
+    """A run whose machine died is marked Crashed when its heartbeat stays away; switched off by hand, it stays off."""
+    wanted = AutomationCore.model_validate(yaml.safe_load(ZOMBIES.read_text(encoding="utf-8")))
     with get_client(sync_client=True) as client:
-        if not client._client.post(
-            "/automations/filter", json={"automations": {"name": {"any_": [wanted["name"]]}}}
-        ).json():
-            core = AutomationCore.model_validate(wanted)
-            client._client.post("/automations/", json=core.model_dump(mode="json")).raise_for_status()
+        api = client._client
+        named = {"automations": {"name": {"any_": [wanted.name]}}}
+        found = api.post("/automations/filter", json=named).raise_for_status().json()
+        for automation in found:
+            kept = wanted.model_copy(update={"enabled": automation["enabled"]}).model_dump(mode="json")
+            api.put(f"/automations/{automation['id']}", json=kept).raise_for_status()
+        if not found:
+            api.post("/automations/", json=wanted.model_dump(mode="json")).raise_for_status()
 
 
 def take_up_killed_runs() -> None:

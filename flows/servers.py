@@ -1,23 +1,32 @@
 """Everything on one machine in one terminal: Prefect, MLflow, and the process that runs the deployments, all on loopback."""
 
+import base64
 import contextlib
+import json
 import os
-import signal
 import socket
-import subprocess
-import sys
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+import psutil
+from filelock import FileLock, Timeout
+
 from ndogo.core.errors import NdogoError
+from ndogo.flows.login import file as login_file
+from ndogo.flows.login import login
+from ndogo.flows.supervision import Processes, Watched, ended, log_of, recorded
 from ndogo.registry.bundles import Store
 from ndogo.tasks import tracking
 
 HOST = "127.0.0.1"
-ROOT = Path(__file__).parents[2]
+NAMES = (HOST, "localhost")
+"""The only names under which the servers answer."""
+PORTS = {"prefect": 4200, "mlflow": 5000}
 PATIENCE = 300.0
 """Seconds until a server must be healthy; a first start migrates its database, and a busy laptop is slow, not broken."""
 
@@ -30,11 +39,26 @@ class Addresses:
     mlflow: str
 
 
+@dataclass(frozen=True)
+class Servers:
+    """What runs, and where."""
+
+    addresses: Addresses
+    processes: Processes
+
+    def watch(self) -> None:
+        """Look after all until an exception (a signal's) ends it."""
+        while True:
+            self.processes.look()
+            time.sleep(0.5)
+
+
 def environment(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:
-    """What every process of the embedded default is told."""
+    """What every process of the embedded default is told; the login is in a file that only its owner reads."""
     return os.environ | {
         "NDOGO_HOME": str(folder),
         "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_PROFILES_PATH": str(login_file(folder)),
         "PREFECT_API_URL": f"http://{HOST}:{ports['prefect']}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
@@ -45,84 +69,134 @@ def environment(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running(prefect_port: int = 4200, mlflow_port: int = 5000, *, runs: bool = True) -> Iterator[Addresses]:
-    """Start the servers, wait until they are healthy, start the process that runs the deployments; stop all at the end.
+def running(
+    prefect_port: int = PORTS["prefect"],
+    mlflow_port: int = PORTS["mlflow"],
+    *,
+    runs: bool = True,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[Servers]:
+    """Start the servers and the process that runs the deployments, or use those that an earlier start left; stop all at the end.
 
-    :raises NdogoError: a port is taken, or a process does not come up (with the end of its log).
+    What is given is ready: both servers are healthy, and the deployments answer.
+    :raises NdogoError: another `serve` of this store runs, a port is taken, or a process does not come up.
     """
     store = Store()
-    store.folder.mkdir(parents=True, exist_ok=True)
-    tracking.prepare(store)
+    folder = store.folder
     ports = {"prefect": prefect_port, "mlflow": mlflow_port}
-    for name, port in ports.items():
-        _refuse_taken(name, port)
-    told = environment(store.folder, ports)
-    commands = {
-        "prefect": ["-m", "prefect", "server", "start", "--host", HOST, "--port", str(prefect_port)],
-        "mlflow": [
-            *("-m", "mlflow", "server", "--host", HOST, "--port", str(mlflow_port), "--workers", "1"),
-            *("--backend-store-uri", f"sqlite:///{store.folder / 'mlflow.db'}"),
-            *("--no-serve-artifacts", "--default-artifact-root", (store.folder / "artifacts").as_uri()),
-        ],
+    addresses = Addresses(*(f"http://{HOST}:{ports[name]}" for name in ("prefect", "mlflow")))
+    with _only_one(folder):
+        processes = Processes(folder, say)
+        prefect, mlflow, deployments = _all(folder, ports)
+        for server in (prefect, mlflow):
+            if processes.left(server) is None:
+                _refuse_taken(server)
+        tracking.prepare(store)
+        try:
+            processes.start(prefect)
+            processes.start(mlflow)
+            _wait(prefect, lambda: _healthy(f"{addresses.prefect}/api/health"), folder)
+            _wait(mlflow, lambda: _healthy(f"{addresses.mlflow}/health"), folder)
+            if runs:
+                processes.start(deployments)
+                _wait(deployments, lambda: _deployed(addresses, folder, deployments), folder)
+            yield Servers(addresses, processes)
+        finally:
+            processes.stop()
+
+
+def _all(folder: Path, ports: Mapping[str, int]) -> tuple[Watched, Watched, Watched]:
+    told = environment(folder, ports)
+    prefect, mlflow = (f"{HOST}:{ports[name]}" for name in ("prefect", "mlflow"))
+    guarded = {
+        "PREFECT_SERVER_API_HOST": HOST,
+        "PREFECT_SERVER_API_PORT": str(ports["prefect"]),
+        "PREFECT_SERVER_API_AUTH_STRING": login(folder),
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{name}:{ports['prefect']}" for name in NAMES),
+        "NDOGO_PREFECT_HOSTS": ",".join(NAMES),
     }
-    with contextlib.ExitStack() as stack:
-        started = {
-            name: stack.enter_context(_process(name, line, told, store.folder)) for name, line in commands.items()
-        }
-        _wait("prefect", f"http://{HOST}:{prefect_port}/api/health", started["prefect"], store.folder)
-        _wait("mlflow", f"http://{HOST}:{mlflow_port}/health", started["mlflow"], store.folder)
-        if runs:
-            stack.enter_context(_process("deployments", ["-m", "ndogo.flows.deployments"], told, store.folder))
-        yield Addresses(f"http://{HOST}:{prefect_port}", f"http://{HOST}:{mlflow_port}")
+    tracked = [
+        *("-m", "mlflow", "server", "--host", HOST, "--port", str(ports["mlflow"]), "--workers", "1"),
+        *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
+        *("--no-serve-artifacts", "--default-artifact-root", (folder / "artifacts").as_uri()),
+        *("--allowed-hosts", ",".join(f"{name}:{ports['mlflow']}" for name in NAMES)),
+    ]
+    return (
+        Watched("prefect", ["-m", "ndogo.flows.prefect_server"], told | guarded, prefect),
+        Watched("mlflow", tracked, told, mlflow),
+        Watched("deployments", ["-m", "ndogo.flows.deployments"], told, prefect),
+    )
 
 
 @contextlib.contextmanager
-def _process(name: str, line: list[str], told: Mapping[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A child in a session of its own, so that Ctrl-C reaches us alone and we stop it in order."""
-    log = folder / "logs" / f"{name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as out:
-        child = subprocess.Popen(
-            [sys.executable, *line],
-            env=told,
-            cwd=ROOT,
-            stdout=out,
-            stderr=out,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+def _only_one(folder: Path) -> Iterator[None]:
+    """One `serve` per store."""
+    file = folder / "locks" / "serve.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield child
-    finally:
-        _stop(child)
+        with FileLock(file, timeout=0):
+            yield
+    except Timeout as error:
+        notes = recorded(folder)
+        raise NdogoError(
+            "The servers run already: "
+            + ", ".join(note["address"] for note in notes.values() if note["address"])
+            + ".",
+            where=f"process {notes.get('serve', {}).get('pid', 'unknown')}",
+            cure="Use them, or stop them: ndogo serve --stop",
+        ) from error
 
 
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    child.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(timeout=20)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-
-
-def _wait(name: str, address: str, child: subprocess.Popen[bytes], folder: Path) -> None:
+def _wait(one: Watched, there: Callable[[], bool], folder: Path) -> None:
     until = time.monotonic() + PATIENCE
-    while time.monotonic() < until and child.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=10) as answer:
-            if answer.status == 200:
+    end = ""
+    while time.monotonic() < until and one.process is not None and not (end := ended(one.process)):
+        with contextlib.suppress(OSError):
+            if there():
                 return
         time.sleep(0.3)
-    log = folder / "logs" / f"{name}.log"
+    log = log_of(folder, one.name)
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
-    raise NdogoError(f"The {name} server did not come up.", where=str(log), cure=f"The end of its log:\n{tail}")
+    how = end or f"it did not answer in {PATIENCE:.0f} s"
+    raise NdogoError(f"{one.name} did not come up: {how}.", where=str(log), cure=f"The end of its log:\n{tail}")
 
 
-def _refuse_taken(name: str, port: int) -> None:
+def _healthy(address: str) -> bool:
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        return answer.status == 200
+
+
+def _deployed(addresses: Addresses, folder: Path, runner: Watched) -> bool:
+    """Whether the runner has asked for work of its last deployment: then all of them are known and will be run."""
+    request = urllib.request.Request(f"{addresses.prefect}/api/deployments/name/sweep/recipes", headers=basic(folder))
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        polled = json.load(answer)["last_polled"]
+    begun = runner.process.create_time() if runner.process else time.time()
+    return bool(polled) and datetime.fromisoformat(polled).timestamp() >= begun
+
+
+def basic(folder: Path) -> dict[str, str]:
+    """The header that shows the login to Prefect's API."""
+    return {"Authorization": f"Basic {base64.b64encode(login(folder).encode()).decode()}"}
+
+
+def _refuse_taken(server: Watched) -> None:
+    """Refuse a port on which something listens that is not ours."""
+    host, port = server.address.split(":")
     with socket.socket() as probe:
-        if probe.connect_ex((HOST, port)) == 0:
-            raise NdogoError(
-                f"Port {port} is taken, and the {name} server needs it.",
-                where=f"{HOST}:{port}",
-                cure="Stop what listens there; perhaps `make serve` runs in another terminal already.",
-            )
+        taken = probe.connect_ex((host, int(port))) == 0
+    if taken:
+        raise NdogoError(
+            f"Port {port} is taken by {_listener(int(port))}, and {server.name} needs it.",
+            where=server.address,
+            cure=f"Stop that process, or choose another port: ndogo serve --{server.name}-port {int(port) + 1}",
+        )
+
+
+def _listener(port: int) -> str:
+    """Who listens on a port, as far as the system tells us."""
+    with contextlib.suppress(psutil.Error):
+        for one in psutil.net_connections("tcp"):
+            if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid:
+                return f"process {one.pid} ({' '.join(psutil.Process(one.pid).cmdline())[:80]})"
+    return "another process"

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from ndogo.registry.corpora import Profile
+from ndogo.servers import serve
 
 PANEL = "Runs"
 Runner = Literal["here", "dask"]
@@ -86,29 +87,6 @@ def sweep(
         numbers = [int(seed) for seed in seeds.split(",")]
         rows, folder = chosen(names["languages"], names["recipes"], numbers, profile, teacher)
         show.sweep(comparison.markdown(rows), folder)
-
-
-def serve(
-    prefect_port: Annotated[int, typer.Option(help="Of the Prefect server and its UI.")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(help="Of the MLflow server and its UI.")] = 5000,
-) -> None:
-    """Bring up Prefect, MLflow and the process that runs the deployments; Ctrl-C stops them."""
-    import signal
-    import threading
-
-    from ndogo.flows.servers import running
-
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    typer.echo("Starting (the first time takes half a minute) ...")
-    with running(prefect_port, mlflow_port) as addresses:
-        typer.echo(f"Prefect   {addresses.prefect}")
-        typer.echo(f"MLflow    {addresses.mlflow}")
-        typer.echo("Now, in another terminal:  prefect deployment run compress/swahili --watch")
-        typer.echo("Ctrl-C stops everything; nightly schedules go on at the next start.")
-        stop.wait()
-        typer.echo("Stopping ...")
 
 
 def sync() -> None:

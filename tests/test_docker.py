@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
@@ -39,15 +38,27 @@ def test_who_depends_on_whom_waits_for_health():
             assert "healthcheck" in COMPOSE["services"][name]
 
 
-@pytest.mark.parametrize("name", ["prefect", "mlflow"])
-def test_the_servers_know_every_option_that_they_are_given(name: str):
-    program, *words = COMPOSE["services"][name]["command"]
+def test_mlflow_knows_every_option_that_it_is_given():
+    program, *words = COMPOSE["services"]["mlflow"]["command"]
     verbs = [w for w in words if not w.startswith("-") and not w.replace(".", "").isdigit()]
     told = subprocess.run(
         [sys.executable, "-m", program, *verbs, "--help"], capture_output=True, text=True, timeout=120
     )
     options = [w.split("=")[0] for w in words if w.startswith("--")]
     assert [option for option in options if option not in told.stdout] == []
+
+
+def test_the_servers_ask_for_a_login_and_answer_to_their_own_names_only():
+    server, worker, mlflow = (COMPOSE["services"][name] for name in ("prefect", "worker", "mlflow"))
+    assert server["command"] == ["python", "-m", "ndogo.flows.prefect_server"], "the one that checks the Host header"
+    given = server["environment"]
+    assert given["PREFECT_SERVER_API_AUTH_STRING"].startswith("ndogo:${NDOGO_PREFECT_PASSWORD:?")
+    assert worker["environment"]["PREFECT_API_AUTH_STRING"] == given["PREFECT_SERVER_API_AUTH_STRING"]
+    assert "*" not in given["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] + given["NDOGO_PREFECT_HOSTS"]
+    names = {environment["PREFECT_API_URL"].split("/")[2].split(":")[0] for environment in [worker["environment"]]}
+    assert names <= set(given["NDOGO_PREFECT_HOSTS"].split(","))
+    (hosts,) = [word for word in mlflow["command"] if word.startswith("--allowed-hosts=")]
+    assert "*" not in hosts and "mlflow:5000" in hosts
 
 
 def test_the_worker_runs_the_module_that_the_server_test_drives():

@@ -1,4 +1,4 @@
-"""Vocabulary trimming: keep the pieces that a language uses, exactly, with a certificate."""
+"""Vocabulary trimming: keep the tokens that a language uses, exactly, with a certificate."""
 
 from ndogo.compressors.vocabulary.model import trim_model
 from ndogo.compressors.vocabulary.selection import Wanted

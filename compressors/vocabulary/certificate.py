@@ -14,8 +14,8 @@ from torch.func import functional_call
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from ndogo.compressors.vocabulary.closure import unsafe_pieces
-from ndogo.compressors.vocabulary.counting import Counts, Encoded, encode
+from ndogo.compressors.vocabulary.closure import unsafe_tokens
+from ndogo.compressors.vocabulary.counting import Encoded, TokenCounts, encode
 from ndogo.compressors.vocabulary.files import TWINS
 from ndogo.compressors.vocabulary.model import wide_parameters, words_of
 from ndogo.compressors.vocabulary.selection import Selection
@@ -25,8 +25,8 @@ from ndogo.core.errors import NdogoError
 from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer
 
 LOGIT_LINES = 64
-LOGIT_PIECES = 8
-"""Lines whose logits are compared, and pieces of each (specials included): enough to touch every matrix."""
+LOGIT_TOKENS = 8
+"""Lines whose logits are compared, and tokens of each (specials included): enough to touch every matrix."""
 LOGIT_NUMBERS = 2**25
 """Largest number of logits made at once: 128 MiB."""
 LOGIT_TOLERANCE = 1e-5
@@ -34,7 +34,7 @@ LOGIT_TOLERANCE = 1e-5
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Both tokenizers on the held-out lines; rates over running pieces, fertility in pieces per white-space word."""
+    """Both tokenizers on the held-out lines; rates over running tokens, fertility in tokens per white-space word."""
 
     lines: int
     coverage: float
@@ -43,7 +43,7 @@ class Segmentation:
     unknown_before: float
     unknown_after: float
     covered: int
-    """Lines whose pieces were all kept."""
+    """Lines whose tokens were all kept."""
     covered_identical: int
     identical: int
 
@@ -107,7 +107,7 @@ def certify(
     out: Path,
     vocabulary: Vocabulary,
     selection: Selection,
-    counts: Counts,
+    counts: TokenCounts,
 ) -> Certificate:
     """Load what was written into `out`, and compare it with the model directory that went in.
 
@@ -126,7 +126,7 @@ def certify(
         lines += compare_segmentation(vocabulary, kept, counts.sample, trimmed)[1][: LOGIT_LINES - len(lines)]
     ordinary = len(kept) - len(vocabulary.specials)
     certificate = Certificate(
-        pieces_before=len(vocabulary.pieces),
+        pieces_before=len(vocabulary.tokens),
         pieces_after=len(kept),
         rows_before=words_of(old).num_embeddings,
         rows_after=words_of(new).num_embeddings,
@@ -169,10 +169,10 @@ def compare_segmentation(
 ) -> tuple[Segmentation, list[str]]:
     """Both segmentations of lines whose old ids are known, and the covered lines."""
     new_id = {old: new for new, old in enumerate(kept)}
-    unsafe = bool(unsafe_pieces(vocabulary, kept))
+    unsafe = bool(unsafe_tokens(vocabulary, kept))
     unknown = vocabulary.unknown
     covered_lines, same_covered, same = [], 0, 0
-    total = total_after = kept_pieces = unknowns = unknowns_after = words = 0
+    total = total_after = kept_tokens = unknowns = unknowns_after = words = 0
     for (text, old), new in zip(lines, encode(trimmed, [text for text, _ in lines]), strict=True):
         expected = [new_id.get(i, -1) for i in old]
         covered = -1 not in expected and not (unsafe and unknown in old)
@@ -182,14 +182,14 @@ def compare_segmentation(
             same_covered += expected == new
         total += len(old)
         total_after += len(new)
-        kept_pieces += len(old) - expected.count(-1)
+        kept_tokens += len(old) - expected.count(-1)
         words += len(text.split())
         if unknown is not None:
             unknowns += old.count(unknown)
             unknowns_after += new.count(new_id[unknown])
     return Segmentation(
         lines=len(lines),
-        coverage=kept_pieces / max(total, 1),
+        coverage=kept_tokens / max(total, 1),
         fertility_before=total / max(words, 1),
         fertility_after=total_after / max(words, 1),
         unknown_before=unknowns / max(total, 1),
@@ -235,19 +235,19 @@ def logits_difference(
     if not lines:
         return None
     columns = torch.tensor(kept)
-    new_id = torch.zeros(len(vocabulary.pieces), dtype=torch.long)
+    new_id = torch.zeros(len(vocabulary.tokens), dtype=torch.long)
     new_id[columns] = torch.arange(len(kept))
     swapped = _kept_decoder(source, columns)
     whole = _has_logits(source) and not swapped  # a head that reads the word embedding itself
     worst = 0.0
-    batch = max(1, LOGIT_NUMBERS // (LOGIT_PIECES * (words_of(source).num_embeddings if whole else len(kept))))
+    batch = max(1, LOGIT_NUMBERS // (LOGIT_TOKENS * (words_of(source).num_embeddings if whole else len(kept))))
     for start in range(0, len(lines), batch):
         ids, mask = _padded(vocabulary, lines[start : start + batch])
         old = functional_call(source, swapped, (ids,), {"attention_mask": mask}, tie_weights=False)[0]
         old = old[..., columns] if whole else old
         new = trimmed(new_id[ids], attention_mask=mask)[0]
         for before, after, real in zip(old, new, mask.bool(), strict=True):
-            if before.shape[0] == len(real):  # one output per piece: those of padding mean nothing
+            if before.shape[0] == len(real):  # one output per token: those of padding mean nothing
                 before, after = before[real], after[real]
             worst = max(worst, ((before - after).abs().max() / before.abs().max().clamp_min(1e-30)).item())
     return worst
@@ -255,7 +255,7 @@ def logits_difference(
 
 def _padded(vocabulary: Vocabulary, lines: Sequence[str]) -> tuple[Tensor, Tensor]:
     """(lines, longest) ids with specials, cut and padded, and their mask."""
-    cut = [torch.tensor(e.ids[:LOGIT_PIECES]) for e in vocabulary.backend.encode_batch_fast(list(lines))]
+    cut = [torch.tensor(e.ids[:LOGIT_TOKENS]) for e in vocabulary.backend.encode_batch_fast(list(lines))]
     pad = vocabulary.tokenizer.pad_token_id
     ids = pad_sequence(cut, batch_first=True, padding_value=vocabulary.specials[0] if pad is None else pad)
     return ids, pad_sequence([torch.ones_like(c) for c in cut], batch_first=True)

@@ -1,11 +1,11 @@
-"""What a kept piece needs beside it so that segmentation stays exact: per family, the pieces to keep together.
+"""What a kept token needs beside it so that segmentation stays exact: per family, the tokens to keep together.
 
-BPE. Merging happens inside a final piece as if that piece stood alone: a merge across its edge would have swallowed the
-edge. So a piece needs exactly the pieces that its own merging passes through, down to single symbols.
-WordPiece. Longest match first over fewer pieces finds the same matches while they are kept. Only a word that had no
-segmentation could gain one, by a piece that covers the place where the search got stuck; keeping the single characters
-of every kept piece excludes that, now and when the result is trimmed again.
-Unigram. Nothing: the best path stays the best while its pieces are kept (the unknown edge is selection's concern).
+BPE. Merging happens inside a final token as if that token stood alone: a merge across its edge would have swallowed the
+edge. So a token needs exactly the tokens that its own merging passes through, down to single symbols.
+WordPiece. Longest match first over fewer tokens finds the same matches while they are kept. Only a word that had no
+segmentation could gain one, by a token that covers the place where the search got stuck; keeping the single characters
+of every kept token excludes that, now and when the result is trimmed again.
+Unigram. Nothing: the best path stays the best while its tokens are kept (the unknown edge is selection's concern).
 """
 
 from collections.abc import Callable, Iterable
@@ -33,30 +33,30 @@ def merge_pair(merge: str | list[str]) -> tuple[str, str]:
 
 
 class MergeAncestors:
-    """The pieces that merging passes through on its way to a piece, the piece included."""
+    """The tokens that merging passes through on its way to a token, the token included."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._ids = vocabulary.ids
-        self._pieces = vocabulary.pieces
+        self._tokens = vocabulary.tokens
         # A pair listed twice counts with its last place, as in the tokenizers library.
         self._ranks = {merge_pair(merge): rank for rank, merge in enumerate(vocabulary.model["merges"])}
         self._known: dict[str, frozenset[int]] = {}
 
     def __call__(self, i: int) -> frozenset[int]:
         """The ids to keep with `i`."""
-        return self._of(self._pieces[i])
+        return self._of(self._tokens[i])
 
-    def _of(self, piece: str) -> frozenset[int]:
-        if piece not in self._known:
-            found = {self._ids[piece]}
-            for part in self._last_merge(piece):
+    def _of(self, token: str) -> frozenset[int]:
+        if token not in self._known:
+            found = {self._ids[token]}
+            for part in self._last_merge(token):
                 found |= self._of(part)
-            self._known[piece] = frozenset(found)
-        return self._known[piece]
+            self._known[token] = frozenset(found)
+        return self._known[token]
 
-    def _last_merge(self, piece: str) -> tuple[str, ...]:
-        """The two sides of the merge that makes the piece; none for single symbols and pieces that no merge reaches."""
-        symbols = list(piece)
+    def _last_merge(self, token: str) -> tuple[str, ...]:
+        """The two sides of the merge that makes the token; none for single symbols and tokens that no merge reaches."""
+        symbols = list(token)
         last: tuple[str, ...] = ()
         while len(symbols) > 1:
             pairs = [(self._ranks.get(pair), place) for place, pair in enumerate(pairwise(symbols))]
@@ -71,22 +71,22 @@ class MergeAncestors:
 
 def _characters(vocabulary: Vocabulary, i: int) -> list[int]:
     prefix = vocabulary.model.get("continuing_subword_prefix", "##")
-    piece = vocabulary.pieces[i]
-    inner = piece.startswith(prefix) and piece != prefix
-    text = piece.removeprefix(prefix) if inner else piece
+    token = vocabulary.tokens[i]
+    inner = token.startswith(prefix) and token != prefix
+    text = token.removeprefix(prefix) if inner else token
     spelt = [character if place == 0 and not inner else prefix + character for place, character in enumerate(text)]
     return [vocabulary.ids[s] for s in spelt if s in vocabulary.ids]
 
 
-def unsafe_pieces(vocabulary: Vocabulary, kept: Iterable[int]) -> frozenset[int]:
-    """Kept WordPiece pieces with an inner character that is no piece of its own: with them a word that was unknown could
+def unsafe_tokens(vocabulary: Vocabulary, kept: Iterable[int]) -> frozenset[int]:
+    """Kept WordPiece tokens with an inner character that is no token of its own: with them a word that was unknown could
     gain a segmentation. Real vocabularies hold none.
     """
     if vocabulary.family != "WordPiece":
         return frozenset()
     prefix = vocabulary.model.get("continuing_subword_prefix", "##")
     ordinary = set(kept).difference(vocabulary.specials)
-    inner = {i: vocabulary.pieces[i].removeprefix(prefix)[1:] for i in ordinary}
+    inner = {i: vocabulary.tokens[i].removeprefix(prefix)[1:] for i in ordinary}
     return frozenset(
         i for i, text in inner.items() if any(prefix + character not in vocabulary.ids for character in text)
     )

@@ -1,7 +1,7 @@
-"""Counting how often a corpus uses each piece: one pass, bounded memory, all cores (the Rust tokenizer's threads).
+"""Counting how often a corpus uses each token: one pass, bounded memory, all cores (the Rust tokenizer's threads).
 
 Where the tokenizer cuts at every space and treats each stretch by itself (XLM-R's, BERT's), each distinct stretch is
-encoded once and its pieces count as often as it occurs: the same counts for a third of the time. Others see whole lines.
+encoded once and its tokens count as often as it occurs: the same counts for a third of the time. Others see whole lines.
 """
 
 import json
@@ -37,7 +37,7 @@ Encoded = tuple[str, list[int]]
 
 
 @dataclass(frozen=True)
-class Counts:
+class TokenCounts:
     """What one pass over the corpora found."""
 
     weighted: NDArray[np.float64]
@@ -130,10 +130,10 @@ class _Tally:
         self._characters = 0
 
 
-def count_pieces(backend: Tokenizer, size: int, corpora: Sequence[WeightedLines], report: Report) -> Counts:
+def count_tokens(backend: Tokenizer, size: int, corpora: Sequence[WeightedLines], report: Report) -> TokenCounts:
     """Read every corpus, set some lines aside, count the ids of the others; `size` is the number of ids.
 
-    :raises NdogoError: no corpus, a weight that is not positive, or no piece at all in the text.
+    :raises NdogoError: no corpus, a weight that is not positive, or no token at all in the text.
     """
     for corpus in corpora:
         if not corpus.weight > 0:
@@ -153,7 +153,7 @@ def count_pieces(backend: Tokenizer, size: int, corpora: Sequence[WeightedLines]
     if not tally.weighted.any():
         raise NdogoError("There is no text to count.", where=", ".join(c.name for c in corpora) or "--corpus")
     held_out = tuple((line, ids) for line, ids, _ in tally.held_out)
-    return Counts(tally.weighted, tally.seen, tally.tokens, held_out, tuple(tally.sample))
+    return TokenCounts(tally.weighted, tally.seen, tally.tokens, held_out, tuple(tally.sample))
 
 
 SPACE_BLIND = ("Precompiled", "BertNormalizer", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Nmt")

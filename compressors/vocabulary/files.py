@@ -32,12 +32,12 @@ def write_tokenizer(source: Path, out: Path, vocabulary: Vocabulary, kept: Seque
     for name in SENTENCEPIECE_FILES:
         if (source / name).is_file():
             (out / name).write_bytes(trimmed_proto((source / name).read_bytes(), vocabulary, new_id))
-    pieces = [vocabulary.pieces[i] for i in kept]
+    tokens = [vocabulary.tokens[i] for i in kept]
     if (source / "vocab.txt").is_file():
-        (out / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
+        (out / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
     if (source / "vocab.json").is_file():
         model_ids = vocabulary.model["vocab"]
-        write_json(out / "vocab.json", {p: i for i, p in enumerate(pieces) if p in model_ids})
+        write_json(out / "vocab.json", {p: i for i, p in enumerate(tokens) if p in model_ids})
     if (source / "merges.txt").is_file():
         merges = _kept_merges(vocabulary, new_id)
         text = "#version: 0.2\n" + "".join(" ".join(merge_pair(merge)) + "\n" for merge in merges)
@@ -75,8 +75,8 @@ def trimmed_document(vocabulary: Vocabulary, new_id: dict[int, int]) -> dict[str
         if model.get("unk_id") is not None:
             model["unk_id"] = new_id[model["unk_id"]]
     else:
-        kept = sorted((new_id[i], piece) for piece, i in model["vocab"].items() if i in new_id)
-        model["vocab"] = {piece: i for i, piece in kept}
+        kept = sorted((new_id[i], token) for token, i in model["vocab"].items() if i in new_id)
+        model["vocab"] = {token: i for i, token in kept}
     if vocabulary.family == "BPE":
         model["merges"] = _kept_merges(vocabulary, new_id)
     document = vocabulary.document | {"model": model}
@@ -90,7 +90,7 @@ def trimmed_document(vocabulary: Vocabulary, new_id: dict[int, int]) -> dict[str
 
 
 def _kept_merges(vocabulary: Vocabulary, new_id: dict[int, int]) -> list[Any]:
-    kept = {vocabulary.pieces[i] for i in new_id}
+    kept = {vocabulary.tokens[i] for i in new_id}
     found = []
     for merge in vocabulary.model["merges"]:
         left, right = merge_pair(merge)
@@ -116,7 +116,7 @@ def _in_new_ids(part: Any, new_id: dict[int, int]) -> Any:
 
 
 def trimmed_proto(raw: bytes, vocabulary: Vocabulary, new_id: dict[int, int]) -> bytes:
-    """The SentencePiece model with the kept pieces only, in their old order; pieces that are no token of ours stay."""
+    """The SentencePiece model with the kept pieces only, in their old order; those that are no token of ours stay."""
     from sentencepiece import sentencepiece_model_pb2
 
     proto = sentencepiece_model_pb2.ModelProto.FromString(raw)  # type: ignore[attr-defined]  # generated at import

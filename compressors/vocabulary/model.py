@@ -15,7 +15,7 @@ from ndogo.core.errors import NdogoError
 def trim_model(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
     """A model with the rows `kept` (old ids, ascending), in that order; the input is left untouched and shares nothing.
 
-    Ties stay ties. Rows beyond the tokenizer's pieces (padding of the matrix) go unless kept.
+    Ties stay ties. Rows beyond the tokenizer's tokens (padding of the matrix) go unless kept.
 
     :raises NdogoError: an id has no row, or the padding id would move in a model that counts positions from it.
     """
@@ -46,7 +46,7 @@ def trim_model(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
 
 
 def remapped_ids(values: dict[str, Any], new_id: dict[int, int]) -> dict[str, Any]:
-    """Every `*_token_id` of a configuration in new ids; one that named no piece becomes None."""
+    """Every `*_token_id` of a configuration in new ids; one that named no token becomes None."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         if name.endswith("_token_id") and isinstance(value, int):

@@ -1,4 +1,4 @@
-"""Which pieces stay: by frequency or coverage, with everything that must never be lost. Deterministic."""
+"""Which tokens stay: by frequency or coverage, with everything that must never be lost. Deterministic."""
 
 import re
 import unicodedata
@@ -18,7 +18,7 @@ from ndogo.core.size import resolve_size
 
 SCRIPT_SHARE = 0.001
 """A script counts as seen when it writes at least this share of the letters: one stray quotation keeps no alphabet."""
-BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
+BYTE_TOKEN = re.compile(r"<0x[0-9A-F]{2}>")
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Wanted:
     """What is asked of a trimmed vocabulary: a size or a coverage, and what stays in any case."""
 
     size: int | Fraction | None = None
-    """Ordinary pieces, or a fraction of them; specials come on top."""
+    """Ordinary tokens, or a fraction of them; specials come on top."""
     coverage: float | None = None
-    """Instead: the share of running pieces to cover."""
+    """Instead: the share of running tokens to cover."""
     multiple_of: int = 1
     keep: tuple[str, ...] = ()
 
@@ -40,21 +40,21 @@ class Selection:
     kept: tuple[int, ...]
     """Specials included, ascending."""
     forced: int
-    """Ordinary pieces kept whatever their frequency, with what they need."""
+    """Ordinary tokens kept whatever their frequency, with what they need."""
     asked: int | None
     """The size asked for; None where a coverage was."""
     used: int
-    """Ordinary pieces that the counted text uses."""
+    """Ordinary tokens that the counted text uses."""
     scripts: dict[str, float]
     """Share of the letters that each script writes, largest first."""
     coverage: float
-    """Share of the counted running pieces that are kept, the unknown piece left out of both sides."""
+    """Share of the counted running tokens that are kept, the unknown token left out of both sides."""
 
 
 def select(vocabulary: Vocabulary, weighted: NDArray[np.float64], wanted: Wanted) -> Selection:
     """Choose the ids to keep; `weighted`: (ids,) counts.
 
-    :raises NdogoError: the size is below what must be kept, or a piece of the keep list does not exist.
+    :raises NdogoError: the size is below what must be kept, or a token of the keep list does not exist.
     """
     needs = needs_of(vocabulary)
     special = frozenset(vocabulary.specials)
@@ -63,10 +63,10 @@ def select(vocabulary: Vocabulary, weighted: NDArray[np.float64], wanted: Wanted
     scripts = script_shares(vocabulary, counts)
     forced = _closed(_forced(vocabulary, scripts, wanted.keep), needs) - special
     order = [int(i) for i in np.lexsort((np.arange(len(counts)), -counts)) if counts[i] > 0]
-    asked = None if wanted.size is None else resolve_size(wanted.size, len(vocabulary.pieces) - len(special))
+    asked = None if wanted.size is None else resolve_size(wanted.size, len(vocabulary.tokens) - len(special))
     if asked is not None and asked < len(forced):
         raise NdogoError(
-            f"{len(forced):,} pieces must be kept in any case (characters, digits, punctuation, bytes, the keep list).",
+            f"{len(forced):,} tokens must be kept in any case (characters, digits, punctuation, bytes, the keep list).",
             where=f"trim: size: {asked}",
             cure=f"Ask for at least {len(forced):,}.",
         )
@@ -85,16 +85,16 @@ def select(vocabulary: Vocabulary, weighted: NDArray[np.float64], wanted: Wanted
     )
 
 
-def surface(vocabulary: Vocabulary, piece: str) -> str:
-    """The characters that a piece stands for; empty for bytes that are no character by themselves."""
+def surface(vocabulary: Vocabulary, token: str) -> str:
+    """The characters that a token stands for; empty for bytes that are no character by themselves."""
     if vocabulary.byte_level:
         try:
-            return bytes(BYTE_OF[c] for c in piece).decode()
+            return bytes(BYTE_OF[c] for c in token).decode()
         except (KeyError, UnicodeDecodeError):
             return ""
     if vocabulary.family == "WordPiece":
-        return piece.removeprefix(vocabulary.model.get("continuing_subword_prefix", "##"))
-    return piece
+        return token.removeprefix(vocabulary.model.get("continuing_subword_prefix", "##"))
+    return token
 
 
 def _byte_alphabet() -> dict[str, int]:
@@ -118,7 +118,7 @@ def script_shares(vocabulary: Vocabulary, counts: NDArray[np.float64]) -> dict[s
     """Which share of the running letters each script writes, largest first."""
     characters: Counter[str] = Counter()
     for i in np.flatnonzero(counts):
-        for character in surface(vocabulary, vocabulary.pieces[i]):
+        for character in surface(vocabulary, vocabulary.tokens[i]):
             characters[character] += counts[i]
     scripts: Counter[str] = Counter()
     for character, count in characters.items():
@@ -131,13 +131,13 @@ def script_shares(vocabulary: Vocabulary, counts: NDArray[np.float64]) -> dict[s
 def _forced(vocabulary: Vocabulary, scripts: dict[str, float], keep: Sequence[str]) -> set[int]:
     seen = {script for script, share in scripts.items() if share >= SCRIPT_SHARE}
     # No character is spelt with more than 4 signs (bytes, or a prefix of two); the test spares 250,000 look-ups.
-    short = {piece: i for piece, i in vocabulary.ids.items() if len(piece) <= 4}
-    found = {i for piece, i in short.items() if _always(surface(vocabulary, piece), seen)}
-    found |= {i for piece, i in vocabulary.ids.items() if len(piece) == 6 and BYTE_PIECE.fullmatch(piece)}
+    short = {token: i for token, i in vocabulary.ids.items() if len(token) <= 4}
+    found = {i for token, i in short.items() if _always(surface(vocabulary, token), seen)}
+    found |= {i for token, i in vocabulary.ids.items() if len(token) == 6 and BYTE_TOKEN.fullmatch(token)}
     if vocabulary.byte_level:
-        found |= {i for piece, i in vocabulary.ids.items() if len(piece) == 1}
+        found |= {i for token, i in vocabulary.ids.items() if len(token) == 1}
     if vocabulary.family == "Unigram":
-        # The unknown edge costs the lowest score of all less 10; were that piece dropped, the edge would rise.
+        # The unknown edge costs the lowest score of all less 10; were that token dropped, the edge would rise.
         scores = [score for _, score in vocabulary.model["vocab"]]
         found.add(int(np.argmin(scores)))
     for text in filter(None, keep):
@@ -160,7 +160,7 @@ def _asked(vocabulary: Vocabulary, text: str) -> list[int]:
     ids = encode(vocabulary.backend, [text])[0]
     if not ids or vocabulary.unknown in ids:
         raise NdogoError(
-            f"`{text}` is no piece, and the tokenizer cannot spell it with its pieces.",
+            f"`{text}` is no token, and the tokenizer cannot spell it with its tokens.",
             where="trim: keep",
             cure="Leave it out.",
         )
@@ -173,7 +173,7 @@ def _closed(ids: Iterable[int], needs: Needs) -> set[int]:
 
 @dataclass
 class _Growing:
-    """The ordinary pieces kept so far; they only grow, each with what it needs."""
+    """The ordinary tokens kept so far; they only grow, each with what it needs."""
 
     kept: set[int]
     special: frozenset[int]
@@ -181,7 +181,7 @@ class _Growing:
     needs: Needs
 
     def fill(self, order: Iterable[int], limit: float, goal: float = float("inf")) -> None:
-        """Add pieces in order until there are `limit` of them or they cover `goal`; one that does not fit is passed over."""
+        """Add tokens in order until there are `limit` of them or they cover `goal`; one that does not fit is passed over."""
         covered = self.counts[sorted(self.kept)].sum()
         for i in order:
             if covered >= goal or len(self.kept) >= limit:
@@ -192,16 +192,16 @@ class _Growing:
                 covered += self.counts[sorted(group)].sum()
 
     def round_up(self, order: Sequence[int], multiple: int) -> None:
-        """Fill the rows up to a multiple: with the next pieces of the corpus, then with unused ones of low id.
+        """Fill the rows up to a multiple: with the next tokens of the corpus, then with unused ones of low id.
 
-        :raises NdogoError: the vocabulary has too few pieces for the next multiple.
+        :raises NdogoError: the vocabulary has too few tokens for the next multiple.
         """
         rows = -(-(len(self.kept) + len(self.special)) // multiple) * multiple
         limit = rows - len(self.special)
         self.fill([*order, *range(len(self.counts))], limit)
         if len(self.kept) < limit:
             raise NdogoError(
-                f"The vocabulary has too few pieces to fill {rows:,} rows.",
+                f"The vocabulary has too few tokens to fill {rows:,} rows.",
                 where=f"trim: multiple_of: {multiple}",
                 cure="Take a smaller multiple, or a smaller size.",
             )

@@ -25,8 +25,8 @@ class Vocabulary:
     tokenizer: PreTrainedTokenizerBase
     document: dict[str, Any]
     """The content of tokenizer.json."""
-    pieces: tuple[str, ...]
-    """The piece of each id."""
+    tokens: tuple[str, ...]
+    """The token of each id."""
     specials: tuple[int, ...]
     """Special and added tokens, and every id that the configuration names: always kept, on top of the size."""
     ids: dict[str, int] = field(repr=False)
@@ -48,13 +48,13 @@ class Vocabulary:
 
     @cached_property
     def byte_level(self) -> bool:
-        """Whether pieces are spelt in the byte alphabet of GPT-2."""
+        """Whether tokens are spelt in the byte alphabet of GPT-2."""
         parts = (self.document.get("pre_tokenizer"), self.document.get("decoder"))
         return self.family == "BPE" and '"ByteLevel"' in json.dumps(parts)
 
     @cached_property
     def unknown(self) -> int | None:
-        """The id of the unknown piece, where there is one."""
+        """The id of the unknown token, where there is one."""
         if self.family == "Unigram":
             return self.model.get("unk_id")
         return self.ids.get(self.model.get("unk_token") or "")
@@ -80,19 +80,19 @@ def read_vocabulary(path: Path, config: PreTrainedConfig) -> Vocabulary:
     backend.no_padding()
     _check_model(document["model"], path)
     entries = document["model"]["vocab"]
-    ids = {piece: i for i, (piece, _) in enumerate(entries)} if isinstance(entries, list) else dict(entries)
+    ids = {token: i for i, (token, _) in enumerate(entries)} if isinstance(entries, list) else dict(entries)
     ids |= {str(token): i for i, token in tokenizer.added_tokens_decoder.items()}
-    pieces = [""] * (max(ids.values()) + 1)
-    for piece, i in ids.items():
-        pieces[i] = piece
-    if len(ids) != len(pieces):
+    tokens = [""] * (max(ids.values()) + 1)
+    for token, i in ids.items():
+        tokens[i] = token
+    if len(ids) != len(tokens):
         raise NdogoError(
-            f"The tokenizer has {len(ids):,} pieces, but ids up to {len(pieces) - 1:,}: some ids have no piece.",
+            f"The tokenizer has {len(ids):,} tokens, but ids up to {len(tokens) - 1:,}: some ids have no token.",
             where=str(path),
             cure="Load and save it with the `tokenizers` library, and fit the model's rows to it.",
         )
     specials = _specials(tokenizer, document, config, ids)
-    return Vocabulary(tokenizer, document, tuple(pieces), tuple(sorted(specials)), ids)
+    return Vocabulary(tokenizer, document, tuple(tokens), tuple(sorted(specials)), ids)
 
 
 def config_token_ids(values: dict[str, Any]) -> dict[str, list[int]]:
@@ -145,7 +145,7 @@ def _specials(
 
 @contextmanager
 def _collector_off() -> Iterator[None]:
-    # Reading 250,000 pieces makes as many small lists; the cyclic collector walks them again and again: half the time.
+    # Reading 250,000 tokens makes as many small lists; the cyclic collector walks them again and again: half the time.
     was_on = gc.isenabled()
     gc.disable()
     try:

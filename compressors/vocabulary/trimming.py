@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ndogo.compressors.vocabulary.certificate import Certificate, certify
-from ndogo.compressors.vocabulary.counting import count_pieces
+from ndogo.compressors.vocabulary.counting import count_tokens
 from ndogo.compressors.vocabulary.files import write_json, write_tokenizer
 from ndogo.compressors.vocabulary.model import trim_model
 from ndogo.compressors.vocabulary.selection import Wanted, select
@@ -28,7 +28,7 @@ def trim(source: Path, out: Path, wanted: Wanted, corpora: Sequence[WeightedLine
     check_model_directory(source)
     config = load_config(source)
     vocabulary = read_vocabulary(source, config)
-    counts = count_pieces(vocabulary.backend, len(vocabulary.pieces), corpora, report)
+    counts = count_tokens(vocabulary.backend, len(vocabulary.tokens), corpora, report)
     selection = select(vocabulary, counts.weighted, wanted)
     report("write the trimmed model", 0, 2)
     write_tokenizer(source, out, vocabulary, selection.kept)

@@ -40,7 +40,7 @@ def refit_norms(
     states_NH = _watch(teacher, chosen, {name: partial(_keep, wanted, name) for name in _norms(teacher)})
     basis = basis_HK.to(states_NH.dtype)
     fit = partial(_fit, architecture_of(student.config).norm)
-    made_NK = _watch(student, chosen, {name: partial(fit, wanted.pop(name), basis) for name in _norms(student)})
+    made_NK = _watch(student, chosen, {name: partial(fit, wanted.pop(name) @ basis) for name in _norms(student)})
     if has_lm_head(student):
         _fit_head(student, made_NK, _head_states(teacher, states_NH) @ basis)
     return float((made_NK @ basis.T - states_NH).square().sum() / states_NH.square().sum())
@@ -54,7 +54,7 @@ def _fit_head(student: PreTrainedModel, states_NK: Tensor, wanted_NK: Tensor) ->
         return
     dense = next(module for module in modules if isinstance(module, nn.Linear))
     norm = next(module for module in modules if entry.norm.made(module))
-    fit = partial(_fit, entry.norm, wanted_NK, None, None)
+    fit = partial(_fit, entry.norm, wanted_NK, None)
 
     def fitted() -> float:
         hook = norm.register_forward_hook(fit)
@@ -132,8 +132,7 @@ def _keep(wanted: dict[str, Tensor], name: str, real: Tensor, _m: nn.Module, _i:
 
 def _fit(
     kind: Norm,
-    wanted: Tensor,
-    basis: Tensor | None,
+    target_NK: Tensor,
     real: Tensor | None,
     norm: nn.Module,
     inputs: tuple[Tensor, ...],
@@ -142,7 +141,6 @@ def _fit(
     """Set gain and bias of a norm to the least-squares fit; what it gives out with them."""
     plain = kind.plain(norm, inputs[0])
     plain_NK = plain if real is None else plain[real]
-    target_NK = wanted if basis is None else wanted @ basis
     gain_K, bias_K = norm.get_parameter("weight"), getattr(norm, "bias", None)
     if bias_K is None:
         gain_K.copy_((plain_NK * target_NK).sum(0) / plain_NK.square().sum(0).clamp(min=1e-12))

@@ -1,10 +1,11 @@
 """Scores on disk: written beside each result, and taken from there for another size of the same model and text."""
 
+import json
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from ndogo.compressors.width.importance import Scores
 from ndogo.core.errors import NdogoError
@@ -21,7 +22,15 @@ def what_is_scored(source: Path, kind: str, digest: str) -> dict[str, str]:
 def save_scores(scores: Scores, out: Path, scored: dict[str, str]) -> None:
     """Write the scores into the folder `out`."""
     tensors = {key: tensor.detach().to(torch.float32).contiguous() for key, tensor in scores.items()}
-    save_file(tensors, out / FILE, metadata=scored)
+    (out / FILE).write_bytes(_in_order(save(tensors, metadata=scored)))
+
+
+def _in_order(raw: bytes) -> bytes:
+    """The same file with its metadata in alphabetic order: the library's order is another one in every process."""
+    size = int.from_bytes(raw[:8], "little")
+    head = json.loads(raw[8 : 8 + size])
+    head["__metadata__"] = dict(sorted(head["__metadata__"].items()))
+    return raw[:8] + json.dumps(head, separators=(",", ":")).encode().ljust(size) + raw[8 + size :]
 
 
 def load_scores(folder: Path, scored: dict[str, str]) -> Scores:

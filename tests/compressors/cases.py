@@ -48,7 +48,7 @@ def model_of(folder: Path, kind: str, layers: int | None = None) -> PreTrainedMo
 
 
 def inputs_of(model: PreTrainedModel, rows: int = 3, length: int = 11) -> dict[str, torch.Tensor]:
-    """A padded batch of any pieces."""
+    """A padded batch of any tokens."""
     drawn = torch.Generator().manual_seed(7)
     ids = torch.randint(5, min(100, model.config.vocab_size), (rows, length), generator=drawn)
     real = torch.ones_like(ids)
@@ -59,7 +59,7 @@ def inputs_of(model: PreTrainedModel, rows: int = 3, length: int = 11) -> dict[s
 
 @torch.no_grad()
 def answer(model: PreTrainedModel) -> torch.Tensor:
-    """The model's first output at real pieces."""
+    """The model's first output at real tokens."""
     inputs = inputs_of(model)
     out = model(**inputs)[0]
     return out[inputs["attention_mask"] == 1] if out.dim() == 3 else out

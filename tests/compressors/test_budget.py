@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ndogo.compressors.budget import Limit, Rows, candidates, points_lost, read_budget, recipe_text, vocabularies
+from ndogo.compressors.budget import Limit, Rows, candidates, points_lost, read_budget, vocabularies
 from ndogo.compressors.sizes import Counter
 from ndogo.core.architectures import shape_of
 from ndogo.core.errors import NdogoError
@@ -15,6 +15,7 @@ from ndogo.core.progress import silent
 from ndogo.core.text import WeightedLines
 from ndogo.registry.recipes import recipe
 from ndogo.registry.teachers import teacher
+from ndogo.steps.fitting import recipe_text
 from ndogo.steps.plan import plan
 from ndogo.steps.recipe import parse_recipe
 from tests import pico, tiny

@@ -6,7 +6,7 @@ import torch
 from ndogo.compressors.calibration import to_batches
 from ndogo.compressors.width.ffn import narrow_ffn
 from ndogo.compressors.width.importance import score
-from ndogo.compressors.width.saved import FILE
+from ndogo.compressors.width.saved import FILE, load_scores, save_scores
 from ndogo.core.architectures import architecture_of, layers_of, shape_of
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_config, load_model, load_tokenizer, parameters
@@ -76,6 +76,16 @@ def test_scores_serve_another_size(pico_model, tmp_path):
         made(PruneFfn(size=16, **spec), folders[0], folders[1], lines, silent, folders[0])
     with pytest.raises(NdogoError, match="cannot be read"):
         made(PruneFfn(size=16, **spec), source, folders[1], lines, silent, tmp_path)
+
+
+def test_the_same_scores_are_the_same_bytes_whatever_the_order_of_their_metadata(tmp_path):
+    scores, depends = {"ffn.0": torch.arange(5.0)}, {"weights": "a", "kind": "self", "text": "é"}
+    files = [tmp_path / str(number) / FILE for number in range(8)]
+    for file in files:
+        file.parent.mkdir()
+        save_scores(scores, file.parent, depends)
+    assert len({file.read_bytes() for file in files}) == 1
+    assert torch.equal(load_scores(files[0].parent, depends)["ffn.0"], scores["ffn.0"])
 
 
 def test_neurons_go_from_a_model_whose_heads_share_keys(pico_model):

@@ -34,7 +34,7 @@ def test_prefect_yaml_cannot_drift_from_the_language_table():
     served = {d.name: d for d in deployments()}
     assert set(written) == set(served)
     sweep = written.pop("recipes")
-    assert sweep["entrypoint"] == served["recipes"].entrypoint == "flows/sweep.py:sweep"
+    assert sweep["entrypoint"] == served["recipes"].entrypoint == "ndogo/flows/sweep.py:sweep"
     assert sweep["parameters"] == served["recipes"].parameters
     for name, entry in written.items():
         assert entry["entrypoint"] == served[name].entrypoint

@@ -2,21 +2,18 @@
 
 import contextlib
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from mlflow import MlflowClient
 
-from ndogo.flows.servers import Addresses, environment, running
+from ndogo.flows.servers import Addresses, Servers, basic, environment, running
 from ndogo.registry.bundles import Store
 from ndogo.registry.languages import Language, add_language
 from ndogo.tasks.tracking import delivered
@@ -57,8 +54,8 @@ def same_home(isolated: None, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture(scope="module")
-def world(folder: Path) -> Iterator[tuple[Addresses, dict[str, str]]]:
-    """Both servers and the runner, with a tiny language added as a user would."""
+def servers(folder: Path) -> Iterator[Servers]:
+    """Both servers and the runner, with a tiny language added as a user would. They are looked after when a test says so."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NDOGO_HOME", str(folder / "home"))
         patch.setenv("NDOGO_CHECKPOINT_SECONDS", "1")
@@ -68,30 +65,26 @@ def world(folder: Path) -> Iterator[tuple[Addresses, dict[str, str]]]:
         add_language(entry)
         recipe_file(folder, 6, "tiny-recipe")
         recipe_file(folder, 3000, "long")
-        ports = {"prefect": free_port(), "mlflow": free_port()}
-        with running(ports["prefect"], ports["mlflow"]) as addresses:
-            told = environment(folder / "home", ports)
-            wait_for_deployment(addresses, tiny.NAME)
-            yield addresses, told
+        with running(free_port(), free_port()) as servers:
+            yield servers
+
+
+@pytest.fixture(scope="module")
+def world(servers: Servers, folder: Path) -> tuple[Addresses, dict[str, str]]:
+    """Where the servers are, and what a process beside them is told."""
+    addresses = servers.addresses
+    ports = {name: int(getattr(addresses, name).rsplit(":", 1)[1]) for name in ("prefect", "mlflow")}
+    return addresses, environment(folder / "home", ports)
 
 
 def api(addresses: Addresses, path: str, body: dict | None = None) -> dict | list:
     request = urllib.request.Request(
         f"{addresses.prefect}/api{path}",
         data=None if body is None else json.dumps(body).encode(),
-        headers={"content-type": "application/json"},
+        headers={"content-type": "application/json", **basic(Store().folder)},
     )
     with urllib.request.urlopen(request, timeout=20) as answer:
         return json.load(answer)
-
-
-def wait_for_deployment(addresses: Addresses, name: str) -> None:
-    for _ in range(240):
-        with contextlib.suppress(OSError):
-            api(addresses, f"/deployments/name/compress/{name}")
-            return
-        time.sleep(0.5)
-    raise AssertionError(f"compress/{name} was not deployed")
 
 
 def deployment_run(told: dict[str, str], recipe: str, *more: str) -> subprocess.CompletedProcess[str]:
@@ -170,7 +163,7 @@ def test_bad_parameters_are_refused_at_submission(world, given: str):
     assert given.split("=")[0] in done.stdout + done.stderr or given.split("=")[1] in done.stdout + done.stderr
 
 
-def test_a_run_goes_on_when_mlflow_is_killed_and_sync_delivers_later(world, folder: Path):
+def test_a_run_goes_on_when_mlflow_is_killed_and_sync_delivers_later(servers, world, folder: Path):
     addresses, told = world
     store = Store(folder / "home")
     before = {file.stem for file in store.folder.glob("runs/*.json")}
@@ -179,7 +172,7 @@ def test_a_run_goes_on_when_mlflow_is_killed_and_sync_delivers_later(world, fold
     while not (begun := [r for r in records(store) if r["id"] not in before and "adapt" in r["steps"]]):
         assert time.monotonic() < until, "the run did not begin"
         time.sleep(0.05)
-    line, environ = kill_mlflow(told)
+    kill(servers, "mlflow")
     run = begun[0]["id"]
     while (state := api(addresses, f"/flow_runs/{run}"))["state_type"] in ("PENDING", "RUNNING"):
         assert time.monotonic() < until, state
@@ -192,28 +185,21 @@ def test_a_run_goes_on_when_mlflow_is_killed_and_sync_delivers_later(world, fold
     synced = [sys.executable, "-m", "ndogo", "sync"]
     away = subprocess.run(synced, env=told, capture_output=True, text=True, timeout=120)
     assert away.returncode == 1 and "1 still waiting" in away.stdout, away.stderr
-    with subprocess.Popen(line, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            wait_for_health(f"{addresses.mlflow}/health")
-            done = subprocess.run(synced, env=told, capture_output=True, text=True, timeout=120)
-            assert "1 delivered, 0 still waiting" in done.stdout, done.stdout + done.stderr
-            mlflow = MlflowClient(tracking_uri=addresses.mlflow, registry_uri=addresses.mlflow)
-            experiment = mlflow.get_experiment_by_name("compress/tiny")
-            assert experiment is not None
-            found = mlflow.search_runs([experiment.experiment_id], f"tags.`ndogo.run` = '{run}'")
-            steps = {r.data.tags.get("step", "parent"): r for r in found}
-            assert set(steps) == {"parent", *record["steps"]} and len(found) == len(steps)
-            assert {r.info.status for r in found} == {"FINISHED"}
-            assert steps["parent"].data.metrics["retention"] == record["summary"]["retention"]
-            versions = mlflow.search_model_versions("name = 'ndogo-tiny-tiny-recipe'")
-            assert "1" in {version.tags["seed"] for version in versions}, "what could not be registered now is"
-            assert (
-                len(subprocess.run(synced, env=told, capture_output=True, text=True, timeout=120).stdout.splitlines())
-                == 1
-            )
-        finally:
-            for process in [*psutil.Process(server.pid).children(recursive=True), server]:
-                process.kill()
+    look_until(servers, lambda: healthy(f"{addresses.mlflow}/health"))
+    done = subprocess.run(synced, env=told, capture_output=True, text=True, timeout=120)
+    assert "1 delivered, 0 still waiting" in done.stdout, done.stdout + done.stderr
+    mlflow = MlflowClient(tracking_uri=addresses.mlflow, registry_uri=addresses.mlflow)
+    experiment = mlflow.get_experiment_by_name("compress/tiny")
+    assert experiment is not None
+    found = mlflow.search_runs([experiment.experiment_id], f"tags.`ndogo.run` = '{run}'")
+    steps = {r.data.tags.get("step", "parent"): r for r in found}
+    assert set(steps) == {"parent", *record["steps"]} and len(found) == len(steps)
+    assert {r.info.status for r in found} == {"FINISHED"}
+    assert steps["parent"].data.metrics["retention"] == record["summary"]["retention"]
+    versions = mlflow.search_model_versions("name = 'ndogo-tiny-tiny-recipe'")
+    assert "1" in {version.tags["seed"] for version in versions}, "what could not be registered now is"
+    again = subprocess.run(synced, env=told, capture_output=True, text=True, timeout=120)
+    assert len(again.stdout.splitlines()) == 1
 
 
 def records(store: Store) -> list[dict]:
@@ -221,27 +207,38 @@ def records(store: Store) -> list[dict]:
     return [record for record in found if record]
 
 
-def wait_for_health(address: str) -> None:
-    for _ in range(480):
-        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5):
-            return
-        time.sleep(0.25)
-    raise AssertionError(f"{address} does not answer")
+def healthy(address: str) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5) as answer:
+        return answer.status == 200
+    return False
 
 
-def kill_mlflow(told: dict[str, str]) -> tuple[list[str], dict[str, str]]:
-    """SIGKILL for this world's MLflow server and its workers; how it was started."""
-    for process in psutil.process_iter(["cmdline", "environ"]):
-        line, environ = process.info["cmdline"] or [], process.info["environ"] or {}
-        if environ.get("NDOGO_HOME") == told["NDOGO_HOME"] and line[1:4] == ["-m", "mlflow", "server"]:
-            for one in [*process.children(recursive=True), process]:
-                one.kill()
-            return line, environ
-    raise AssertionError("no MLflow server runs")
+def kill(servers: Servers, name: str) -> None:
+    """SIGKILL for a process of ours; of MLflow's two, for the one that answers, which takes the other along."""
+    (one,) = [one for one in servers.processes.watched if one.name == name]
+    assert one.process is not None
+    for process in one.process.children() if name == "mlflow" else [one.process]:
+        process.kill()
+    one.process.wait(timeout=20)
 
 
-def test_a_run_killed_in_mid_distillation_is_taken_up_and_resumes(world, folder: Path):
-    """SIGKILL for the runner and the flow's process; the runner starts again and the same run completes."""
+def look_until(servers: Servers, there: Callable[[], bool]) -> None:
+    """What `ndogo serve` does after its start, until something is there."""
+    until = time.monotonic() + PATIENCE
+    while not there():
+        assert time.monotonic() < until, logs(servers)
+        servers.processes.look()
+        time.sleep(0.5)
+
+
+def logs(servers: Servers) -> str:
+    return "\n".join(
+        log.read_text(errors="replace")[-3000:] for log in (servers.processes.folder / "logs").glob("*.log")
+    )
+
+
+def test_a_run_whose_runner_is_killed_is_taken_up_and_resumes(servers, world, folder: Path):
+    """SIGKILL for the runner in mid-distillation: it is started again, and the same run completes."""
     addresses, told = world
     assert deployment_run(told, "long").returncode == 0
     store = Store(folder / "home")
@@ -249,27 +246,15 @@ def test_a_run_killed_in_mid_distillation_is_taken_up_and_resumes(world, folder:
     while not list(store.folder.glob("work/*/checkpoint*")) and time.monotonic() < until:
         time.sleep(0.2)
     assert list(store.folder.glob("work/*/checkpoint*")), "no checkpoint was written"
-    kill_runner(told)
     run = newest_run(addresses)
     assert run["state_type"] == "RUNNING"
     made = sorted(p.name for p in (store.folder / "bundles").iterdir())
+    kill(servers, "deployments")
 
-    with (folder / "again.log").open("w") as log:
-        again = subprocess.Popen(
-            [sys.executable, "-m", "ndogo.flows.deployments"], env=told, stdout=log, stderr=log, cwd=Path.cwd()
-        )
-    try:
-        while (state := api(addresses, f"/flow_runs/{run['id']}"))["state_type"] not in (
-            "COMPLETED",
-            "FAILED",
-            "CRASHED",
-        ):
-            assert time.monotonic() < until + PATIENCE, (folder / "again.log").read_text()[-3000:]
-            time.sleep(0.5)
-    finally:
-        again.terminate()
-        again.wait(timeout=60)
-    assert state["state_name"] == "Completed", f"{state['state']}\n{(folder / 'again.log').read_text()[-3000:]}"
+    ends = ("COMPLETED", "FAILED", "CRASHED")
+    look_until(servers, lambda: api(addresses, f"/flow_runs/{run['id']}")["state_type"] in ends)
+    state = api(addresses, f"/flow_runs/{run['id']}")
+    assert state["state_name"] == "Completed", f"{state['state']}\n{logs(servers)}"
     tasks = api(addresses, "/task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
     assert {t["name"] for t in tasks if t["state_name"] == "Cached"} >= {
         "trim",
@@ -284,19 +269,3 @@ def test_a_run_killed_in_mid_distillation_is_taken_up_and_resumes(world, folder:
     distilled = store.details(record["steps"]["distil"]["key"])
     assert distilled["numbers"]["resumed_at_step"] > 0
     assert not list((store.folder / "drafts").iterdir())
-
-
-def kill_runner(told: dict[str, str]) -> None:
-    """SIGKILL, for every process of this world that runs deployments or a flow."""
-    for process in psutil.process_iter(["cmdline", "environ"]):
-        line = " ".join(process.info["cmdline"] or [])
-        mine = (process.info["environ"] or {}).get("NDOGO_HOME") == told["NDOGO_HOME"]
-        if mine and (
-            "ndogo.flows.deployments" in line
-            or "flow-run execute" in line
-            or "prefect.flow_engine" in line
-            or "prefect.engine" in line
-        ):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                os.kill(process.pid, signal.SIGKILL)
-    time.sleep(1)

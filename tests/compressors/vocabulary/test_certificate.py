@@ -107,7 +107,7 @@ def test_the_lowest_unigram_score_must_stay_or_the_unknown_edge_rises(tmp_path):
         return [entries.index(kept[i]) for i in Tokenizer(models.Unigram(kept, 0, False)).encode("pqr").ids]
 
     assert ids(entries) == [1, 2]
-    assert ids(entries[:5]) != [1, 2], "without the lowest piece the unknown edge wins"
+    assert ids(entries[:5]) != [1, 2], "without the lowest token the unknown edge wins"
     assert ids([entries[0], entries[1], entries[2], entries[3], entries[5]]) == [1, 2]
 
 
@@ -116,7 +116,7 @@ def test_the_lowest_score_is_always_kept(model_of, trimmed):
     lowest = min(source.model["vocab"], key=lambda entry: entry[1])[0]
     out, _ = trimmed(model_of("xlmr"), text=["a"], coverage=0.1)
     vocab = json.loads((out / "tokenizer.json").read_text())["model"]["vocab"]
-    assert lowest in [piece for piece, _ in vocab] and needs_of(source)(5) == {5}
+    assert lowest in [token for token, _ in vocab] and needs_of(source)(5) == {5}
 
 
 def test_trim_model_leaves_its_input_untouched_and_shares_nothing(any_pico):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ndogo.compressors.vocabulary import counting
-from ndogo.compressors.vocabulary.counting import batches, count_pieces, cuts_at_spaces, encode
+from ndogo.compressors.vocabulary.counting import batches, count_tokens, cuts_at_spaces, encode
 from ndogo.compressors.vocabulary.source import read_vocabulary
 from ndogo.core.models import load_config
 from ndogo.core.progress import silent
@@ -23,15 +23,15 @@ def vocabulary(request, model_of):
 
 
 def count(vocabulary, lines, weight=1.0):
-    return count_pieces(
-        vocabulary.backend, len(vocabulary.pieces), [WeightedLines(lambda: iter(lines), weight)], silent
+    return count_tokens(
+        vocabulary.backend, len(vocabulary.tokens), [WeightedLines(lambda: iter(lines), weight)], silent
     )
 
 
-def test_every_piece_of_every_line_is_counted_or_held_out(vocabulary):
+def test_every_token_of_every_line_is_counted_or_held_out(vocabulary):
     lines = (pico.TEXT + EDGES) * 3
     found = count(vocabulary, lines, weight=0.5)
-    expected = np.zeros(len(vocabulary.pieces))
+    expected = np.zeros(len(vocabulary.tokens))
     for ids in encode(vocabulary.backend, lines):
         np.add.at(expected, ids, 0.5)
     for text, ids in found.held_out:

@@ -1,4 +1,4 @@
-"""Kept pieces, same segmentation: every family, random sets of kept pieces, Unicode's edges."""
+"""Kept tokens, same segmentation: every family, random sets of kept tokens, Unicode's edges."""
 
 import random
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from ndogo.compressors.vocabulary.closure import needs_of, unsafe_pieces
+from ndogo.compressors.vocabulary.closure import needs_of, unsafe_tokens
 from ndogo.compressors.vocabulary.counting import encode
 from ndogo.compressors.vocabulary.files import TWINS, write_tokenizer
 from ndogo.compressors.vocabulary.source import Vocabulary, read_vocabulary
@@ -28,7 +28,7 @@ STRINGS = st.one_of(
 
 
 class Pair:
-    """A tokenizer and some trimmed ones, each from a random set of kept pieces."""
+    """A tokenizer and some trimmed ones, each from a random set of kept tokens."""
 
     def __init__(self, source: Path, folder: Path) -> None:
         self.vocabulary = read_vocabulary(source, load_config(source))
@@ -51,15 +51,15 @@ class Pair:
 
 
 def random_kept(vocabulary: Vocabulary, seed: int) -> list[int]:
-    """Specials, some random pieces and what they need, and the lowest score of a Unigram model."""
+    """Specials, some random tokens and what they need, and the lowest score of a Unigram model."""
     draw = random.Random(seed)
     share = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)[seed]
     needs = needs_of(vocabulary)
-    chosen = [i for i in range(len(vocabulary.pieces)) if draw.random() < share]
+    chosen = [i for i in range(len(vocabulary.tokens)) if draw.random() < share]
     if vocabulary.family == "Unigram":
-        chosen.append(min(range(len(vocabulary.pieces)), key=lambda i: vocabulary.model["vocab"][i][1]))
+        chosen.append(min(range(len(vocabulary.tokens)), key=lambda i: vocabulary.model["vocab"][i][1]))
     if vocabulary.model.get("byte_fallback"):
-        chosen += [i for piece, i in vocabulary.ids.items() if piece.startswith("<0x")]
+        chosen += [i for token, i in vocabulary.ids.items() if token.startswith("<0x")]
     return sorted({n for i in chosen for n in needs(i)} | set(vocabulary.specials))
 
 
@@ -112,22 +112,22 @@ def test_every_covered_string_is_split_as_before(pair_of, family):
     check()
 
 
-def test_without_merge_ancestors_a_kept_piece_would_be_lost(model_of):
+def test_without_merge_ancestors_a_kept_token_would_be_lost(model_of):
     source = model_of("roberta")
     vocabulary = read_vocabulary(source, load_config(source))
     needs = needs_of(vocabulary)
-    ordinary = set(range(len(vocabulary.pieces))).difference(vocabulary.specials)
-    longest = max(sorted(ordinary), key=lambda i: len(vocabulary.pieces[i]))
-    found = {vocabulary.pieces[i] for i in needs(longest)}
-    assert set(vocabulary.pieces[longest]) <= found, "every single symbol is needed"
-    assert any(1 < len(piece) < len(vocabulary.pieces[longest]) for piece in found), "and the steps between"
+    ordinary = set(range(len(vocabulary.tokens))).difference(vocabulary.specials)
+    longest = max(sorted(ordinary), key=lambda i: len(vocabulary.tokens[i]))
+    found = {vocabulary.tokens[i] for i in needs(longest)}
+    assert set(vocabulary.tokens[longest]) <= found, "every single symbol is needed"
+    assert any(1 < len(token) < len(vocabulary.tokens[longest]) for token in found), "and the steps between"
 
 
-def test_wordpiece_keeps_the_characters_of_a_piece_so_that_no_unknown_word_becomes_known(model_of):
+def test_wordpiece_keeps_the_characters_of_a_token_so_that_no_unknown_word_becomes_known(model_of):
     source = model_of("bert")
     vocabulary = read_vocabulary(source, load_config(source))
-    piece = next(i for p, i in sorted(vocabulary.ids.items()) if p.startswith("##") and len(p) > 4)
-    found = {vocabulary.pieces[i] for i in needs_of(vocabulary)(piece)}
-    assert found == {vocabulary.pieces[piece], *(f"##{c}" for c in vocabulary.pieces[piece][2:])}
-    assert not unsafe_pieces(vocabulary, range(len(vocabulary.pieces)))
-    assert unsafe_pieces(Vocabulary(vocabulary.tokenizer, vocabulary.document, ("##ab",), (), {"##ab": 0}), [0]) == {0}
+    token = next(i for p, i in sorted(vocabulary.ids.items()) if p.startswith("##") and len(p) > 4)
+    found = {vocabulary.tokens[i] for i in needs_of(vocabulary)(token)}
+    assert found == {vocabulary.tokens[token], *(f"##{c}" for c in vocabulary.tokens[token][2:])}
+    assert not unsafe_tokens(vocabulary, range(len(vocabulary.tokens)))
+    assert unsafe_tokens(Vocabulary(vocabulary.tokenizer, vocabulary.document, ("##ab",), (), {"##ab": 0}), [0]) == {0}

@@ -42,7 +42,7 @@ def plain(path: Path):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_trimmed_model_is_the_old_one_on_the_kept_pieces(model_of, trimmed, family):
+def test_a_trimmed_model_is_the_old_one_on_the_kept_tokens(model_of, trimmed, family):
     source = model_of(family)
     before = {f.name: f.read_bytes() for f in source.iterdir()}
     out, numbers = trimmed(source, text=SWAHILI, size=10_000)
@@ -86,8 +86,8 @@ def test_every_id_that_something_names_is_the_new_one(model_of, trimmed, family)
     assert type(tokenizer) is type(tokenizer_before)
     for name, old in old_config.to_dict().items():
         if name.endswith("_token_id") and old is not None:
-            piece = tokenizer_before.convert_ids_to_tokens(old)
-            assert tokenizer.convert_ids_to_tokens(getattr(config, name)) == piece, name
+            token = tokenizer_before.convert_ids_to_tokens(old)
+            assert tokenizer.convert_ids_to_tokens(getattr(config, name)) == token, name
     words = load_model(out).get_input_embeddings()
     assert words.num_embeddings == len(tokenizer) and words.padding_idx == config.pad_token_id
     pair, old_pair = tokenizer("kitabu", "siku"), tokenizer_before("kitabu", "siku")
@@ -146,15 +146,15 @@ def test_an_untied_decoder_keeps_its_own_rows(model_of, trimmed, tmp_path):
     assert numbers["relative_difference"] <= 1e-5
 
 
-def test_a_matrix_with_more_rows_than_pieces_loses_the_padding(model_of, trimmed, tmp_path):
+def test_a_matrix_with_more_rows_than_tokens_loses_the_padding(model_of, trimmed, tmp_path):
     source = tmp_path / "padded"
     shutil.copytree(model_of("xlmr"), source)
     model = load_model(source)
-    pieces = model.config.vocab_size
-    model.resize_token_embeddings(pieces + 35)
+    tokens = model.config.vocab_size
+    model.resize_token_embeddings(tokens + 35)
     model.save_pretrained(source)
     out, numbers = trimmed(source, size=100)
-    assert numbers["rows_before"] == pieces + 35 and numbers["rows_after"] == 105 == load_model(out).config.vocab_size
+    assert numbers["rows_before"] == tokens + 35 and numbers["rows_after"] == 105 == load_model(out).config.vocab_size
 
 
 @pytest.mark.parametrize("auto", [AutoModelForSequenceClassification, AutoModelForTokenClassification])
@@ -211,8 +211,8 @@ def test_a_source_with_only_a_sentencepiece_model_gets_both_files(model_of, trim
 def test_a_vocab_txt_alone_is_enough(model_of, trimmed, tmp_path):
     source = tmp_path / "vocab"
     shutil.copytree(model_of("bert"), source)
-    pieces = load_tokenizer(source).convert_ids_to_tokens(range(len(load_tokenizer(source))))
-    (source / "vocab.txt").write_text("".join(f"{p}\n" for p in pieces), encoding="utf-8")
+    tokens = load_tokenizer(source).convert_ids_to_tokens(range(len(load_tokenizer(source))))
+    (source / "vocab.txt").write_text("".join(f"{p}\n" for p in tokens), encoding="utf-8")
     (source / "tokenizer.json").unlink()
     out, numbers = trimmed(source, size=130)
     written = (out / "vocab.txt").read_text(encoding="utf-8").splitlines()

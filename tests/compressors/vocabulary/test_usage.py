@@ -61,7 +61,7 @@ assert "prefect" not in sys.modules and "mlflow" not in sys.modules
 
 
 def test_what_cannot_be_used_is_refused_with_a_cure(model_of, trimmed, tmp_path):
-    with pytest.raises(NdogoError, match="pieces must be kept in any case"):
+    with pytest.raises(NdogoError, match="tokens must be kept in any case"):
         trimmed(model_of("xlmr"), name="a", size=10)
     with pytest.raises(NdogoError, match="no text to count"):
         trimmed(model_of("xlmr"), text=[], name="b", size=100)

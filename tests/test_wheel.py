@@ -1,0 +1,60 @@
+"""The wheel holds all that a run needs, puts one name into site-packages, and runs outside the repository."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"  # a build leaves folders behind: not in the checkout
+    source.mkdir()
+    tracked = subprocess.run(["git", "-C", ROOT, "ls-files"], capture_output=True, text=True, check=True).stdout
+    for name in tracked.splitlines():
+        if not name.startswith(("tests/", "docs/")) and (ROOT / name).exists():
+            target = source / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / name).is_symlink():
+                target.symlink_to(os.readlink(ROOT / name))
+            else:
+                target.hardlink_to(ROOT / name) if _one_disk(source) else target.write_bytes((ROOT / name).read_bytes())
+    line = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, source]
+    subprocess.run(line, check=True, capture_output=True)
+    return next(folder.glob("ndogo-*.whl"))
+
+
+def _one_disk(folder: Path) -> bool:
+    return os.stat(folder).st_dev == os.stat(ROOT).st_dev
+
+
+def test_it_puts_one_name_into_site_packages(wheel: Path):
+    names = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {name for name in names if not name.endswith(".dist-info")} == {"ndogo"}
+
+
+@pytest.mark.timeout(600)
+def test_a_run_outside_the_repository_completes(wheel: Path, tmp_path: Path):
+    site, home = tmp_path / "site", tmp_path / "home"
+    zipfile.ZipFile(wheel).extractall(site)  # what installing without dependencies does
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "NDOGO_", "MLFLOW_"))}
+    environment |= {"PYTHONPATH": str(site), "NDOGO_HOME": str(home)}
+    where = (
+        "import ndogo.registry.recipes as r, ndogo.flows.deployments as d; print(r.FOLDER.parent, d.ZOMBIES.is_file())"
+    )
+
+    def run(*words: str) -> str:
+        done = subprocess.run([sys.executable, *words], env=environment, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    assert run("-c", where).split() == [str(site / "ndogo"), "True"]
+    assert "trim-only" in run("-m", "ndogo", "recipes")
+    told = run("-m", "ndogo", "compress", "swahili", "--recipe", "trim-only")
+    assert "swahili-trim-only-0" in told and str(home / "bundles") in told
