@@ -98,10 +98,8 @@ def test_tags_have_the_places_of_their_words(exports):
         with torch.inference_mode():
             best = reference(**encoded).logits[0].argmax(-1).tolist()
         firsts = [encoded.word_ids().index(number) for number in range(len(words))]
-        expected = [
-            (words_of(text)[a][0], words_of(text)[b][1], kind)
-            for a, b, kind in joined([LABELS[best[i]] for i in firsts])
-        ]
+        spans = joined([LABELS[best[i]] for i in firsts])
+        expected = [(words_of(text)[a][0], words_of(text)[b][1], kind) for a, b, kind in spans]
         assert [(span.start, span.end, span.label) for span in model.tag(text)] == expected
     assert seen > 5
 
