@@ -70,7 +70,9 @@ def runners(found: Mapping[str, tuple[Path, str]], teacher: Path, threads: int) 
     return {"teacher, PyTorch": by_torch} | made
 
 
-def timed(run: Mapping[str, Callable[[int], object]], length: int) -> dict[str, list[float]]:
+def timed(
+    run: Mapping[str, Callable[[int], object]], length: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
     """Milliseconds of each, in turn, so that a busy machine is busy for all."""
     times: dict[str, list[float]] = {name: [] for name in run}
     began = time.perf_counter()
@@ -78,10 +80,10 @@ def timed(run: Mapping[str, Callable[[int], object]], length: int) -> dict[str, 
         if number > 20 and time.perf_counter() - began > SECONDS * len(run) / 4:
             break
         for name, call in run.items():
-            started = time.perf_counter()
+            started = clock()
             call(length)
             if number >= 0:
-                times[name].append(1000 * (time.perf_counter() - started))
+                times[name].append(1000 * (clock() - started))
     return times
 
 
@@ -122,7 +124,9 @@ def main() -> None:
             exports = {"the same": Path(folder) / "out"}
         found = files(exports)
         run = runners(found, given.teacher, given.threads)
-        times = {length: timed(run, length) for length in LENGTHS}
+        alone = given.threads == 1  # the thread's own processor time, which others on the machine hardly lengthen
+        clock = time.thread_time if alone else time.perf_counter
+        times = {length: timed(run, length, clock) for length in LENGTHS}
         print(
             f"{platform.machine()}, {vnni()}, {given.threads} thread(s), {len(times[128]['teacher, PyTorch'])} rounds\n"
         )
