@@ -43,7 +43,7 @@ stop: $(READY)  ## stop what `make serve` runs, from any terminal
 bench: $(READY)  ## measure speed and memory, ours beside the obvious alternative
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-docs: $(READY)  ## refresh the generated parts of README.md and docs/
+docs: $(READY)  ## refresh docs/commands.md and the deployments of prefect.yaml
 	$(BIN)/python -m ndogo.docs
 
 clean:  ## remove what the tools left; models and runs in .ndogo stay

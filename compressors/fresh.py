@@ -49,4 +49,5 @@ def random_model(config: PreTrainedConfig, seed: int) -> PreTrainedModel:
             )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return model_class(config)(config).eval()
+        model: PreTrainedModel = model_class(config)(config).eval()
+    return model

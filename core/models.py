@@ -67,9 +67,10 @@ def load_config(path: Path) -> PreTrainedConfig:
         raw = json.loads(file.read_text())
         if "auto_map" in raw:
             raise NdogoError("The model needs code of its own, which is never run.", where=f"{file}: auto_map")
-        return AutoConfig.from_pretrained(str(file), local_files_only=True)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(str(file), local_files_only=True)
     except (OSError, ValueError) as error:
         raise NdogoError(f"The configuration cannot be read: {error}", where=str(file)) from error
+    return config
 
 
 def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
@@ -78,7 +79,7 @@ def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
     :raises NdogoError: none is named, or transformers has no such class.
     """
     name = (config.architectures or [""])[0]
-    found = getattr(transformers, name, None) if name else None
+    found: type[PreTrainedModel] | None = getattr(transformers, name, None) if name else None
     if found is None:
         raise NdogoError(
             f"transformers {transformers.__version__} has no class `{name}`.",
@@ -103,7 +104,8 @@ def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedM
     faults = {key: sorted(map(str, value)) for key, value in info.items() if value and key.endswith("_keys")}
     if faults:
         raise NdogoError(f"The weights do not fit the configuration: {faults}", where=str(path))
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _from_pretrained(kind: Any, path: Path, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:

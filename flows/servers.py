@@ -20,7 +20,7 @@ from ndogo.core.errors import NdogoError
 from ndogo.flows.login import file as login_file
 from ndogo.flows.login import login
 from ndogo.flows.supervision import Processes, Watched, ended, log_of, recorded
-from ndogo.registry.bundles import Store
+from ndogo.registry.bundles import open_store
 from ndogo.tasks import tracking
 
 HOST = "127.0.0.1"
@@ -81,7 +81,7 @@ def running(
     What is given is ready: both servers are healthy, and the deployments answer.
     :raises NdogoError: another `serve` of this store runs, a port is taken, or a process does not come up.
     """
-    store = Store()
+    store = open_store()
     folder = store.folder
     ports = {"prefect": prefect_port, "mlflow": mlflow_port}
     addresses = Addresses(*(f"http://{HOST}:{ports[name]}" for name in ("prefect", "mlflow")))
@@ -163,7 +163,7 @@ def _wait(one: Watched, there: Callable[[], bool], folder: Path) -> None:
 
 def _healthy(address: str) -> bool:
     with urllib.request.urlopen(address, timeout=10) as answer:
-        return answer.status == 200
+        return bool(answer.status == 200)
 
 
 def _deployed(addresses: Addresses, folder: Path, runner: Watched) -> bool:

@@ -163,7 +163,7 @@ def _entry(process: psutil.Process, address: str) -> dict[str, Any]:
 
 def _begun(process: psutil.Process) -> float:
     try:
-        return process.create_time()
+        return float(process.create_time())
     except psutil.NoSuchProcess:
         return 0.0
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ndogo import budget, runs, step_commands
+from ndogo import budget_command, runs, step_commands
 from ndogo_run.cli import COMMANDS
 from ndogo_run.errors import RunError
 
@@ -26,7 +26,7 @@ languages_app = typer.Typer(
 app.add_typer(languages_app, name="languages", rich_help_panel="Look")
 step_commands.register(app)
 runs.register(app)
-budget.register(app)
+budget_command.register(app)
 for command in COMMANDS:
     app.command(rich_help_panel="Run an export, without torch")(command)
 

@@ -1,18 +1,21 @@
 """Benchmarks of a language, from the profile's own source. One that cannot be read is reported; the others still run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ndogo.core.errors import NdogoError
 from ndogo.evaluation import Benchmark, Broken, checked, collect, json_rows, read_local
 from ndogo.registry.corpora import Profile, local_folder
 from ndogo.registry.languages import Language, language
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 NAMES = ("sentiment", "topic", "ner", "pos")
 SPLITS = ("train", "dev", "test")
-HUB: dict[str, dict[str, Any]] = {
+HUB: dict[str, dict[str, str]] = {
     "topic": {"path": "Davlan/sib200", "text": "text", "label": "category"},
     "sentiment": {"path": "masakhane/afrisenti", "text": "tweet", "label": "label"},
     "ner": {"path": "masakhane/masakhaner2", "tokens": "tokens", "tags": "ner_tags"},
@@ -70,7 +73,7 @@ def _file(folder: Path, split: str) -> Path:
     return packed if packed.is_file() else folder / f"{split}.jsonl"
 
 
-def _hub_rows(kind: str, entry: Language, split: str) -> Any:
+def _hub_rows(kind: str, entry: Language, split: str) -> Iterator[tuple[str, object]]:
     """Not tried here: no hub was in reach."""
     from datasets import load_dataset
 
@@ -84,12 +87,14 @@ def _hub_rows(kind: str, entry: Language, split: str) -> Any:
         yield f"{source['path']} {split}, row {number}", _hub_row(rows, row, source)
 
 
-def _hub_row(rows: Any, row: Mapping[str, Any], source: Mapping[str, str]) -> dict[str, Any]:
-    def word(column: str, value: Any) -> Any:
+def _hub_row(rows: "Dataset", row: Mapping[str, object], source: Mapping[str, str]) -> dict[str, object]:
+    def word(column: str, value: object) -> object:
         feature = rows.features[column]
         names = getattr(getattr(feature, "feature", feature), "names", None)
         return names[value] if names and isinstance(value, int) else value
 
     if "text" in source:
         return {"text": row[source["text"]], "label": word(source["label"], row[source["label"]])}
-    return {"tokens": row[source["tokens"]], "tags": [word(source["tags"], tag) for tag in row[source["tags"]]]}
+    tags = row[source["tags"]]
+    assert isinstance(tags, list)
+    return {"tokens": row[source["tokens"]], "tags": [word(source["tags"], tag) for tag in tags]}

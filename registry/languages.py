@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import Field, model_validator
@@ -44,10 +43,10 @@ class Language(Frozen):
 
 def languages() -> dict[str, Language]:
     """All languages by name."""
-    table: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    table: dict[str, dict[str, object]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     for file in sorted((home() / "languages").glob("*.yaml")):
         table[file.stem] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return {name: Language(name=name, **entry) for name, entry in table.items()}
+    return {name: Language.model_validate({"name": name, **entry}) for name, entry in table.items()}
 
 
 def language(name: str) -> Language:

@@ -3,11 +3,13 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
+from pydantic import JsonValue, TypeAdapter
 
 from ndogo.core.errors import NdogoError, unknown
+from ndogo.core.frozen import Frozen
 from ndogo.registry.corpora import Profile
 from ndogo.registry.languages import Language
 
@@ -42,8 +44,9 @@ def teacher(name: str) -> Teacher:
     if entry is not None:
         from transformers import AutoConfig
 
-        fields = dict(entry["config"])
-        return Teacher(name, AutoConfig.for_model(fields.pop("model_type"), **fields), entry["specials"], entry["hub"])
+        fields = dict(entry.config)
+        config = AutoConfig.for_model(str(fields.pop("model_type")), **fields)
+        return Teacher(name, config, entry.specials, entry.hub)
     path = Path(name)
     if path.is_dir():
         from ndogo.core.models import load_config, load_tokenizer
@@ -53,8 +56,16 @@ def teacher(name: str) -> Teacher:
     raise unknown("teacher", name, teacher_names(), where="--teacher", otherwise="Or give a model directory.")
 
 
-def _table() -> dict[str, Any]:
-    return yaml.safe_load(FILE.read_text(encoding="utf-8"))
+class _Entry(Frozen):
+    """One teacher of teachers.yaml."""
+
+    config: dict[str, JsonValue]
+    specials: int
+    hub: str
+
+
+def _table() -> dict[str, _Entry]:
+    return TypeAdapter(dict[str, _Entry]).validate_python(yaml.safe_load(FILE.read_text(encoding="utf-8")))
 
 
 def weights(name: str, entry: Language, profile: Profile) -> Path:
@@ -67,7 +78,8 @@ def weights(name: str, entry: Language, profile: Profile) -> Path:
 
         return pocket.teacher()
     if profile == "hub":
-        return _download(_table().get(name or DEFAULT_HUB_TEACHER, {}).get("hub", name))
+        known = _table().get(name or DEFAULT_HUB_TEACHER)
+        return _download(known.hub if known else name)
     chosen = name or entry.teacher or os.environ.get("NDOGO_TEACHER", "")
     if not chosen:
         raise NdogoError(

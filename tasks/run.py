@@ -1,19 +1,18 @@
 """What one run of a recipe is: resolved, planned and keyed before any work, then passed to every task."""
 
-from collections.abc import Container, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Container, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import Field
 
 from ndogo.core.frozen import Frozen
-from ndogo.evaluation import EvaluationSettings, Role
-from ndogo.registry.bundles import Request, Store
+from ndogo.evaluation import EvaluationSettings, Mode, Role
+from ndogo.registry.bundles import BundleRequest, Store
 from ndogo.registry.corpora import Profile, corpus, default_profile
-from ndogo.registry.integrity import git_commit
 from ndogo.registry.languages import language as find_language
 from ndogo.registry.recipes import recipe as find_recipe
 from ndogo.registry.teachers import teacher, weights
-from ndogo.steps.recipe import ORIGINAL, Recipe, parse_recipe
+from ndogo.steps.recipe import ORIGINAL, Recipe
 from ndogo.steps.step import Step
 
 if TYPE_CHECKING:  # torch is imported when a run is planned, not when it is deployed
@@ -31,6 +30,7 @@ class Run(Frozen):
     """One recipe, one language, one seed. `id` is the flow run's, or derived from it in a sweep."""
 
     id: str
+    store: Store
     language: str
     profile: Profile
     recipe: Recipe
@@ -78,18 +78,18 @@ class Run(Frozen):
         """Names the evaluation of a step's model: equal for runs that would judge the same model alike."""
         return f"{self.language} {self.profile} {self.settings.model_dump_json()} {self.bundle_keys()[name]}"
 
-    def requests(self) -> dict[str, Request]:
+    def requests(self) -> dict[str, BundleRequest]:
         """The store's request of every step. A key needs its parents' keys, not their files: all are known beforehand."""
         keys = {ORIGINAL: self.original}
-        found: dict[str, Request] = {}
+        found: dict[str, BundleRequest] = {}
         for step in self.recipe.order():
             parents = {role: keys[name] for role, name in step.parents.items()}
             found[step.id] = self._request(step, parents)
             keys[step.id] = found[step.id].key
         return found
 
-    def _request(self, step: Step, parents: dict[str, str]) -> Request:
-        return Request(
+    def _request(self, step: Step, parents: dict[str, str]) -> BundleRequest:
+        return BundleRequest(
             step=step.kind,
             spec=step.content(),
             version=step.version,
@@ -104,25 +104,37 @@ Owner = tuple[Run, str]
 """A run that needs a step, and the step's id in it: in a sweep, several runs share one step."""
 
 
-def resolve(run_id: str, language: str, recipe: str, profile: Profile | None, seed: int, **given: Any) -> Run:
+class Asked(NamedTuple):
+    """What a run is to be made of, in the words of the person who asks."""
+
+    language: str
+    recipe: str
+    profile: Profile | None
+    seed: int
+    teacher: str = ""
+    """A name or a directory; default: the profile's own."""
+    mode: Mode = "probe"
+
+
+def resolve(store: Store, run_id: str, asked: Asked) -> Run:
     """A run with everything that it needs found, and its plan made, before any work.
 
-    `given`: teacher (name or directory) and mode (of evaluation); empty ones take their defaults.
     :raises NdogoError: whatever cannot be found or cannot be done.
     """
-    entry, chosen = find_language(language), find_recipe(recipe)
-    profile = profile or default_profile(entry)
-    store = Store()
-    original = store.adopt(weights(given.get("teacher") or "", entry, profile))
+    language = asked.language
+    entry, chosen = find_language(language), find_recipe(asked.recipe)
+    profile = asked.profile or default_profile(entry)
+    original = store.adopt(weights(asked.teacher, entry, profile))
     run = Run(
         id=run_id,
+        store=store,
         language=language,
         profile=profile,
         recipe=chosen,
-        seed=seed,
+        seed=asked.seed,
         original=original.key,
         corpus=corpus(language, profile).fingerprint(),
-        settings=EvaluationSettings(mode=given.get("mode") or "probe"),
+        settings=EvaluationSettings(mode=asked.mode),
         token_cap=POCKET_TOKENS if profile == "pocket" else None,
     )
     planned(run)
@@ -153,33 +165,6 @@ def planned(run: Run) -> "list[Planned]":
     """The plan of a run, from its teacher's own configuration."""
     from ndogo.steps.plan import plan
 
-    guide = teacher(str(Store().path(run.original)))
+    guide = teacher(str(run.store.path(run.original)))
     scaled = run.token_cap is not None
     return plan(run.recipe, guide.config, guide.specials, where=f"{run.recipe.name}.yaml", scaled=scaled)
-
-
-def of_record(record: Mapping[str, Any]) -> Run:
-    """The run that a record was opened for; its recipe without the baselines' steps."""
-    return Run.model_validate({**record["run"], "recipe": parse_recipe(record["recipe_text"])})
-
-
-def opening(run: Run) -> dict[str, Any]:
-    """The first content of a run's record."""
-    return {
-        "id": run.id,
-        "name": run.name,
-        "language": run.language,
-        "profile": run.profile,
-        "recipe": run.recipe.name,
-        "recipe_text": run.recipe.text,
-        "run": run.model_dump(mode="json", exclude={"recipe"}),
-        "seed": run.seed,
-        "scaled": run.token_cap is not None,
-        "model_name": run.model_name,
-        "commit": git_commit(),
-        "last": run.recipe.last,
-        "state": "RUNNING",
-        "steps": {},
-        "evaluations": {},
-        "summary": {},
-    }

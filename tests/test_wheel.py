@@ -1,4 +1,4 @@
-"""The wheels (ndogo, and ndogo-run, which it needs) hold all that a run needs, puts one name into site-packages, and runs outside the repository."""
+"""The wheels of ndogo and of ndogo-run hold all that a run needs, puts one name into site-packages, and runs outside the repository."""
 
 import os
 import subprocess

@@ -232,7 +232,7 @@ def rate_at(step: int, steps: int, warmup: float) -> float:
     return (step + 1) / (rise + 1) if step < rise else (steps - step) / max(1, steps - rise)
 
 
-def groups(parameters: dict[str, torch.nn.Parameter], decay: float) -> list[dict]:
+def groups(parameters: dict[str, torch.nn.Parameter], decay: float) -> list[dict[str, object]]:
     """Matrices decay; biases and norms do not."""
     matrices = [p for p in parameters.values() if p.dim() > 1]
     others = [p for p in parameters.values() if p.dim() <= 1]

@@ -158,7 +158,7 @@ def certify(
 
 
 def _plain_backend(path: Path) -> Tokenizer:
-    backend = load_tokenizer(path).backend_tokenizer
+    backend: Tokenizer = load_tokenizer(path).backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
     return backend

@@ -71,10 +71,10 @@ def test_a_file_has_the_scores_of_its_model(pico_model, made: Path, rows):
     settings = EvaluationSettings(seeds=(1,), threads=1)
     ours = evaluate(load_exported(made, "model.onnx"), rows, settings)
     theirs = evaluate(pico_model("xlmr"), rows, settings)
-    assert ours["parameters"] == theirs["parameters"]
-    for name, found in theirs["benchmarks"].items():
-        assert abs(ours["benchmarks"][name]["mean"] - found["mean"]) < 0.05, name  # padded there, alone here
-    assert evaluate(load_exported(made, "model_quantized.onnx"), rows, settings)["benchmarks"].keys() == {
+    assert ours.parameters == theirs.parameters
+    for name, found in theirs.benchmarks.items():
+        assert abs(ours.benchmarks[name].mean - found.mean) < 0.05, name  # padded there, alone here
+    assert evaluate(load_exported(made, "model_quantized.onnx"), rows, settings).benchmarks.keys() == {
         "sentiment",
         "ner",
     }
@@ -94,7 +94,7 @@ def test_a_broken_file_scores_at_chance(pico_model, made: Path, rows, tmp_path: 
         (broken / path.name).write_bytes(path.read_bytes())
     (broken / FOLDER / MANIFEST).write_text(json.dumps({"default": "model.onnx"}))
     onnx.save(file, broken / FOLDER / "model.onnx")
-    scores = [evaluate(one, rows, settings)["benchmarks"]["ner"]["mean"] for one in (encoder, load_exported(broken))]
+    scores = [evaluate(one, rows, settings).benchmarks["ner"].mean for one in (encoder, load_exported(broken))]
     assert scores[1] < scores[0] - 0.2
 
 
