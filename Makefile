@@ -14,10 +14,10 @@ help:  ## show the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # torch goes first: alone, pip takes exactly the pinned build and no other package can drag in a larger one.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml run/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dask,export,dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ./run -e '.[dask,dev]'
 	touch $@
 
 setup: $(READY)  ## make .venv with the tested versions
@@ -43,7 +43,7 @@ stop: $(READY)  ## stop what `make serve` runs, from any terminal
 bench: $(READY)  ## measure speed and memory, ours beside the obvious alternative
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-docs: $(READY)  ## refresh the generated parts of README.md and docs/
+docs: $(READY)  ## refresh docs/commands.md and the deployments of prefect.yaml
 	$(BIN)/python -m ndogo.docs
 
 clean:  ## remove what the tools left; models and runs in .ndogo stay

@@ -27,12 +27,12 @@ def plain(recipe: str) -> dict[str, float]:
     import transformers.models.xlm_roberta.modeling_xlm_roberta  # noqa: F401  # likewise
 
     from ndogo.core.progress import silent
-    from ndogo.registry.bundles import Bundle
+    from ndogo.registry.bundles import Bundle, open_store
     from ndogo.tasks.evaluation import evaluated
-    from ndogo.tasks.run import resolve
+    from ndogo.tasks.run import Asked, resolve
     from ndogo.tasks.steps import find_or_make
 
-    run = resolve("plain", LANGUAGE, recipe, "pocket", 0)
+    run = resolve(open_store(), "plain", Asked(LANGUAGE, recipe, "pocket", 0))
     wall, processor = time.perf_counter(), time.process_time()
     bundles = {"original": Bundle("original", run.original)}
     for name in run.requests():

@@ -24,15 +24,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from pydantic import TypeAdapter
+
 from benchmarks.blocks import replace_block
 from benchmarks.race_page import picture, tables
 from ndogo.core.progress import silent
-from ndogo.evaluation import EvaluationSettings, evaluate
+from ndogo.evaluation import Evaluation, EvaluationSettings, evaluate
 from ndogo.pocket import LANGUAGES
 from ndogo.registry.benchmarks import benchmarks
-from ndogo.registry.bundles import Store
+from ndogo.registry.bundles import open_store
 from ndogo.steps.recipe import ORIGINAL, Recipe, parse_recipe
-from ndogo.tasks.run import Run, resolve
+from ndogo.tasks.run import Asked, Run, resolve
 from ndogo.tasks.steps import find_or_make
 
 Steps = list[dict[str, dict[str, Any]]]
@@ -175,17 +177,17 @@ def recipe(arm: str, asked: argparse.Namespace, rate: float) -> Recipe:
 
 def made(run: Run) -> dict[str, Path]:
     """Find or make every step of a run; the model directories by the step's id."""
-    store, found = Store(), {ORIGINAL: Store().path(run.original)}
+    store, found = run.store, {ORIGINAL: run.store.path(run.original)}
     for name in run.requests():
         found[name] = store.path(find_or_make(run, name, silent)[0])
     return found
 
 
-def score(model: Path, run: Run) -> dict[str, Any]:
-    """The evaluation's record, kept in the store."""
+def score(model: Path, run: Run) -> Evaluation:
+    """The evaluation, kept in the store."""
     rows = benchmarks(run.language, run.profile)
     key = hashlib.sha256(f"{model.name} {run.settings.model_dump_json()}".encode()).hexdigest()[:20]
-    return Store().record("race", key, lambda: evaluate(model, rows, run.settings, silent))[0]
+    return run.store.record("race", key, Evaluation, lambda: evaluate(model, rows, run.settings, silent))[0]
 
 
 def base_run(asked: argparse.Namespace, language: str, seed: int) -> Run:
@@ -193,13 +195,17 @@ def base_run(asked: argparse.Namespace, language: str, seed: int) -> Run:
     many = JUDGINGS[asked.profile]
     seeds = tuple(range(many * seed + 1, many * (seed + 1) + 1))
     settings = EvaluationSettings(seeds=seeds, threads=asked.threads, **JUDGED[asked.profile])
-    run = resolve("race", language, "trim-only", asked.profile, seed)
+    run = resolve(open_store(), "race", Asked(language, "trim-only", asked.profile, seed))
     return run.model_copy(update={"settings": settings, "token_cap": None})
 
 
-def race(asked: argparse.Namespace) -> dict[str, Any]:
-    """Records by "language arm rate seed"; `teacher` is the adapted one."""
-    records: dict[str, Any] = json.loads(asked.out.read_text()) if asked.out and asked.out.exists() else {}
+FILE = TypeAdapter(dict[str, Evaluation])
+"""What `--out` writes and `--read` reads."""
+
+
+def race(asked: argparse.Namespace) -> dict[str, Evaluation]:
+    """Evaluations by "language arm rate seed"; `teacher` is the adapted one."""
+    records = FILE.validate_json(asked.out.read_bytes()) if asked.out and asked.out.exists() else {}
     for language in asked.languages:
         for seed in asked.seeds:
             base = base_run(asked, language, seed)
@@ -215,20 +221,20 @@ def race(asked: argparse.Namespace) -> dict[str, Any]:
                     records[name] = score(models[run.recipe.last], run)
                     told(name, records[name])
                     if asked.out:
-                        asked.out.write_text(json.dumps(records))
+                        asked.out.write_bytes(FILE.dump_json(records))
     return records
 
 
-def told(name: str, record: dict[str, Any]) -> None:
+def told(name: str, record: Evaluation) -> None:
     """One line: dev, which choices are made on, and test."""
-    judged = record["benchmarks"]
-    dev = 100 * fmean(fmean(one["dev"]) for one in judged.values())
-    scores = " ".join(f"{key} {100 * one['mean']:.1f}" for key, one in judged.items())
-    mean = 100 * fmean(one["mean"] for one in judged.values())
-    print(f"{name}: {record['parameters']:,} parameters, dev {dev:.1f}, test {mean:.1f} ({scores})", flush=True)
+    judged = record.benchmarks
+    dev = 100 * fmean(fmean(one.dev) for one in judged.values())
+    scores = " ".join(f"{key} {100 * one.mean:.1f}" for key, one in judged.items())
+    mean = 100 * fmean(one.mean for one in judged.values())
+    print(f"{name}: {record.parameters:,} parameters, dev {dev:.1f}, test {mean:.1f} ({scores})", flush=True)
 
 
-def show(records: dict[str, Any], asked: argparse.Namespace) -> None:
+def show(records: dict[str, Evaluation], asked: argparse.Namespace) -> None:
     """Print the tables; write them and draw the picture, where that was asked for."""
     text = tables(records, asked.first)
     print(text)
@@ -259,7 +265,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="draw what was kept into this file")
     asked = parser.parse_args()
     if asked.read:
-        every = {name: record for file in asked.read for name, record in json.loads(file.read_text()).items()}
+        every = {name: record for file in asked.read for name, record in FILE.validate_json(file.read_bytes()).items()}
         show({name: record for name, record in every.items() if name.split()[1] in ("teacher", *asked.arms)}, asked)
         return
     os.environ.setdefault("NDOGO_HOME", str(Path(tempfile.gettempdir()) / "ndogo-race"))

@@ -3,15 +3,15 @@
 import io
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ndogo.evaluation import retention
+from ndogo.evaluation import Evaluation, retention
+from ndogo.evaluation.records import Spread
 
-Records = Mapping[str, Mapping[str, Any]]
-"""The evaluation's record by "language arm rate seed"."""
+Records = Mapping[str, Evaluation]
+"""The evaluation by "language arm rate seed"."""
 
 
 def tables(records: Records, first: str) -> str:
@@ -41,8 +41,9 @@ def teachers(records: Records, languages: Sequence[str]) -> str:
     told = []
     for language in languages:
         found = joined(records, language, "teacher")
-        score = 100 * fmean(one["mean"] for one in found["benchmarks"].values())
-        sizes = {r["parameters"] for name, r in records.items() if name.split()[0] == language}
+        assert found is not None, "every arm has a teacher"
+        score = 100 * fmean(one.mean for one in found.benchmarks.values())
+        sizes = {r.parameters for name, r in records.items() if name.split()[0] == language}
         told.append(f"{language} {score:.1f} ({max(sizes):,} to {min(sizes):,})")
     seeds = ", ".join(sorted({name.split()[3] for name in records}))
     return (
@@ -59,12 +60,12 @@ def row(arm: str, cells: Sequence[tuple[float, float, float] | None], form: str)
 
 def kept(records: Records, language: str, arm: str) -> tuple[float, float, float] | None:
     """What an arm keeps of its teacher's scores, in percent, with the interval; None where it did not run."""
-    found = joined(records, language, arm)
-    if not found:
+    found, teacher = joined(records, language, arm), joined(records, language, "teacher")
+    if not found or not teacher:
         return None
-    mean = retention(found, joined(records, language, "teacher"))["mean"]
-    low, high = mean["retention_interval"]
-    return 100 * mean["retention"], 100 * low, 100 * high
+    mean = retention(found, teacher).mean
+    low, high = mean.retention_interval
+    return 100 * mean.retention, 100 * low, 100 * high
 
 
 def ahead(records: Records, language: str, first: str, arm: str) -> tuple[float, float, float] | None:
@@ -72,23 +73,27 @@ def ahead(records: Records, language: str, first: str, arm: str) -> tuple[float,
     ours, theirs = joined(records, language, first), joined(records, language, arm)
     if not ours or not theirs:
         return None
-    mean = retention(ours, theirs)["mean"]
-    low, high = mean["difference_interval"]
-    return 100 * mean["difference"], 100 * low, 100 * high
+    mean = retention(ours, theirs).mean
+    low, high = mean.difference_interval
+    return 100 * mean.difference, 100 * low, 100 * high
 
 
-def joined(records: Records, language: str, arm: str) -> dict[str, Any]:
-    """The records of an arm's seeds as one record with so many seeds; empty where there is none."""
+def joined(records: Records, language: str, arm: str) -> Evaluation | None:
+    """The evaluations of an arm's seeds as one with so many seeds; None where there is none."""
     each = [record for name, record in sorted(records.items()) if name.split()[:2] == [language, arm]]
     if not each:
-        return {}
-    found: dict[str, Any] = {"version": each[0]["version"], "settings": None, "model": arm, "benchmarks": {}}
-    for name, first in each[0]["benchmarks"].items():
-        parts = [record["benchmarks"][name] for record in each]
-        items, scores = ([x for part in parts for x in part[key]] for key in ("items", "scores"))
-        found["benchmarks"][name] = first | {"items": items, "scores": scores, "mean": fmean(scores)}
-        found["benchmarks"][name]["seeds"] = list(range(len(scores)))
-    return found
+        return None
+    first = each[0]
+    found = {}
+    for name, scores in first.benchmarks.items():
+        parts = [record.benchmarks[name] for record in each]
+        spread = Spread.of([score for part in parts for score in part.scores])
+        items = [item for part in parts for item in part.items]
+        more = {"items": items, "seeds": list(range(spread.n_seeds))}
+        found[name] = scores.model_copy(update=dict(spread) | more)
+    # the seeds of judging differ from one compression seed to the next, and are joined here
+    settings = first.settings.model_copy(update={"seeds": ()})
+    return first.model_copy(update={"model": arm, "settings": settings, "benchmarks": found})
 
 
 def languages_of(records: Records) -> list[str]:

@@ -98,7 +98,8 @@ def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 def final_states(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     """The encoder's states at the real tokens of a batch, (N, H)."""
-    return model.base_model(input_ids=batch.ids, attention_mask=batch.real.long()).last_hidden_state[batch.real]
+    states: torch.Tensor = model.base_model(input_ids=batch.ids, attention_mask=batch.real.long()).last_hidden_state
+    return states[batch.real]
 
 
 @torch.no_grad()

@@ -22,10 +22,9 @@ from ndogo.core.architectures import (
 )
 from ndogo.core.batches import Batch
 from ndogo.core.errors import NdogoError
-from ndogo.core.models import load_model, load_tokenizer, parameters, save
+from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
 from ndogo.core.progress import Report
 from ndogo.core.text import Lines
-from ndogo.core.vectors import copy_companions
 
 SENTENCES = 1000
 """Lines of calibration text on which layers are judged."""
@@ -63,7 +62,7 @@ def truncate(source: Path, out: Path, config: PreTrainedConfig, choice: Choice, 
     report("cutting layers", 0, None)
     student = keep_layers(model, kept)
     save(student, out)
-    copy_companions(source, out)
+    copy_tokenizer(source, out)
     note = {"kept": kept, "of": len(layers_of(model)), "scores": None if scores is None else scores.tolist()}
     (out / "layers.json").write_text(json.dumps(note, indent=1) + "\n")
     return {

@@ -9,6 +9,7 @@ from ndogo.core.architectures import architecture_of, shape_of
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import (
     check_model_directory,
+    copy_tokenizer,
     empty_model,
     has_pooler,
     load_config,
@@ -18,7 +19,6 @@ from ndogo.core.models import (
     without_pooler,
 )
 from ndogo.core.progress import Report
-from ndogo.core.vectors import copy_companions
 
 
 def fresh(source: Path, out: Path, config: PreTrainedConfig, seed: int, report: Report) -> dict[str, float]:
@@ -33,10 +33,9 @@ def fresh(source: Path, out: Path, config: PreTrainedConfig, seed: int, report: 
     pooler = has_pooler(source)
     student = random_model(config, seed, pooler=pooler)
     save(student, out)
-    dropped = copy_companions(source, out)
-    said: dict[str, float] = {"dense_dropped": dropped} if dropped else {}
+    copy_tokenizer(source, out)
     before = parameters(empty_model(teacher, pooler=pooler))
-    return said | {"params_before": before, "params": parameters(student)}
+    return {"params_before": before, "params": parameters(student)}
 
 
 def random_model(config: PreTrainedConfig, seed: int, *, pooler: bool = True) -> PreTrainedModel:
@@ -55,4 +54,5 @@ def random_model(config: PreTrainedConfig, seed: int, *, pooler: bool = True) ->
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         kind = model_class(config)
-        return kind(config, **({} if pooler else without_pooler(kind))).eval()
+        model: PreTrainedModel = kind(config, **({} if pooler else without_pooler(kind))).eval()
+    return model

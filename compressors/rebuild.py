@@ -40,12 +40,14 @@ def rebuild(model: PreTrainedModel, config: PreTrainedConfig, weights: Mapping[s
         ) from error
     finally:
         logging.set_verbosity(level)
-    made, info = loaded
+    made: PreTrainedModel = loaded[0]
+    info = loaded[1]
     faults = {key: sorted(map(str, value)) for key, value in info.items() if value}
     if faults:
         raise NdogoError(f"The cut weights do not fit the new configuration: {faults}", where=type(model).__name__)
     check_rebuilt(made)
-    return made.eval()
+    made.eval()
+    return made
 
 
 def check_rebuilt(model: PreTrainedModel) -> None:

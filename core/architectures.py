@@ -175,7 +175,7 @@ def prefix_of(model: PreTrainedModel) -> str:
 def key_heads(config: PreTrainedConfig) -> int:
     """The number of key and value heads: fewer than the heads where groups of heads share theirs."""
     entry = architecture_of(config)
-    return getattr(config, entry.key_heads or entry.names["heads"])
+    return int(getattr(config, entry.key_heads or entry.names["heads"]))
 
 
 def shape_of(config: PreTrainedConfig) -> Shape:
@@ -187,7 +187,7 @@ def shape_of(config: PreTrainedConfig) -> Shape:
 def positions(config: PreTrainedConfig) -> int:
     """The longest input, in tokens."""
     skipped = (config.pad_token_id or 0) + 1 if architecture_of(config).positions_after_padding else 0
-    return config.max_position_embeddings - skipped
+    return int(config.max_position_embeddings) - skipped
 
 
 def with_shape(config: PreTrainedConfig, **sizes: Any) -> PreTrainedConfig:

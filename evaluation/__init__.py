@@ -1,12 +1,15 @@
 """Evaluation that can be believed: judges any Hugging Face encoder directory, ours or not. Imports no torch by itself."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ndogo.evaluation.judge import evaluate
-from ndogo.evaluation.report import ROLES, Entry, Role, markdown, rich_table, summary, write_report
+from ndogo.evaluation.records import Cost, Costs, Evaluation, LanguageModelScores, Latency, Retention
+from ndogo.evaluation.report import write_report
 from ndogo.evaluation.retention import retention
 from ndogo.evaluation.rows import KINDS, Benchmark, Broken, checked, collect, json_rows, kind_of, read_local
-from ndogo.evaluation.settings import CostSettings, EvaluationSettings, LanguageModelSettings
+from ndogo.evaluation.settings import CostSettings, EvaluationSettings, LanguageModelSettings, Mode
+from ndogo.evaluation.summary import ROLES, Entry, Role, Summary, summary
+from ndogo.evaluation.tables import markdown, rich_table
 
 if TYPE_CHECKING:
     from ndogo.evaluation.costs import cost, latency
@@ -17,11 +20,19 @@ __all__ = [
     "ROLES",
     "Benchmark",
     "Broken",
+    "Cost",
     "CostSettings",
+    "Costs",
     "Entry",
+    "Evaluation",
     "EvaluationSettings",
+    "LanguageModelScores",
     "LanguageModelSettings",
+    "Latency",
+    "Mode",
+    "Retention",
     "Role",
+    "Summary",
     "checked",
     "collect",
     "cost",
@@ -40,7 +51,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """What needs torch is imported when it is first asked for."""
     if name in ("cost", "latency"):
         from ndogo.evaluation import costs

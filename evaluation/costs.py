@@ -1,6 +1,5 @@
 """What a model costs: parameters by part, bytes, memory, latency; teacher and student in alternating runs."""
 
-import json
 import math
 import os
 import subprocess
@@ -8,7 +7,6 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +23,10 @@ from ndogo.core.models import (
     parameters,
 )
 from ndogo.core.progress import Report, silent
-from ndogo.core.vectors import module_files
+from ndogo.core.sentences import sentence_files
 from ndogo.evaluation.encoder import Encoder, load_encoder, position_limit
 from ndogo.evaluation.judge import fixed
+from ndogo.evaluation.records import ByteCounts, Cost, Costs, Latency, Memory, PartParameters, Speed
 from ndogo.evaluation.settings import CostSettings
 
 WARM = 2
@@ -40,40 +39,38 @@ PERCENTILES = {"p50_ms": 50, "p95_ms": 95}
 
 def cost(
     student_dir: Path, teacher_dir: Path | None = None, settings: CostSettings | None = None, report: Report = silent
-) -> dict[str, Any]:
-    """Measure one model, or two in turn; JSON-able, keys `student` and, where given, `teacher`, and `settings`.
+) -> Costs:
+    """Measure one model, or two in turn: parameters, bytes (by arithmetic; disk as it lies), memory and speed.
 
-    Each: `parameters` (embeddings, layers, head, total; tied weights once), `bytes` (fp32, fp16, int8 by arithmetic; disk as it
-    lies), `memory` (bytes of a fresh process that runs the encoder on one row of 128 pieces), and `speed` per "batch x
-    length" of the bare encoder: p50_ms, p95_ms, rows_per_second.
+    Memory is that of a fresh process that runs the encoder on one row of 128 tokens; speed is the bare encoder's.
 
     :raises NdogoError: not a model directory.
     """
     settings = settings or CostSettings()
     paths = {"student": student_dir} | ({"teacher": teacher_dir} if teacher_dir else {})
-    found: dict[str, Any] = {}
+    found: dict[str, Cost] = {}
     encoders: dict[str, Encoder] = {}
     for role, path in paths.items():
         check_model_directory(path)
         model = _unloaded(path)
         report("memory", len(found), len(paths))
         encoders[role] = load_encoder(path)
-        found[role] = {
-            "parameters": parameters_by_part(model),
-            "bytes": {**bytes_of(model), "disk": disk(path)},
-            "memory": peak_memory(path, 1, min(128, position_limit(encoders[role].model, encoders[role].tokenizer))),
-        }
+        length = min(128, position_limit(encoders[role].model, encoders[role].tokenizer))
+        found[role] = Cost(
+            parameters=parameters_by_part(model),
+            bytes=ByteCounts(**bytes_of(model), disk=disk(path)),
+            memory=peak_memory(path, 1, length),
+        )
     with fixed(settings.threads):
         for role, speed in _speeds(encoders, settings, report).items():
-            found[role]["speed"] = speed
-    return {**found, "settings": settings.model_dump(mode="json")}
+            found[role] = found[role].model_copy(update={"speed": speed})
+    return Costs(student=found["student"], teacher=found.get("teacher"), settings=settings)
 
 
-def latency(student_dir: Path, teacher_dir: Path) -> dict[str, float]:
-    """Median milliseconds of one row of 128 pieces (or as many as fit) through each bare encoder, in turn, on one thread.
+def latency(student_dir: Path, teacher_dir: Path) -> Latency:
+    """Median milliseconds of one row of 128 tokens (or as many as fit) through each bare encoder, in turn, on one thread.
 
-    `latency_ms`, `latency_teacher_ms` and `speedup`, the median of the teacher's time over the student's turn by turn, which a
-    busy machine moves least.
+    `speedup` is the median of the teacher's time over the student's turn by turn, which a busy machine moves least.
     """
     encoders = {"student": load_encoder(student_dir), "teacher": load_encoder(teacher_dir)}
     length = min(128, *(position_limit(encoder.model, encoder.tokenizer) for encoder in encoders.values()))
@@ -81,7 +78,7 @@ def latency(student_dir: Path, teacher_dir: Path) -> dict[str, float]:
         times = _times(encoders, 1, length, ONE_ROW)
     ratios = np.array(times["teacher"]) / np.array(times["student"])
     ours, theirs = (1000 * float(np.median(times[role])) for role in encoders)
-    return {"latency_ms": ours, "latency_teacher_ms": theirs, "speedup": float(np.median(ratios))}
+    return Latency(latency_ms=ours, latency_teacher_ms=theirs, speedup=float(np.median(ratios)))
 
 
 def _unloaded(path: Path) -> PreTrainedModel:
@@ -90,10 +87,11 @@ def _unloaded(path: Path) -> PreTrainedModel:
     if config.architectures:
         return empty_model(config, pooler=has_pooler(path))
     with torch.device("meta"):
-        return AutoModel.from_config(config)
+        model: PreTrainedModel = AutoModel.from_config(config)
+    return model
 
 
-def parameters_by_part(model: PreTrainedModel) -> dict[str, int]:
+def parameters_by_part(model: PreTrainedModel) -> PartParameters:
     """Distinct parameters of the embeddings, the layers, and all the rest (pooler, head); and the total.
 
     The parts are the encoder's children that hold the word embedding and the list of layers, so that any architecture can be
@@ -107,8 +105,8 @@ def parameters_by_part(model: PreTrainedModel) -> dict[str, int]:
         name for name, child in children.items() if any(isinstance(m, nn.ModuleList) for m in child.modules())
     )
     total = parameters(model)
-    counted = {"embeddings": parameters(children[embeddings]), "layers": parameters(children[layers])}
-    return {**counted, "head": total - sum(counted.values()), "total": total}
+    words_in, inner = parameters(children[embeddings]), parameters(children[layers])
+    return PartParameters(embeddings=words_in, layers=inner, head=total - words_in - inner, total=total)
 
 
 def bytes_of(model: PreTrainedModel) -> dict[str, int]:
@@ -125,13 +123,13 @@ def disk(path: Path) -> int:
         "config.json",
         *TOKENIZER_FILES,
         *(f.name for f in path.glob("*.safetensors")),
-        *map(str, module_files(path)),
+        *sentence_files(path),
     ]
     return sum((path / name).stat().st_size for name in names if (path / name).is_file())
 
 
-def peak_memory(path: Path, batch: int, length: int) -> dict[str, int]:
-    """Resident bytes of a fresh process: `idle` with the libraries alone, `peak` after loading and one run.
+def peak_memory(path: Path, batch: int, length: int) -> Memory:
+    """Resident bytes of a fresh process, the peak after loading and one run.
 
     :raises NdogoError: the process failed.
     """
@@ -141,18 +139,18 @@ def peak_memory(path: Path, batch: int, length: int) -> dict[str, int]:
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise NdogoError(f"Measuring memory failed: {ended.stderr.strip()[-500:]}", where=str(path))
-    return json.loads(ended.stdout)
+    return Memory.model_validate_json(ended.stdout)
 
 
-def _speeds(encoders: Mapping[str, Encoder], settings: CostSettings, report: Report) -> dict[str, dict[str, Any]]:
+def _speeds(encoders: Mapping[str, Encoder], settings: CostSettings, report: Report) -> dict[str, dict[str, Speed]]:
     limit = min(position_limit(encoder.model, encoder.tokenizer) for encoder in encoders.values())
     cells = [(batch, length) for batch in settings.batches for length in settings.lengths if length <= limit]
-    found: dict[str, dict[str, Any]] = {role: {} for role in encoders}
+    found: dict[str, dict[str, Speed]] = {role: {} for role in encoders}
     for number, (batch, length) in enumerate(cells):
         for role, times in _times(encoders, batch, length, settings).items():
             milliseconds = {name: float(np.percentile(times, p)) * 1000 for name, p in PERCENTILES.items()}
             rate = batch / float(np.median(times))
-            found[role][f"{batch}x{length}"] = {**milliseconds, "rows_per_second": rate, "runs": len(times)}
+            found[role][f"{batch}x{length}"] = Speed(**milliseconds, rows_per_second=rate, runs=len(times))
         report("speed", number + 1, len(cells))
     return found
 

@@ -1,9 +1,9 @@
-"""Any encoder directory, ours or not, made ready for judging: bare weights, rows as pieces, batches without waste."""
+"""Any encoder directory, ours or not, made ready for judging: bare weights, rows as tokens, batches without waste."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -75,10 +75,10 @@ def _fast(tokenizer: PreTrainedTokenizerBase, path: Path) -> PreTrainedTokenizer
     return tokenizer
 
 
-def with_head(encoder: Encoder, benchmark: Benchmark, kept: np.ndarray, seed: int) -> PreTrainedModel:
+def with_head(encoder: Encoder, benchmark: Benchmark, rows: np.ndarray, seed: int) -> PreTrainedModel:
     """A new model: the encoder's weights under a head of the benchmark's size, drawn from the seed.
 
-    Its vocabulary is the rows `kept` of the encoder's. Training is exactly that of the whole table as long as nothing decays
+    Its vocabulary is the given rows of the encoder's. Training is exactly that of the whole table as long as nothing decays
     the embedding: rows that never occur have no gradient. It saves most of the optimiser's work and memory.
 
     :raises NdogoError: the architecture has no such head in transformers.
@@ -86,18 +86,18 @@ def with_head(encoder: Encoder, benchmark: Benchmark, kept: np.ndarray, seed: in
     auto = AutoModelForSequenceClassification if benchmark.kind == "classes" else AutoModelForTokenClassification
     config = type(encoder.model.config).from_dict(encoder.model.config.to_dict())
     config.num_labels = len(benchmark.labels)
-    config.vocab_size = len(kept)
-    config.pad_token_id = int(np.searchsorted(kept, encoder.tokenizer.pad_token_id))
+    config.vocab_size = len(rows)
+    config.pad_token_id = int(np.searchsorted(rows, encoder.tokenizer.pad_token_id))
     torch.manual_seed(seed)
     try:
-        model = auto.from_config(config, dtype=torch.float32)
+        model: PreTrainedModel = auto.from_config(config, dtype=torch.float32)
     except ValueError as error:
         raise NdogoError(f"There is no head for `{config.model_type}`: {error}", where=encoder.name) from error
     body = model.base_model
     weights = {key: value for key, value in encoder.model.state_dict().items() if not key.startswith(POOLER)}
     words = encoder.model.get_input_embeddings()
     (name,) = (f"{n}.weight" for n, module in encoder.model.named_modules() if module is words)
-    weights[name] = weights[name][torch.from_numpy(kept)]
+    weights[name] = weights[name][torch.from_numpy(rows)]
     weights |= {key: value for key, value in body.state_dict().items() if key.startswith(POOLER)}
     body.load_state_dict(weights)
     return model
@@ -112,33 +112,33 @@ def used_rows(encoder: Encoder, ids: Iterable[Sequence[int]]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Rows as pieces: ids per row and, for token benchmarks, where each word's first piece stands (-1: nowhere)."""
+    """Rows as tokens: ids per row and, for token benchmarks, where each word's first token stands (-1: nowhere)."""
 
     ids: list[list[int]]
     firsts: list[list[int]]
-    labels: list[Any]
-    """The label's number, or one per word."""
+    labels: list[list[int]]
+    """The labels' numbers: one per text, or one per word."""
 
 
 def encode(encoder: Encoder, benchmark: Benchmark, rows: Sequence[Row], max_length: int) -> Encoded:
-    """Rows as the model reads them, cut at `max_length` pieces or where the model's positions end.
+    """Rows as the model reads them, cut at `max_length` tokens or where the model's positions end.
 
-    The words of a token benchmark are joined by spaces; a word's first piece is the first that overlaps its characters.
+    The words of a token benchmark are joined by spaces; a word's first token is the first that overlaps its characters.
     """
     number = {label: i for i, label in enumerate(benchmark.labels)}
     texts = [row.text if isinstance(row, Sentence) else " ".join(row.tokens) for row in rows]
     limit = min(max_length, position_limit(encoder.model, encoder.tokenizer))
-    pieces = encoder.tokenizer(texts, truncation=True, max_length=limit, return_offsets_mapping=True)
+    tokens = encoder.tokenizer(texts, truncation=True, max_length=limit, return_offsets_mapping=True)
     firsts: list[list[int]] = []
-    labels: list[Any] = []
-    for row, offsets in zip(rows, pieces["offset_mapping"], strict=True):
+    labels: list[list[int]] = []
+    for row, offsets in zip(rows, tokens["offset_mapping"], strict=True):
         if isinstance(row, Sentence):
             firsts.append([])
-            labels.append(number[row.label])
+            labels.append([number[row.label]])
         else:
-            firsts.append(first_pieces(row.tokens, offsets))
+            firsts.append(first_tokens(row.tokens, offsets))
             labels.append([number[tag] for tag in row.tags])
-    return Encoded(pieces["input_ids"], firsts, labels)
+    return Encoded(tokens["input_ids"], firsts, labels)
 
 
 def position_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -149,16 +149,16 @@ def position_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
     return min(tokenizer.model_max_length, positions - (0 if padding is None else padding + 1))
 
 
-def first_pieces(tokens: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[int]:
-    """For each of space-joined `tokens` the index of its first piece, or -1; no piece serves two words."""
-    found, piece, start = [], 0, 0
-    for token in tokens:
-        end = start + len(token)
-        while piece < len(offsets) and offsets[piece][1] <= start:
-            piece += 1
-        if piece < len(offsets) and offsets[piece][0] < end:
-            found.append(piece)
-            piece += 1
+def first_tokens(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[int]:
+    """For each of space-joined `words` the index of its first token, or -1; no token serves two words."""
+    found, token, start = [], 0, 0
+    for word in words:
+        end = start + len(word)
+        while token < len(offsets) and offsets[token][1] <= start:
+            token += 1
+        if token < len(offsets) and offsets[token][0] < end:
+            found.append(token)
+            token += 1
         else:
             found.append(-1)
         start = end + 1

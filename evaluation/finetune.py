@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +19,8 @@ from ndogo.evaluation.settings import EvaluationSettings
 WARMUP = 0.1
 WEIGHT_DECAY = 0.01
 CLIP = 1.0
-PIECES_PER_BATCH = 8192
-"""Padded pieces of one judging batch: a bound on memory."""
+TOKENS_PER_BATCH = 8192
+"""Padded tokens of one judging batch: a bound on memory."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,8 @@ class _Work:
     encoder: Encoder
     benchmark: Benchmark
     data: dict[str, Encoded]
-    kept: np.ndarray
+    rows: np.ndarray
+    """Of the vocabulary: those that occur."""
     settings: EvaluationSettings
     report: Report
     device: str
@@ -58,11 +58,11 @@ def finetune(
     The encoder is left untouched. Digits repeat for equal seeds, threads and versions; torch's generator is reseeded.
     """
     data = {split: encode(encoder, benchmark, benchmark.splits[split], settings.max_length) for split in SPLITS}
-    kept = used_rows(encoder, (ids for encoded in data.values() for ids in encoded.ids))
-    new_id = {int(old): new for new, old in enumerate(kept)}
+    rows = used_rows(encoder, (ids for encoded in data.values() for ids in encoded.ids))
+    new_id = {int(old): new for new, old in enumerate(rows)}
     for encoded in data.values():
         encoded.ids[:] = [[new_id[i] for i in ids] for ids in encoded.ids]
-    work = _Work(encoder, benchmark, data, kept, settings, report, device)
+    work = _Work(encoder, benchmark, data, rows, settings, report, device)
     first, *others = settings.seeds
     tried = [_train(work, rate, first, number) for number, rate in enumerate(settings.learning_rates)]
     best = int(np.argmax([dev for dev, _ in tried]))
@@ -75,14 +75,14 @@ def finetune(
 def _train(work: _Work, rate: float, seed: int, trial: int) -> tuple[float, list[Prediction]]:
     """The best dev score of one training, and the test predictions of the weights that had it."""
     settings, train = work.settings, work.data["train"]
-    model = with_head(work.encoder, work.benchmark, work.kept, seed)
+    model = with_head(work.encoder, work.benchmark, work.rows, seed)
     nn.Module.to(model, work.device)
     generator = np.random.default_rng(seed)
     per_epoch = -(-len(train.ids) // settings.batch_size)
     planned = per_epoch * settings.epochs
     optimiser = torch.optim.AdamW(_groups(model), lr=rate, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _slope(step, planned))
-    best, waited, kept = -1.0, 0, copy.deepcopy(model.state_dict())
+    best, waited, weights = -1.0, 0, copy.deepcopy(model.state_dict())
     for epoch in range(settings.epochs):
         model.train()
         order = batches([len(ids) for ids in train.ids], settings.batch_size, "shuffled", generator)
@@ -100,10 +100,10 @@ def _train(work: _Work, rate: float, seed: int, trial: int) -> tuple[float, list
             )
         found = dev_score(work.benchmark, _predict(work, model, "dev"))
         if found > best:
-            best, waited, kept = found, 0, copy.deepcopy(model.state_dict())
+            best, waited, weights = found, 0, copy.deepcopy(model.state_dict())
         elif (waited := waited + 1) == settings.patience:
             break
-    model.load_state_dict(kept)
+    model.load_state_dict(weights)
     return best, _predict(work, model, "test")
 
 
@@ -112,7 +112,7 @@ def dev_score(benchmark: Benchmark, predictions: Sequence[Prediction]) -> float:
     return score(benchmark, benchmark.splits["dev"], predictions)[METRICS[benchmark.kind][0]]
 
 
-def _groups(model: PreTrainedModel) -> list[dict[str, Any]]:
+def _groups(model: PreTrainedModel) -> list[dict[str, object]]:
     words = model.get_input_embeddings().weight
     decayed = [p for p in model.parameters() if p.dim() > 1 and p is not words]
     others = [p for p in model.parameters() if p.dim() <= 1 or p is words]
@@ -129,7 +129,7 @@ def _loss(work: _Work, model: PreTrainedModel, chosen: np.ndarray) -> torch.Tens
     inputs = padded([train.ids[i] for i in chosen], model.config.pad_token_id, work.device)
     logits = _logits(work, model, inputs)
     if work.benchmark.kind == "classes":
-        return F.cross_entropy(logits, torch.tensor([train.labels[i] for i in chosen], device=work.device))
+        return F.cross_entropy(logits, torch.tensor([train.labels[i][0] for i in chosen], device=work.device))
     labels_BL = torch.full(inputs["input_ids"].shape, -100)
     for row, i in enumerate(chosen):
         for first, label in zip(train.firsts[i], train.labels[i], strict=True):
@@ -140,7 +140,8 @@ def _loss(work: _Work, model: PreTrainedModel, chosen: np.ndarray) -> torch.Tens
 
 def _logits(work: _Work, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     with torch.autocast(work.device.split(":")[0], torch.bfloat16, enabled=work.settings.precision == "bf16"):
-        return model(**inputs).logits.float()
+        logits: torch.Tensor = model(**inputs).logits.float()
+    return logits
 
 
 @torch.inference_mode()
@@ -150,7 +151,7 @@ def _predict(work: _Work, model: PreTrainedModel, split: str) -> list[Prediction
     model.eval()
     found: list[Prediction] = [""] * len(data.ids)
     lengths = [len(ids) for ids in data.ids]
-    size = max(1, PIECES_PER_BATCH // max(lengths))
+    size = max(1, TOKENS_PER_BATCH // max(lengths))
     for chosen in batches(lengths, size, "sorted"):
         inputs = padded([data.ids[i] for i in chosen], model.config.pad_token_id, work.device)
         best = _logits(work, model, inputs).argmax(-1).tolist()

@@ -1,14 +1,14 @@
 """One record per model: every benchmark's scores over the seeds, and what is needed to compare them with another model's."""
 
-import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ndogo.core.errors import NdogoError
 from ndogo.core.progress import Report, silent
+from ndogo.evaluation.records import BenchmarkScores, Evaluation, Spread
 from ndogo.evaluation.rows import SPLITS, Benchmark, Broken
 from ndogo.evaluation.settings import EvaluationSettings
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # torch is imported when a model is judged, not when the comm
     from ndogo.evaluation.encoder import Encoder
     from ndogo.evaluation.finetune import Judged
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 """Bumped by hand when the code changes a score or the record's form."""
 
 
@@ -26,13 +26,10 @@ def evaluate(
     settings: EvaluationSettings,
     report: Report = silent,
     device: str = "cpu",
-) -> dict[str, Any]:
-    """Judge a model directory (or an encoder in memory, left untouched) on every benchmark; JSON-able.
+) -> Evaluation:
+    """Judge a model directory (or an encoder in memory, left untouched) on every benchmark.
 
-    The record's `parameters` counts the bare encoder; its `benchmarks` hold per name metric, scores (one per seed), mean,
-    sample standard deviation, number of seeds, the choice made on dev, other metrics, and `items` (counts per seed and
-    test row) for `retention`. A benchmark that fails stands in `problems` with its message and the others are judged
-    all the same.
+    A benchmark that fails stands in `problems` with its message and the others are judged all the same.
 
     :raises NdogoError: the model cannot be loaded, or no benchmark could be judged.
     """
@@ -40,7 +37,7 @@ def evaluate(
     from ndogo.evaluation.encoder import load_encoder
 
     started = time.monotonic()
-    judged: dict[str, Any] = {}
+    judged: dict[str, BenchmarkScores] = {}
     problems = {b.name: b.problem for b in benchmarks if isinstance(b, Broken)}
     with fixed(settings.threads):
         encoder = load_encoder(source) if isinstance(source, Path) else source
@@ -54,16 +51,16 @@ def evaluate(
     if not judged:
         listed = "; ".join(f"{name}: {problem}" for name, problem in problems.items()) or "none was given"
         raise NdogoError("No benchmark could be judged.", where=encoder.name, cure=listed)
-    return {
-        "version": RECORD_VERSION,
-        "model": encoder.name,
-        "parameters": parameters(encoder.model),
-        "settings": settings.model_dump(mode="json"),
-        "versions": versions(),
-        "benchmarks": judged,
-        "problems": problems,
-        "seconds": round(time.monotonic() - started, 2),
-    }
+    return Evaluation(
+        version=RECORD_VERSION,
+        model=encoder.name,
+        parameters=parameters(encoder.model),
+        settings=settings,
+        versions=versions(),
+        benchmarks=judged,
+        problems=problems,
+        seconds=round(time.monotonic() - started, 2),
+    )
 
 
 def versions() -> dict[str, str]:
@@ -93,7 +90,7 @@ def fixed(threads: int) -> Iterator[None]:
 
 def _judge(
     encoder: "Encoder", benchmark: Benchmark, settings: EvaluationSettings, report: Report, device: str
-) -> dict[str, Any]:
+) -> BenchmarkScores:
     if settings.mode == "finetune":
         from ndogo.evaluation.finetune import finetune
 
@@ -103,8 +100,8 @@ def _judge(
     return entry(benchmark, settings, probe(encoder, benchmark, settings, report, device))
 
 
-def entry(benchmark: Benchmark, settings: EvaluationSettings, found: "Judged") -> dict[str, Any]:
-    """The record of one benchmark."""
+def entry(benchmark: Benchmark, settings: EvaluationSettings, found: "Judged") -> BenchmarkScores:
+    """The scores of one benchmark."""
     from ndogo.evaluation.scores import METRICS, counts, score
 
     test = benchmark.splits["test"]
@@ -113,25 +110,16 @@ def entry(benchmark: Benchmark, settings: EvaluationSettings, found: "Judged") -
         drawn = range(len(test)) if found.drawn is None else found.drawn[seed]
         scores.append(score(benchmark, [test[i] for i in drawn], [predictions[i] for i in drawn]))
     first, *others = METRICS[benchmark.kind]
-    return {
-        "kind": benchmark.kind,
-        "metric": first,
-        **_summary([s[first] for s in scores]),
-        "others": {name: _summary([s[name] for s in scores]) for name in others},
-        "chosen": found.chosen,
-        "dev": found.dev,
-        "seeds": list(settings.seeds),
-        "rows": {split: len(benchmark.splits[split]) for split in SPLITS},
-        "fingerprint": benchmark.fingerprint(),
-        "notes": list(benchmark.notes),
-        "items": [counts(benchmark, test, predictions) for predictions in found.predictions],
-    }
-
-
-def _summary(scores: list[float]) -> dict[str, Any]:
-    return {
-        "scores": scores,
-        "mean": statistics.fmean(scores),
-        "std": statistics.stdev(scores) if len(scores) > 1 else None,
-        "n_seeds": len(scores),
-    }
+    return BenchmarkScores(
+        **dict(Spread.of([s[first] for s in scores])),
+        kind=benchmark.kind,
+        metric=first,
+        others={name: Spread.of([s[name] for s in scores]) for name in others},
+        chosen=found.chosen,
+        dev=found.dev,
+        seeds=list(settings.seeds),
+        rows={split: len(benchmark.splits[split]) for split in SPLITS},
+        fingerprint=benchmark.fingerprint(),
+        notes=list(benchmark.notes),
+        items=[counts(benchmark, test, predictions) for predictions in found.predictions],
+    )

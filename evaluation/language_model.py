@@ -1,6 +1,6 @@
 """Masked-language-model quality in units that a change of vocabulary cannot move: bits per byte, and whole words.
 
-A word with the space before it is masked as a whole and its pieces are scored from left to right: when a piece is scored, it and
+A word with the space before it is masked as a whole and its tokens are scored from left to right: when a token is scored, it and
 the later ones are masked and the earlier ones are shown (PLL-word-l2r, Kauf & Ivanova 2023), so that a finer split leaks nothing.
 Words and lines are drawn without looking at the tokenizer, so every model is asked the same.
 """
@@ -9,14 +9,14 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_outputs import BaseModelOutput
 
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_model, load_tokenizer
@@ -24,16 +24,17 @@ from ndogo.core.progress import Report, silent
 from ndogo.core.text import Lines
 from ndogo.evaluation.encoder import batches, padded, position_limit
 from ndogo.evaluation.judge import fixed
+from ndogo.evaluation.records import LanguageModelScores
 from ndogo.evaluation.settings import LanguageModelSettings
 
-PIECES_PER_BATCH = 8192
+TOKENS_PER_BATCH = 8192
 BITS_PER_BYTE_UNKNOWN = 8.0
-"""An unknown piece says nothing about its bytes: they are charged as if each were drawn at random."""
+"""An unknown token says nothing about its bytes: they are charged as if each were drawn at random."""
 
 
 @dataclass(frozen=True)
 class _Query:
-    """One piece to be guessed: the line with masks, the place, the answer."""
+    """One token to be guessed: the line with masks, the place, the answer."""
 
     word: int
     ids: list[int]
@@ -61,11 +62,11 @@ def language_model_quality(
     report: Report = silent,
     teacher_dir: Path | None = None,
     training: Sequence[Lines] = (),
-) -> dict[str, Any]:
+) -> LanguageModelScores:
     """Bits per byte and whole-word accuracy of a masked language model on drawn words of held-out text.
 
-    With a teacher, also its own numbers, and `dropped_columns_bits_per_byte` where `model_dir/old_to_new.json` says which
-    of its pieces the model has: what the teacher would gain by merely not being able to guess the others. With `training`
+    With a teacher, also its own scores, and `dropped_columns_bits_per_byte` where `model_dir/old_to_new.json` says which
+    of its tokens the model has. With `training`
     texts, the drawn lines are first looked for in them.
 
     :raises NdogoError: no masked-LM head, no usable line, or a drawn line that occurs in a training text.
@@ -76,10 +77,10 @@ def language_model_quality(
         found = _measure(model_dir, words, report, None)
         if teacher_dir is None:
             return found
-        kept = _kept_columns(model_dir)
-        teacher = _measure(teacher_dir, words, report, kept)
-    found["dropped_columns_bits_per_byte"] = teacher.pop("dropped_columns_bits_per_byte", None)
-    return {**found, "teacher": teacher}
+        teacher = _measure(teacher_dir, words, report, _retained_columns(model_dir))
+    dropped = teacher.dropped_columns_bits_per_byte
+    alone = teacher.model_copy(update={"dropped_columns_bits_per_byte": None})
+    return found.model_copy(update={"dropped_columns_bits_per_byte": dropped, "teacher": alone})
 
 
 def refuse_overlap(held_out: Lines, training: Iterable[Lines]) -> int:
@@ -142,15 +143,15 @@ def _spans(line: str) -> list[tuple[int, int]]:
 
 
 def _queries(words: Sequence[_Word], tokenizer: PreTrainedTokenizerBase) -> list[_Query]:
-    pieces = tokenizer([word.line for word in words], return_offsets_mapping=True, return_special_tokens_mask=True)
+    tokens = tokenizer([word.line for word in words], return_offsets_mapping=True, return_special_tokens_mask=True)
     found = []
     for number, word in enumerate(words):
-        ids = pieces["input_ids"][number]
-        special = pieces["special_tokens_mask"][number]
-        # A piece belongs to the word in which it ends; one of no width (a prefix space) to the first word.
+        ids = tokens["input_ids"][number]
+        special = tokens["special_tokens_mask"][number]
+        # A token belongs to the word in which it ends; one of no width (a prefix space) to the first word.
         places = [
             i
-            for i, (_, end) in enumerate(pieces["offset_mapping"][number])
+            for i, (_, end) in enumerate(tokens["offset_mapping"][number])
             if not (special[i] and ids[i] != tokenizer.unk_token_id) and word.start < max(end, 1) <= word.end
         ]
         masked = list(ids)
@@ -162,7 +163,7 @@ def _queries(words: Sequence[_Word], tokenizer: PreTrainedTokenizerBase) -> list
     return found
 
 
-def _measure(path: Path, words: Sequence[_Word], report: Report, kept: np.ndarray | None) -> dict[str, Any]:
+def _measure(path: Path, words: Sequence[_Word], report: Report, retained: np.ndarray | None) -> LanguageModelScores:
     model, tokenizer = load_model(path), load_tokenizer(path)
     if tokenizer.mask_token_id is None or model.get_output_embeddings() is None:
         raise NdogoError(
@@ -174,26 +175,24 @@ def _measure(path: Path, words: Sequence[_Word], report: Report, kept: np.ndarra
     longest, limit = max(len(query.ids) for query in queries), position_limit(model, tokenizer)
     if longest > limit:
         raise NdogoError(
-            f"A drawn line has {longest} pieces, the model takes {limit}.", where=str(path), cure="Lower `max_bytes`."
+            f"A drawn line has {longest} tokens, the model takes {limit}.", where=str(path), cure="Lower `max_bytes`."
         )
-    bits, right, dropped = _scores(model, tokenizer, queries, report, kept)
+    bits, right, dropped = _scores(model, tokenizer, queries, report, retained)
     total = sum(word.bytes for word in words)
     unknown = [query for query in queries if query.answer == tokenizer.unk_token_id]
     covered = sum(words[n].bytes for n in {query.word for query in unknown})
     wrong = {query.word for query, good in zip(queries, right, strict=True) if not good} | {q.word for q in unknown}
     asked = {query.word for query in queries}
-    found = {
-        "bits_per_byte": (float(bits.sum()) + BITS_PER_BYTE_UNKNOWN * covered) / total,
-        "word_accuracy": len(asked - wrong) / len(words),
-        "words": len(words),
-        "bytes": total,
-        "pieces": len(queries),
-        "pieces_per_word": len(queries) / len(words),
-        "words_with_unknown_pieces": len({query.word for query in unknown}) / len(words),
-    }
-    if kept is not None:
-        found["dropped_columns_bits_per_byte"] = float(dropped.sum()) / total
-    return found
+    return LanguageModelScores(
+        bits_per_byte=(float(bits.sum()) + BITS_PER_BYTE_UNKNOWN * covered) / total,
+        word_accuracy=len(asked - wrong) / len(words),
+        words=len(words),
+        bytes=total,
+        tokens=len(queries),
+        tokens_per_word=len(queries) / len(words),
+        words_with_unknown_tokens=len({query.word for query in unknown}) / len(words),
+        dropped_columns_bits_per_byte=None if retained is None else float(dropped.sum()) / total,
+    )
 
 
 @torch.inference_mode()
@@ -202,13 +201,13 @@ def _scores(
     tokenizer: PreTrainedTokenizerBase,
     queries: Sequence[_Query],
     report: Report,
-    kept: np.ndarray | None,
+    retained: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per query: bits of the answer, whether it is the best guess, and bits of the mass on `kept` columns."""
+    """Per query: bits of the answer, whether it is the best guess, and bits of the mass on `retained` columns."""
     bits, right, dropped = np.zeros(len(queries)), np.zeros(len(queries), dtype=bool), np.zeros(len(queries))
     lengths = [len(query.ids) for query in queries]
     done = 0
-    for chosen in batches(lengths, max(1, PIECES_PER_BATCH // max(lengths)), "sorted"):
+    for chosen in batches(lengths, max(1, TOKENS_PER_BATCH // max(lengths)), "sorted"):
         asked = [queries[i] for i in chosen]
         inputs = padded([query.ids for query in asked], tokenizer.pad_token_id)
         logits_BV = _logits_at(model, inputs, torch.tensor([query.position for query in asked]))
@@ -216,8 +215,8 @@ def _scores(
         answers = torch.tensor([query.answer for query in asked])
         bits[chosen] = -log_BV.gather(1, answers[:, None])[:, 0].numpy() / math.log(2)
         right[chosen] = (log_BV.argmax(-1) == answers).numpy()
-        if kept is not None:
-            dropped[chosen] = -log_BV[:, torch.from_numpy(kept)].logsumexp(-1).numpy() / math.log(2)
+        if retained is not None:
+            dropped[chosen] = -log_BV[:, torch.from_numpy(retained)].logsumexp(-1).numpy() / math.log(2)
         done += len(chosen)
         report("bits per byte", done, len(queries))
     return bits, right, dropped
@@ -226,24 +225,23 @@ def _scores(
 def _logits_at(model: PreTrainedModel, inputs: dict[str, torch.Tensor], positions_B: torch.Tensor) -> torch.Tensor:
     """(B, V): the head runs on the asked positions only, which for a large vocabulary is most of the work saved."""
 
-    def narrow(_: torch.nn.Module, __: Any, output: Any) -> Any:
+    def narrow(_: torch.nn.Module, __: object, output: BaseModelOutput) -> BaseModelOutput:
+        assert output.last_hidden_state is not None
         output.last_hidden_state = output.last_hidden_state[torch.arange(len(positions_B)), positions_B][:, None]
         return output
 
     hook = model.base_model.register_forward_hook(narrow)
     try:
-        return model(**inputs).logits[:, 0]
+        logits_BLV: torch.Tensor = model(**inputs).logits
+        return logits_BLV[:, 0]
     finally:
         hook.remove()
 
 
-def _kept_columns(model_dir: Path) -> np.ndarray | None:
+def _retained_columns(model_dir: Path) -> np.ndarray | None:
     """The teacher's ids that the model has, where `old_to_new.json` is beside it."""
     file = model_dir / "old_to_new.json"
     if not file.is_file():
         return None
-    return np.array(sorted(_old_ids(json.loads(file.read_text()))), dtype=np.int64)
-
-
-def _old_ids(content: dict[str, Any]) -> Iterator[int]:
-    return (int(old) for old in content.get("old_to_new", content))
+    content = json.loads(file.read_text())
+    return np.array(sorted(int(old) for old in content.get("old_to_new", content)), dtype=np.int64)

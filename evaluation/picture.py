@@ -1,10 +1,14 @@
 """Size against quality, as a PNG."""
 
 import io
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
-COLOURS = {
+from ndogo.evaluation.summary import ModelSummary, Role, Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS: dict[Role, str] = {
     "original": "#334155",
     "adapted": "#0f766e",
     "student": "#c2410c",
@@ -13,10 +17,18 @@ COLOURS = {
     "scratch": "#94a3b8",
     "trimmed": "#64748b",
 }
-MARKS = {"original": "s", "adapted": "D", "student": "o", "untrained": "v", "cut": "^", "scratch": "<", "trimmed": ">"}
+MARKS: dict[Role, str] = {
+    "original": "s",
+    "adapted": "D",
+    "student": "o",
+    "untrained": "v",
+    "cut": "^",
+    "scratch": "<",
+    "trimmed": ">",
+}
 
 
-def picture(made: Mapping[str, Any]) -> bytes:
+def picture(made: Summary) -> bytes:
     """A PNG: parameters (log) against the mean score of every entry, with the interval of its difference from `original`.
 
     Drawn without pyplot, so that no global state is touched and threads are safe.
@@ -27,17 +39,17 @@ def picture(made: Mapping[str, Any]) -> bytes:
     figure = Figure(figsize=(8, 4.8), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    entries = sorted(made["entries"], key=lambda entry: entry["parameters"])
+    entries = sorted(made.entries, key=lambda entry: entry.parameters)
     for entry in entries:
         _point(axes, entry)
-    sizes = [entry["parameters"] for entry in entries]
+    sizes = [entry.parameters for entry in entries]
     axes.set_xscale("log")
     axes.set_xlim(min(sizes) / 1.6, max(sizes) * 1.9)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g} M")
     axes.xaxis.set_minor_formatter(lambda value, _: f"{value / 1e6:g} M" if str(f"{value:e}")[0] in "25" else "")
     axes.set_xlabel("parameters (log scale)")
     axes.set_ylabel("mean score over the benchmarks, points")
-    axes.set_title(made["title"], loc="left", fontsize=12)
+    axes.set_title(made.title, loc="left", fontsize=12)
     axes.grid(alpha=0.25)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
@@ -46,14 +58,14 @@ def picture(made: Mapping[str, Any]) -> bytes:
     return image.getvalue()
 
 
-def _point(axes: Any, entry: Mapping[str, Any]) -> None:
-    x, y, role = entry["parameters"], 100 * entry["mean"], entry["role"]
-    if original := entry["against"].get("original"):
-        teacher = 100 * original["mean"]["teacher"]
-        low, high = (teacher + 100 * end for end in original["mean"]["difference_interval"])
+def _point(axes: "Axes", entry: ModelSummary) -> None:
+    x, y, role = entry.parameters, 100 * entry.mean, entry.role
+    if original := entry.against.get("original"):
+        mean = original.retention.mean
+        low, high = (100 * (mean.teacher + end) for end in mean.difference_interval)
         axes.plot([x, x], [low, high], color=COLOURS[role], linewidth=1.5, alpha=0.6, solid_capstyle="butt")
     axes.plot([x], [y], MARKS[role], color=COLOURS[role], markersize=9 if role == "student" else 7)
     weight = "bold" if role == "student" else "normal"
     axes.annotate(
-        entry["name"], (x, y), xytext=(8, 5), textcoords="offset points", fontsize=9, color=COLOURS[role], weight=weight
+        entry.name, (x, y), xytext=(8, 5), textcoords="offset points", fontsize=9, color=COLOURS[role], weight=weight
     )

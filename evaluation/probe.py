@@ -6,14 +6,13 @@ of the test rows.
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
 from ndogo.core.progress import Report
 from ndogo.evaluation.encoder import Encoded, Encoder, batches, encode, padded
-from ndogo.evaluation.finetune import PIECES_PER_BATCH, Judged, dev_score
+from ndogo.evaluation.finetune import TOKENS_PER_BATCH, Judged, dev_score
 from ndogo.evaluation.rows import SPLITS, Benchmark
 from ndogo.evaluation.scores import NOTHING, Prediction
 from ndogo.evaluation.settings import EvaluationSettings
@@ -75,14 +74,14 @@ def _all_states(
     """Per split and row the states (units, 2 x hidden); train rows that no seed draws have none."""
     torch.nn.Module.to(encoder.model, device)
     rows = {split: train if split == "train" else np.arange(len(data[split].ids)) for split in SPLITS}
-    pieces = {split: sum(len(data[split].ids[i]) for i in rows[split]) for split in SPLITS}
-    done, total = 0, sum(pieces.values())
+    tokens = {split: sum(len(data[split].ids[i]) for i in rows[split]) for split in SPLITS}
+    done, total = 0, sum(tokens.values())
     found: dict[str, list[np.ndarray | None]] = {}
     for split in SPLITS:
         encoded = data[split]
         states: list[np.ndarray | None] = [None] * len(encoded.ids)
         lengths = [len(encoded.ids[i]) for i in rows[split]]
-        for batch in batches(lengths, max(1, PIECES_PER_BATCH // max(lengths)), "sorted"):
+        for batch in batches(lengths, max(1, TOKENS_PER_BATCH // max(lengths)), "sorted"):
             chosen = rows[split][batch]
             for i, state in zip(chosen, _states(encoder, benchmark, encoded, chosen, device), strict=True):
                 states[i] = state
@@ -96,7 +95,7 @@ def _all_states(
 def _states(
     encoder: Encoder, benchmark: Benchmark, encoded: Encoded, chosen: np.ndarray, device: str
 ) -> list[np.ndarray]:
-    """Middle and last layer side by side: the mean over a text's pieces, or the first piece of each word that has one."""
+    """Middle and last layer side by side: the mean over a text's tokens, or the first token of each word that has one."""
     ids = [encoded.ids[i] for i in chosen]
     out = encoder.model(**padded(ids, encoder.tokenizer.pad_token_id, device), output_hidden_states=True)
     middle = out.hidden_states[len(out.hidden_states) // 2]
@@ -152,7 +151,7 @@ def _present(state: np.ndarray | None) -> np.ndarray:
     return state
 
 
-def _labels(benchmark: Benchmark, data: Encoded, row: Any) -> list[int]:
+def _labels(benchmark: Benchmark, data: Encoded, row: int) -> list[int]:
     if benchmark.kind == "classes":
-        return [data.labels[row]]
+        return data.labels[row]
     return [label for label, first in zip(data.labels[row], data.firsts[row], strict=True) if first >= 0]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from ndogo.core.errors import NdogoError
 
@@ -40,7 +40,7 @@ class Tagged(NamedTuple):
 
 
 Row = Sentence | Tagged
-Raw = Iterable[tuple[str, Any]]
+Raw = Iterable[tuple[str, object]]
 """Rows as they come from a source: (where, such as "train.jsonl, line 7"; the row)."""
 
 
@@ -142,7 +142,7 @@ def collect(readers: Mapping[str, Callable[[], Benchmark]]) -> list[Benchmark | 
     return found
 
 
-def json_rows(file: Path) -> Iterator[tuple[str, Any]]:
+def json_rows(file: Path) -> Iterator[tuple[str, object]]:
     """The rows of a .jsonl or .jsonl.gz file with their place.
 
     :raises NdogoError: with file and line: not UTF-8, not JSON, a damaged archive.
@@ -175,13 +175,13 @@ def _rows(name: str, kind: Kind, raw: Raw) -> Iterator[tuple[str, Row]]:
         yield where, made
 
 
-def _sentence(row: dict[str, Any]) -> Sentence | None:
+def _sentence(row: dict[str, object]) -> Sentence | None:
     text, label = row.get("text"), row.get("label")
     good = isinstance(text, str) and text.strip() and isinstance(label, str) and label
     return Sentence(str(text), str(label)) if good else None
 
 
-def _tagged(row: dict[str, Any]) -> Tagged | None:
+def _tagged(row: dict[str, object]) -> Tagged | None:
     tokens, tags = row.get("tokens"), row.get("tags")
     if not (isinstance(tokens, list | tuple) and isinstance(tags, list | tuple) and tokens):
         return None

@@ -4,13 +4,13 @@ The counts are what a paired bootstrap needs: `score_from_counts` of all rows is
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from ndogo.evaluation.records import Metric
 from ndogo.evaluation.rows import Benchmark, Kind, Row, Sentence, Tagged
 
-METRICS: dict[Kind, tuple[str, ...]] = {
+METRICS: dict[Kind, tuple[Metric, ...]] = {
     "classes": ("macro_f1", "accuracy"),
     "entities": ("entity_f1",),
     "tags": ("accuracy", "macro_f1"),
@@ -18,7 +18,7 @@ METRICS: dict[Kind, tuple[str, ...]] = {
 """The first is the one that is compared; the others are shown beside it."""
 
 NOTHING = "_"
-"""The prediction for a word that the model never saw (cut off, or without pieces): always wrong."""
+"""The prediction for a word that the model never saw (cut off, or without tokens): always wrong."""
 
 Prediction = str | Sequence[str]
 
@@ -37,7 +37,7 @@ def score(benchmark: Benchmark, rows: Sequence[Row], predictions: Sequence[Predi
     from seqeval.scheme import IOB2
     from sklearn.metrics import accuracy_score, f1_score
 
-    gold: list[Any] = [gold_of(row) for row in rows]
+    gold = [gold_of(row) for row in rows]
     if benchmark.kind == "entities":
         listed = [list(tags) for tags in gold], [["O" if t == NOTHING else t for t in p] for p in predictions]
         if not any(tag != "O" for tags in listed[0] + listed[1] for tag in tags):
@@ -51,7 +51,7 @@ def score(benchmark: Benchmark, rows: Sequence[Row], predictions: Sequence[Predi
     return {name: float(found[name]) for name in METRICS[benchmark.kind]}
 
 
-def _flat(sequences: Sequence[Any]) -> list[str]:
+def _flat(sequences: Sequence[Prediction]) -> list[str]:
     return [tag for tags in sequences for tag in tags]
 
 
@@ -71,11 +71,11 @@ def counts(benchmark: Benchmark, rows: Sequence[Row], predictions: Sequence[Pred
     return found
 
 
-def _entities(tags: tuple[str, ...]) -> set[tuple[Any, ...]]:
+def _entities(tags: tuple[str, ...]) -> set[tuple[str, int, int]]:
     from seqeval.scheme import IOB2, Entities
 
     (entities,) = Entities([list(tags)], IOB2).entities
-    return {entity.to_tuple() for entity in entities}
+    return {(entity.tag, entity.start, entity.end) for entity in entities}
 
 
 def score_from_counts(kind: Kind, table_RC: np.ndarray, weights_BR: np.ndarray) -> np.ndarray:
@@ -91,8 +91,8 @@ def score_from_counts(kind: Kind, table_RC: np.ndarray, weights_BR: np.ndarray) 
             right = weights_BR @ ((gold == label) & (predicted == label))
             both = weights_BR @ ((gold == label).astype(float) + (predicted == label))
             per_class.append(2 * right / np.maximum(both, 1))
-        return np.mean(per_class, axis=0)
+        return np.asarray(np.mean(per_class, axis=0))
     sums = weights_BR @ table_RC.astype(float)
     if kind == "entities":
-        return 2 * sums[:, 0] / np.maximum(sums[:, 1] + sums[:, 2], 1)
-    return sums[:, 0] / np.maximum(sums[:, 1], 1)
+        return np.asarray(2 * sums[:, 0] / np.maximum(sums[:, 1] + sums[:, 2], 1))
+    return np.asarray(sums[:, 0] / np.maximum(sums[:, 1], 1))

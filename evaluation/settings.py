@@ -6,15 +6,17 @@ from pydantic import Field, field_validator
 
 from ndogo.core.frozen import Frozen
 
+Mode = Literal["probe", "finetune"]
+"""probe: the encoder is frozen and a linear head is fitted on its states; finetune: all weights, with a fresh head."""
+
 
 class EvaluationSettings(Frozen):
     """What decides a score; every field is part of an evaluation's key."""
 
-    mode: Literal["finetune", "probe"] = "probe"
-    """finetune: all weights, with a fresh head; probe: the encoder is frozen and a linear head is fitted on its states."""
+    mode: Mode = "probe"
     seeds: tuple[int, ...] = (1, 2, 3)
     max_length: int = Field(ge=8, default=256)
-    """Pieces per row; words beyond it count as wrong."""
+    """Tokens per row; words beyond it count as wrong."""
     threads: int = Field(ge=1, default=2)
     """Equal digits need an equal number of threads."""
     learning_rates: tuple[float, ...] = (5e-5, 3e-4, 1e-3)
@@ -39,7 +41,7 @@ class EvaluationSettings(Frozen):
 
 
 class LanguageModelSettings(Frozen):
-    """How much text is scored; the cost is about `lines` x `words` x pieces per word forward passes of one line."""
+    """How much text is scored; the cost is about `lines` x `words` x tokens per word forward passes of one line."""
 
     lines: int = Field(ge=1, default=200)
     words: int = Field(ge=1, default=4)

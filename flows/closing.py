@@ -1,12 +1,18 @@
 """What is left to do when a flow run ends badly."""
 
+from typing import ParamSpec, TypeVar
+
 from prefect.client.schemas.objects import FlowRun
 from prefect.flows import Flow
 from prefect.states import State
 
+from ndogo.registry.bundles import open_store
 from ndogo.tasks import notes
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-def close(flow: Flow, flow_run: FlowRun, state: State) -> None:
+
+def close(flow: Flow[P, R], flow_run: FlowRun, state: State) -> None:
     """Close the record of a run that failed, crashed or was cancelled, so that nothing stays RUNNING in MLflow."""
-    notes.close(str(flow_run.id), "REFUSED" if "gate" in (state.message or "") else "FAILED")
+    notes.close(open_store(), str(flow_run.id), "REFUSED" if "gate" in (state.message or "") else "FAILED")

@@ -1,28 +1,27 @@
 """The pipeline: one recipe, one language, from a teacher to a small model in the registry."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from prefect import flow
-from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
+from ndogo.evaluation import Mode
 from ndogo.flows.closing import close
-from ndogo.registry.bundles import Bundle
+from ndogo.flows.submission import Submitted, outcome, submit
+from ndogo.registry.bundles import open_store
 from ndogo.registry.corpora import Profile
 from ndogo.registry.languages import languages
 from ndogo.registry.recipes import recipe_names
-from ndogo.tasks import evaluation, notes, publication, steps
+from ndogo.tasks import notes, publication
 from ndogo.tasks.baselines import with_baselines
-from ndogo.tasks.run import Run, resolve, sharing_evaluations, sharing_steps
+from ndogo.tasks.run import Asked, resolve
 
 Language = Annotated[str, Field(json_schema_extra={"enum": list(languages())})]
 RecipeName = Annotated[str, Field(json_schema_extra={"enum": recipe_names()})]
 Seed = Annotated[int, Field(ge=0)]
-Mode = Annotated[str, Field(pattern="^(probe|finetune)$")]
 
 
 @flow(
@@ -42,7 +41,7 @@ def compress(  # noqa: PLR0913  # its parameters are the form in the UI
     mode: Mode = "probe",
     baselines: bool = False,
 ) -> str:
-    """Make a small model of a language and prove what was kept.
+    """Make a small model of a language and prove what it retains.
 
     Args:
         language: The language, or a group such as comet-five.
@@ -54,45 +53,14 @@ def compress(  # noqa: PLR0913  # its parameters are the form in the UI
         baselines: Also make and judge what the recipe must beat: untrained, from scratch, cut, trimmed. About doubles the work.
 
     """
-    run = resolve(flow_run.id, language, recipe, profile, seed, teacher=teacher, mode=mode)
+    run = resolve(open_store(), flow_run.id, Asked(language, recipe, profile, seed, teacher, mode))
     with notes.opened(run):
-        made, judged = chain([run], {}, {})
+        work = submit([run], Submitted())
         if baselines:
-            outcome(run, made, judged)  # from scratch reads as many tokens as the recipe turns out to have read
+            outcome(run, work)  # from scratch reads as many tokens as the recipe turns out to have read
             run = with_baselines(run)
-            chain([run], made, judged)
-        return publication.publish(run, *outcome(run, made, judged))
-
-
-def chain(runs: Sequence[Run], made: dict[str, Any], judged: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Submit what is not yet in `made` and `judged`: each step once, after what it needs; evaluations after their models."""
-    made |= {run.original: Bundle("original", run.original) for run in runs}
-    title = "{1}" if len(runs) == 1 else "{0.name}: {1}"
-    for key, owners in sharing_steps(runs, made).items():
-        run, name = owners[0]
-        step = run.recipe.step(name)
-        parents = {role: made[parent] for role, parent in run.requests()[name].parents.items()}
-        named = steps.make.with_options(
-            name=step.title, task_run_name=title.format(run, name), tags=steps.tags_of(step)
-        )
-        made[key] = named.submit(owners, parents)
-    for key, owners in sharing_evaluations(runs, judged).items():
-        run, name = owners[0]
-        titled = evaluation.judge.with_options(name="Evaluate", task_run_name=title.format(run, f"evaluate {name}"))
-        judged[key] = titled.submit(owners, made[run.bundle_keys()[name]])
-    return made, judged
-
-
-def outcome(run: Run, made: dict[str, Any], judged: dict[str, Any]) -> tuple[Bundle, dict[str, str]]:
-    """A run's small model and its evaluations; the first failure is raised as it was."""
-    keys = run.bundle_keys()
-    bundles = {name: result(made[key]) for name, key in keys.items()}
-    return bundles[run.recipe.last], {name: result(judged[run.asks(name)]) for name in run.evaluated()}
-
-
-def result(future: Any) -> Any:
-    """What a future gives; what is there already is given as it is."""
-    return future.result() if isinstance(future, PrefectFuture) else future
+            submit([run], work)
+        return publication.publish(run, *outcome(run, work))
 
 
 def run_name(language: str, recipe: str, seed: int, **_: object) -> str:

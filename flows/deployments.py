@@ -21,12 +21,17 @@ from prefect.states import Scheduled
 
 from ndogo.flows.compress import compress
 from ndogo.flows.sweep import sweep
+from ndogo.registry.bundles import Store, open_store
 from ndogo.registry.languages import languages
 from ndogo.tasks import notes
 
 NIGHTLY = "0 2 * * *"
 TAG = "ndogo"
-COMPARED = ["ndogo-small", "two-step", "trim-only"]
+COMPARED: dict[str, list[str] | list[int]] = {
+    "languages": ["swahili"],
+    "recipes": ["ndogo-small", "two-step", "trim-only"],
+    "seeds": [0, 1, 2],
+}
 """What the sweep compares unless asked otherwise."""
 ZOMBIES = Path(__file__).with_name("zombies.yaml")
 
@@ -44,11 +49,10 @@ def deployments() -> list[RunnerDeployment]:
         )
         for name, entry in languages().items()
     ]
-    compared = {"languages": ["swahili"], "recipes": COMPARED, "seeds": [0, 1, 2]}
     about = "Recipes side by side. `prefect deployment run sweep/recipes --watch`"
     return [
         *nightly,
-        RunnerDeployment.from_flow(sweep, name="recipes", description=about, parameters=compared, tags=[TAG]),
+        RunnerDeployment.from_flow(sweep, name="recipes", description=about, parameters=COMPARED, tags=[TAG]),
     ]
 
 
@@ -60,13 +64,15 @@ def ensure_automation() -> None:
         named = {"automations": {"name": {"any_": [wanted.name]}}}
         found = api.post("/automations/filter", json=named).raise_for_status().json()
         for automation in found:
-            kept = wanted.model_copy(update={"enabled": automation["enabled"]}).model_dump(mode="json")
+            kept = wanted.model_copy(update={"enabled": automation["enabled"]}).model_dump(
+                mode="json", exclude={"owner_resource"}
+            )
             api.put(f"/automations/{automation['id']}", json=kept).raise_for_status()
         if not found:
             api.post("/automations/", json=wanted.model_dump(mode="json")).raise_for_status()
 
 
-def take_up_killed_runs() -> None:
+def take_up_killed_runs(store: Store) -> None:
     """Schedule again what was running when this process or its machine was killed: finished steps are found, training resumes."""
     yesterday = datetime.now(UTC) - timedelta(days=1)
     killed = FlowRunFilter(
@@ -76,14 +82,14 @@ def take_up_killed_runs() -> None:
     )
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=killed):
-            if notes.was_killed(str(run.id)):
+            if notes.was_killed(store, str(run.id)):
                 client.set_flow_run_state(run.id, Scheduled(message="taken up again after a kill"), force=True)
 
 
 def main() -> None:
     """Serve all deployments from this process, one run at a time; schedules go on after a restart."""
     ensure_automation()
-    take_up_killed_runs()
+    take_up_killed_runs(open_store())
     serve(*deployments(), limit=1, pause_on_shutdown=False, print_starting_message=False)
 
 

@@ -48,4 +48,4 @@ def read(folder: Path) -> str:
         found = tomllib.loads(file(folder).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ""
-    return found.get("profiles", {}).get(NAME, {}).get(KEY, "")
+    return str(found.get("profiles", {}).get(NAME, {}).get(KEY, ""))

@@ -20,7 +20,7 @@ from ndogo.core.errors import NdogoError
 from ndogo.flows.login import file as login_file
 from ndogo.flows.login import login
 from ndogo.flows.supervision import Processes, Watched, ended, log_of, recorded
-from ndogo.registry.bundles import Store
+from ndogo.registry.bundles import open_store
 from ndogo.tasks import tracking
 
 HOST = "127.0.0.1"
@@ -54,13 +54,16 @@ class Servers:
 
 
 def environment(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:
-    """What every process of the embedded default is told; the login is in a file that only its owner reads."""
+    """What every process of the embedded default is told, installed without a prefect.toml too; the login is in a file."""
     return os.environ | {
         "NDOGO_HOME": str(folder),
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_PROFILES_PATH": str(login_file(folder)),
         "PREFECT_API_URL": f"http://{HOST}:{ports['prefect']}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "PREFECT_RUNNER_POLL_FREQUENCY": "2",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "ndogo,transformers",
         "DO_NOT_TRACK": "1",
         "MLFLOW_TRACKING_URI": f"http://{HOST}:{ports['mlflow']}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -81,7 +84,7 @@ def running(
     What is given is ready: both servers are healthy, and the deployments answer.
     :raises NdogoError: another `serve` of this store runs, a port is taken, or a process does not come up.
     """
-    store = Store()
+    store = open_store()
     folder = store.folder
     ports = {"prefect": prefect_port, "mlflow": mlflow_port}
     addresses = Addresses(*(f"http://{HOST}:{ports[name]}" for name in ("prefect", "mlflow")))
@@ -163,7 +166,7 @@ def _wait(one: Watched, there: Callable[[], bool], folder: Path) -> None:
 
 def _healthy(address: str) -> bool:
     with urllib.request.urlopen(address, timeout=10) as answer:
-        return answer.status == 200
+        return bool(answer.status == 200)
 
 
 def _deployed(addresses: Addresses, folder: Path, runner: Watched) -> bool:

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from prefect import Flow, flow
 from prefect.artifacts import create_markdown_artifact
@@ -15,11 +15,15 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from ndogo.core.errors import NdogoError
-from ndogo.flows.compress import Language, Mode, RecipeName, Seed, chain, outcome, run_name
+from ndogo.evaluation import Mode
+from ndogo.flows.compress import Language, RecipeName, Seed, run_name
+from ndogo.flows.submission import Submitted, outcome, submit
+from ndogo.registry.bundles import open_store
 from ndogo.registry.corpora import Profile
 from ndogo.steps.step import threads
 from ndogo.tasks import comparison, notes, publication
-from ndogo.tasks.run import Run, resolve
+from ndogo.tasks.run import Asked, resolve
+from ndogo.tasks.run_record import SweepRow
 
 log = logging.getLogger("ndogo.sweep")
 
@@ -39,7 +43,7 @@ def sweep(
     profile: Profile | None = None,
     teacher: str = "",
     mode: Mode = "probe",
-) -> tuple[list[dict[str, Any]], Path]:
+) -> tuple[list[SweepRow], Path]:
     """Compare recipes: every language with every recipe and seed.
 
     Args:
@@ -51,30 +55,27 @@ def sweep(
         mode: How models are judged.
 
     """
-    runs: list[Run] = [
+    store = open_store()
+    runs = [
         resolve(
+            store,
             f"{flow_run.id}-{run_name(language, recipe, seed)}",
-            language,
-            recipe,
-            profile,
-            seed,
-            teacher=teacher,
-            mode=mode,
+            Asked(language, recipe, profile, seed, teacher, mode),
         )
         for language, recipe, seed in itertools.product(languages, recipes, seeds)
     ]
     with contextlib.ExitStack() as stack:
         for run in runs:
             stack.enter_context(notes.opened(run))
-        made, judged = chain(runs, {}, {})
+        work = submit(runs, Submitted())
         # A conclusion times models in this process, and transformers cannot load two in one process at a time.
-        wait([future for future in (*made.values(), *judged.values()) if isinstance(future, PrefectFuture)])
+        wait([future for future in (*work.made.values(), *work.judged.values()) if isinstance(future, PrefectFuture)])
         records = []
         for run in runs:
-            bundle, keys = outcome(run, made, judged)
-            records.append(publication.conclude(run, bundle, publication.read(keys)))
-    rows, folder = comparison.publish(records)
-    create_markdown_artifact(comparison.markdown(rows), key="sweep", description="What is kept at which size")
+            bundle, keys = outcome(run, work)
+            records.append(publication.conclude(run, bundle, publication.read(store, keys)))
+    rows, folder = comparison.publish(store, records)
+    create_markdown_artifact(comparison.markdown(rows), key="sweep", description="Retention by size")
     return rows, folder
 
 
@@ -90,11 +91,11 @@ def dask(flow: Flow[P, R], address: str | None) -> Flow[P, R]:
             "prefect-dask is not installed.", where="--runner dask", cure="pip install 'ndogo[dask]'"
         ) from error
     logging.getLogger("distributed").setLevel(logging.ERROR)  # its nanny warns of every worker that it has to stop
-    runner: Any = DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=_local_cluster())
-    return flow.with_options(task_runner=runner)
+    runner = DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=_local_cluster())
+    return flow.with_options(task_runner=runner)  # type: ignore[arg-type]  # it is one, of futures of its own
 
 
-def _local_cluster() -> dict[str, Any]:
+def _local_cluster() -> dict[str, object]:
     """As many workers as the cores hold steps.
 
     Without a memory limit: Dask would kill a training that needs more than its share, and start it again for ever.

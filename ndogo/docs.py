@@ -1,10 +1,13 @@
-"""`make docs`: the generated pages, so that what they say is what the code does. A test fails when they are stale."""
+"""`make docs`: what is generated, so that it says what the code does. Tests fail when it is stale."""
 
 import os
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ROOT / "docs" / "commands.md"
+DEPLOYMENTS = ROOT / "prefect.yaml"
+LIST = "\ndeployments:"
+"""Where the generated end of prefect.yaml begins."""
 
 
 def commands_page() -> str:
@@ -27,9 +30,30 @@ def commands_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def deployments_file() -> str:
+    """prefect.yaml, its list of deployments made anew from those that `ndogo serve` serves."""
+    from ndogo.flows.deployments import COMPARED, NIGHTLY
+    from ndogo.registry.languages import languages
+
+    head, found, rest = DEPLOYMENTS.read_text(encoding="utf-8").partition(LIST)
+    assert found, f"{DEPLOYMENTS} has no list of deployments"
+    lines = [f"{head}{found}{rest.splitlines()[0]}"]
+    for name, entry in languages().items():
+        lines += [
+            "  - <<: *nightly",
+            f"    name: {name}",
+            f"    parameters: {{language: {name}}}",
+            f'    schedules: [{{cron: "{NIGHTLY}", timezone: {entry.timezone}, slug: nightly}}]',
+        ]
+    asked = ", ".join(f"{key}: [{', '.join(map(str, values))}]" for key, values in COMPARED.items())
+    lines += ["  - <<: *where", "    name: recipes", "    entrypoint: ndogo/flows/sweep.py:sweep", "    tags: [ndogo]"]
+    return "\n".join([*lines, f"    parameters: {{{asked}}}"]) + "\n"
+
+
 def main() -> None:
-    """Write the pages."""
+    """Write them."""
     COMMANDS.write_text(commands_page(), encoding="utf-8")
+    DEPLOYMENTS.write_text(deployments_file(), encoding="utf-8")
 
 
 if __name__ == "__main__":

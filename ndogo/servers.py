@@ -17,9 +17,9 @@ def serve(
     """Bring up Prefect, MLflow and the process that runs the deployments, and start again what dies; Ctrl-C stops them."""
     from ndogo.flows.login import login
     from ndogo.flows.servers import running
-    from ndogo.registry.bundles import Store
+    from ndogo.registry.bundles import open_store
 
-    folder = Store().folder
+    folder = open_store().folder
     if stop:
         from ndogo.flows.supervision import stop_recorded
 

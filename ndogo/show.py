@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -14,8 +14,11 @@ from ndogo.core.progress import Report
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ndogo.registry.bundles import Store
+    from ndogo.registry.model_registry import Version
     from ndogo.steps.plan import Planned
     from ndogo.steps.recipe import Recipe
+    from ndogo.tasks.run_record import RunRecord
 
 console = Console()
 
@@ -92,32 +95,31 @@ def languages_table() -> None:
     console.print(table)
 
 
-def result(run_id: str) -> None:
+def result(store: "Store", run_id: str) -> None:
     """What a run made, step by step, and where to look."""
-    from ndogo.registry.bundles import Store
-    from ndogo.tasks.notes import RUNS
     from ndogo.tasks.publication import TOY, cells
+    from ndogo.tasks.run_record import RUNS, RunRecord
 
-    store = Store()
-    record = store.read_record(RUNS, run_id) or {}
+    record = store.read_record(RUNS, run_id, RunRecord)
+    assert record is not None and record.report is not None, "the run has just ended"
     heads, body = cells(record)
-    shown = Table(title=record["name"], box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    shown = Table(title=record.name, box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for head in heads:
         shown.add_column(head, justify="left" if head == "step" else "right", no_wrap=True)
     for row in body:
         shown.add_row(*row)
     console.print(shown)
-    if record["scaled"]:
+    if record.scaled:
         console.print(TOY)
-    for sentence in record["report"]["sentences"]:
+    for sentence in record.report.sentences:
         console.print(sentence, highlight=False)
-    console.print(f"model   {store.path(record['steps'][record['last']]['key'])}", soft_wrap=True)
-    console.print(
-        "look    make serve, then the MLflow address that it prints; experiment compress/" + record["language"]
-    )
+    console.print(f"model   {store.path(record.steps[record.last].key)}", soft_wrap=True)
+    for step in record.steps.values():
+        opening(store.path(step.key))
+    console.print(f"look    make serve, then the MLflow address that it prints; experiment compress/{record.language}")
 
 
-def made(path: "Path", numbers: Mapping[str, Any]) -> None:
+def made(path: "Path", numbers: Mapping[str, object]) -> None:
     """What a step that ran alone measured, with its certificate where it wrote one, and where the result lies."""
     certificate = path / "certificate.md"
     if certificate.is_file():
@@ -125,6 +127,20 @@ def made(path: "Path", numbers: Mapping[str, Any]) -> None:
     for name, value in numbers.items():
         console.print(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
     console.print(f"written to {path}")
+    opening(path)
+
+
+def opening(folder: "Path") -> None:
+    """How to use what an export wrote; nothing for another model."""
+    from ndogo.core.exported import FOLDER, WEB
+
+    if (folder / FOLDER).is_dir():
+        console.print(
+            f"run     ndogo fill {folder} 'text with a <mask>'; also classify, tag, embed, search", soft_wrap=True
+        )
+    if (folder / WEB).is_dir():
+        serve = f"python3 -m http.server 8000 --directory {folder / WEB}"
+        console.print(f"page    {serve}, then open http://localhost:8000", soft_wrap=True)
 
 
 def markdown(text: str) -> None:
@@ -143,19 +159,19 @@ def sweep(table: str, folder: "Path") -> None:
     console.print(f"picture {folder / PICTURE}", soft_wrap=True)
 
 
-def comparison(language: str, records: "Sequence[Mapping[str, Any]]") -> None:
+def comparison(language: str, records: "Sequence[RunRecord]") -> None:
     """The finished runs of a language, smallest first."""
-    table = Table(title=f"compress/{language}", box=SIMPLE_HEAD)
-    columns = ("recipe", "seed", "profile", "parameters", "MB", "smaller", "kept", "95% interval", "score")
+    table = Table(title=f"compress/{language}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    columns = ("recipe", "seed", "profile", "parameters", "MB", "smaller", "retention", "95% interval", "score")
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number > 2 else "left")
     for record in records:
-        summary = record["summary"]
+        summary = record.summary
         table.add_row(
-            record["recipe"],
-            str(record["seed"]),
-            record["profile"],
-            f"{summary['params']:,}",
+            record.recipe,
+            str(record.seed),
+            record.profile,
+            f"{summary['params']:,.0f}",
             f"{summary['size_mb']:.1f}",
             f"{summary['compression_ratio']:.1f}x",
             f"{100 * summary['retention']:.1f}%",
@@ -165,7 +181,7 @@ def comparison(language: str, records: "Sequence[Mapping[str, Any]]") -> None:
     console.print(table)
 
 
-def versions(name: str, found: "Sequence[Any]") -> None:
+def versions(name: str, found: "Sequence[Version]") -> None:
     """The versions of a registered model."""
     table = Table(title=name, box=SIMPLE_HEAD)
     for column in ("version", "alias", "recipe", "seed", "bundle", "gate"):
@@ -173,7 +189,7 @@ def versions(name: str, found: "Sequence[Any]") -> None:
     for version in found:
         tags = version.tags
         shown = (tags.get("recipe", ""), tags.get("seed", ""), tags.get("bundle", ""), tags.get("gate", ""))
-        table.add_row(str(version.version), ", ".join(version.aliases), *shown)
+        table.add_row(version.version, ", ".join(version.aliases), *shown)
     console.print(table)
 
 

@@ -95,7 +95,7 @@ def write_tokenizer(out: Path) -> PreTrainedTokenizerBase:
     )
     out.mkdir(parents=True, exist_ok=True)
     (out / "sentencepiece.bpe.model").write_bytes(proto.getvalue())
-    tokenizer = XLMRobertaTokenizer.from_pretrained(out, model_max_length=POSITIONS - 2)
+    tokenizer: PreTrainedTokenizerBase = XLMRobertaTokenizer.from_pretrained(out, model_max_length=POSITIONS - 2)
     tokenizer.save_pretrained(out)
     return tokenizer
 

@@ -69,7 +69,7 @@ def judged(model: Path, benchmarks: list[Benchmark], mode: Mode, seeds: tuple[in
     """The scores in percent of each benchmark, one per seed."""
     settings = EvaluationSettings(mode=mode, seeds=seeds, threads=1, max_length=96, **SETTINGS[mode])
     record = evaluate(model, benchmarks, settings)
-    return {name: [100 * score for score in entry["scores"]] for name, entry in record["benchmarks"].items()}
+    return {name: [100 * score for score in found.scores] for name, found in record.benchmarks.items()}
 
 
 def table(scores: Scores) -> str:

@@ -15,16 +15,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from filelock import FileLock
+from pydantic import BaseModel, JsonValue
 
 from ndogo.core.errors import NdogoError
-from ndogo.registry.integrity import MARK, check_model, damage, file_hash, git_commit
+from ndogo.registry.details import BundleDetails, Numbers
+from ndogo.registry.integrity import MARK, check_model, damage, file_hash, git_commit, read_details
 
 log = logging.getLogger("ndogo.store")
 
-ORIGINAL_FILES = ("*.safetensors", "config.json", "generation_config.json")
+ORIGINAL_FILES = ("*.safetensors", "model.safetensors.index.json", "config.json", "generation_config.json")
+Record = TypeVar("Record", bound=BaseModel)
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "torch-pruning")
 
 
@@ -37,25 +40,28 @@ class Bundle:
 
 
 @dataclass(frozen=True)
-class Request:
+class BundleRequest:
     """All that a bundle's content depends on; its hash is the key. Devices, paths and numbers of workers are not here."""
 
     step: str
-    spec: Mapping[str, Any]
+    spec: Mapping[str, JsonValue]
     version: int
     parents: Mapping[str, str] = field(default_factory=dict)
     corpus: str = ""
     seed: int | None = None
     tokens: int | None = None
     """A cap on training tokens (`scale: pocket`)."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """What of it came from the hub, by the commit; noted and not in the key: keys go by content."""
 
     @property
     def key(self) -> str:
-        """20 hexadecimal digits over the canonical JSON of all fields."""
-        return hashlib.sha256(canonical(self.__dict__).encode()).hexdigest()[:20]
+        """20 hexadecimal digits over the canonical JSON of all fields that decide what is made."""
+        content = {name: value for name, value in self.__dict__.items() if name != "sources"}
+        return hashlib.sha256(canonical(content).encode()).hexdigest()[:20]
 
 
-def canonical(value: Any) -> str:
+def canonical(value: object) -> str:
     """JSON with one spelling for one value."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=dict)
 
@@ -71,11 +77,16 @@ def home() -> Path:
     return here / ".ndogo"
 
 
+def open_store() -> "Store":
+    """The store of this process's environment. A flow or a command opens it once and passes it on: it is a value."""
+    return Store(home())
+
+
+@dataclass(frozen=True)
 class Store:
     """Bundles and records below one folder on a POSIX file system, which several machines may share."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or home()
+    folder: Path
 
     def path(self, bundle: Bundle | str) -> Path:
         """Where a bundle's files are."""
@@ -85,9 +96,9 @@ class Store:
         """A folder for what a step keeps while it runs (checkpoints); it outlives a kill and goes at publication."""
         return self.folder / "work" / key
 
-    def details(self, bundle: Bundle | str) -> dict[str, Any]:
+    def details(self, bundle: Bundle | str) -> BundleDetails:
         """The content of a bundle's step.json."""
-        return json.loads((self.path(bundle) / MARK).read_text(encoding="utf-8"))
+        return read_details(self.path(bundle))
 
     def find(self, key: str) -> Bundle | None:
         """The bundle with this key, every file's hash compared; a damaged one is set aside, reported, and not returned."""
@@ -102,9 +113,11 @@ class Store:
             log.warning("bundle %s is damaged (%s); it was set aside in %s and will be made again", key, fault, aside)
             return None
         os.utime(folder / MARK)  # `ndogo clean` goes by the last use
-        return Bundle(self.details(key)["step"], key)
+        return Bundle(self.details(key).step, key)
 
-    def find_or_make(self, request: Request, build: Callable[[Path], Mapping[str, Any]]) -> tuple[Bundle, bool]:
+    def find_or_make(
+        self, request: BundleRequest, build: Callable[[Path], Mapping[str, JsonValue]]
+    ) -> tuple[Bundle, bool]:
         """The bundle of a request, and whether it was found.
 
         `build` fills an empty draft folder and returns the numbers it measured. One process makes, the others wait and find.
@@ -118,62 +131,71 @@ class Store:
             started = time.monotonic()
             with _clear_disk_errors(draft):
                 draft.mkdir(parents=True)
-                numbers = dict(build(draft))
-                numbers |= check_model(draft) | {"seconds": round(time.monotonic() - started, 3)}
-                numbers |= self._ratios(request, numbers["params"])
+                measured = dict(build(draft))
+                sizes = check_model(draft)
+                measured |= sizes.model_dump(exclude_none=True) | {"seconds": round(time.monotonic() - started, 3)}
+                numbers = Numbers.model_validate(measured | self._ratios(request, sizes.params))
                 self._publish(draft, request, numbers)
             shutil.rmtree(self.work(request.key), ignore_errors=True)
         return Bundle(request.step, request.key), False
 
-    def adopt(self, source: Path) -> Bundle:
+    def adopt(self, source: Path, sources: Mapping[str, str] | None = None) -> Bundle:
         """Copy a teacher's directory into the store as the bundle `original`; its key is the hash of its files.
 
+        `sources`: the commit of the hub that it came from.
         :raises NdogoError: not a model directory, pickled weights, a tokenizer that cannot be read.
         """
         from ndogo.core.models import TOKENIZER_FILES, check_model_directory
-        from ndogo.core.vectors import module_files
+        from ndogo.core.sentences import sentence_files
 
         check_model_directory(source)
-        found = {f.relative_to(source) for pattern in (*ORIGINAL_FILES, *TOKENIZER_FILES) for f in source.glob(pattern)}
-        files = sorted({*found, *module_files(source)})
-        hashes = {str(f): file_hash(source / f) for f in files}
-        request = Request(step="original", spec={"files": hashes}, version=1)
+        patterns = (*ORIGINAL_FILES, *TOKENIZER_FILES)
+        files = sorted({f.name for pattern in patterns for f in source.glob(pattern)} | set(sentence_files(source)))
+        hashes = {name: file_hash(source / name) for name in files}
+        request = BundleRequest(step="original", spec={"files": dict(hashes)}, version=1, sources=sources or {})
 
-        def copy(draft: Path) -> dict[str, Any]:
-            for file in files:
-                (draft / file).parent.mkdir(exist_ok=True)
-                shutil.copyfile(source / file, draft / file)
+        def copy(draft: Path) -> dict[str, JsonValue]:
+            for name in files:
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / name, draft / name)
             return {}
 
         return self.find_or_make(request, copy)[0]
 
-    def record(self, kind: str, key: str, make: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], bool]:
-        """The JSON record of a kind and key (an evaluation, a run), found or made once, and whether it was found."""
+    def record(self, kind: str, key: str, form: type[Record], make: Callable[[], Record]) -> tuple[Record, bool]:
+        """The record of a kind and key (an evaluation, a run), found or made once, and whether it was found."""
         with self.lock(f"{kind}-{key}"):
-            if (found := self.read_record(kind, key)) is not None:
+            if (found := self.read_record(kind, key, form)) is not None:
                 return found, True
             content = make()
             self.write_record(kind, key, content)
         return content, False
 
-    def read_record(self, kind: str, key: str) -> dict[str, Any] | None:
-        """A stored record, or None; one that cannot be read counts as absent and is reported."""
+    def read_record(self, kind: str, key: str, form: type[Record]) -> Record | None:
+        """A stored record, or None; one that is no JSON, or of another form, counts as absent and is reported."""
         file = self.folder / kind / f"{key}.json"
         try:
-            return json.loads(file.read_text(encoding="utf-8"))
+            return form.model_validate_json(file.read_bytes())
         except FileNotFoundError:
             return None
         except ValueError as error:
-            log.warning("record %s cannot be read (%s); it will be made again", file, error)
+            what = " ".join(str(error).split())[:200]
+            log.warning("record %s is damaged or of another form, and counts as absent: %s", file, what)
             return None
 
-    def write_record(self, kind: str, key: str, content: Mapping[str, Any]) -> Path:
+    def read_records(self, kind: str, form: type[Record]) -> Iterator[Record]:
+        """Every readable record of a kind, by key."""
+        for file in sorted((self.folder / kind).glob("*.json")):
+            if (found := self.read_record(kind, file.stem, form)) is not None:
+                yield found
+
+    def write_record(self, kind: str, key: str, content: BaseModel) -> Path:
         """Write a record whole or not at all."""
         file = self.folder / kind / f"{key}.json"
         draft = file.with_suffix(f".draft-{os.getpid()}")
         with _clear_disk_errors(draft):
             file.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_text(json.dumps(content, indent=1, ensure_ascii=False, default=dict), encoding="utf-8")
+            draft.write_text(content.model_dump_json(indent=1), encoding="utf-8")
             _sync(draft)
             draft.rename(file)
         return file
@@ -199,32 +221,26 @@ class Store:
         for draft in (self.folder / "drafts").glob(f"{key}-*"):
             shutil.rmtree(draft)
 
-    def _ratios(self, request: Request, params: int) -> dict[str, float]:
+    def _ratios(self, request: BundleRequest, params: int) -> dict[str, JsonValue]:
         """The parent's parameters over the new model's, and those of the teacher at the root of the lineage."""
         chain = [request.parents.get("student", "")]
         while chain[-1] and self.path(chain[-1]).is_dir():
-            chain.append(self.details(chain[-1])["parents"].get("student", ""))
-        known = [self.details(key)["numbers"]["params"] for key in chain if key and self.path(key).is_dir()]
+            chain.append(self.details(chain[-1]).parents.get("student", ""))
+        known = [self.details(key).numbers.params for key in chain if key and self.path(key).is_dir()]
         return {"ratio_to_parent": known[0] / params, "ratio_to_teacher": known[-1] / params} if known else {}
 
-    def _publish(self, draft: Path, request: Request, numbers: Mapping[str, Any]) -> None:
+    def _publish(self, draft: Path, request: BundleRequest, numbers: Numbers) -> None:
         files = sorted(f for f in draft.rglob("*") if f.is_file())
-        details = {
-            "step": request.step,
-            "key": request.key,
-            "version": request.version,
-            "spec": request.spec,
-            "parents": request.parents,
-            "corpus": request.corpus,
-            "seed": request.seed,
-            "tokens": request.tokens,
-            "numbers": numbers,
-            "files": {str(f.relative_to(draft)): file_hash(f) for f in files},
-            "libraries": {name: version(name) for name in LIBRARIES},
-            "commit": git_commit(),
-        }
+        details = BundleDetails(
+            **request.__dict__,
+            key=request.key,
+            numbers=numbers,
+            files={str(f.relative_to(draft)): file_hash(f) for f in files},
+            libraries={name: version(name) for name in LIBRARIES},
+            commit=git_commit(),
+        )
         mark = draft / MARK
-        mark.write_text(json.dumps(details, indent=1, ensure_ascii=False, default=dict), encoding="utf-8")
+        mark.write_text(details.model_dump_json(indent=1, exclude_unset=True), encoding="utf-8")
         for file in (*files, mark):
             _sync(file)
         _sync(draft)

@@ -20,7 +20,7 @@ def clean(store: Store, keep_days: float, *, pretend: bool = False) -> list[Path
     Nothing at all is removed when the model registry cannot be reached: it alone knows the champions.
     :raises NdogoError: the registry cannot be reached.
     """
-    needed = lineage(store, _registered())
+    needed = lineage(store, _registered(store))
     before = time.time() - keep_days * DAY
     gone = [f for f in _folders(store, "bundles") if f.name not in needed and _last_use(f) < before]
     gone += [f for kind in ("drafts", "work") for f in _folders(store, kind) if not _busy(store, f.name.split("-")[0])]
@@ -40,23 +40,25 @@ def lineage(store: Store, keys: set[str]) -> set[str]:
             continue
         found.add(key)
         if (store.path(key) / MARK).is_file():
-            waiting += store.details(key)["parents"].values()
+            waiting += store.details(key).parents.values()
     return found
 
 
-def _registered() -> set[str]:
+def _registered(store: Store) -> set[str]:
     from mlflow.exceptions import MlflowException
 
     try:
-        registry = model_registry.client()
+        registry = model_registry.client(store)
         names = [model.name for model in registry.search_registered_models()]
         aliased = [
-            model_registry.by_alias(n, a) for n in names for a in (model_registry.CHAMPION, model_registry.CHALLENGER)
+            model_registry.by_alias(store, name, alias)
+            for name in names
+            for alias in (model_registry.CHAMPION, model_registry.CHALLENGER)
         ]
     except MlflowException as error:
         raise NdogoError(
             f"The model registry cannot be reached, so nothing was removed: {error}",
-            where=model_registry.tracking_uri(),
+            where=model_registry.tracking_uri(store),
             cure="Start it (`make serve`), or set MLFLOW_TRACKING_URI.",
         ) from error
     return {version.tags["bundle"] for version in aliased if version and "bundle" in version.tags}

@@ -1,22 +1,29 @@
 """Whether a bundle's folder is whole, and whether a model directory loads strictly."""
 
 import hashlib
-import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from ndogo.core.errors import NdogoError
+from ndogo.registry.details import BundleDetails, Sizes
 
 MARK = "step.json"
 """Written last: it holds the hash of every other file, and its presence says that the bundle is complete."""
 
 
+def read_details(folder: Path) -> BundleDetails:
+    """A bundle's step.json.
+
+    :raises ValueError: it is not JSON or of another form.
+    """
+    return BundleDetails.model_validate_json((folder / MARK).read_bytes())
+
+
 def damage(folder: Path) -> str:
     """What is wrong with a bundle's folder, in a few words; empty when it is intact."""
     try:
-        files = json.loads((folder / MARK).read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError):
+        files = read_details(folder).files
+    except (OSError, ValueError):  # of another form, too
         return f"no readable {MARK}"
     for name, expected in files.items():
         file = folder / name
@@ -27,10 +34,10 @@ def damage(folder: Path) -> str:
     return ""
 
 
-def check_model(folder: Path) -> dict[str, Any]:
+def check_model(folder: Path) -> Sizes:
     """Load a directory strictly and measure it: parameters by part and bytes.
 
-    :raises NdogoError: it does not load, or has fewer rows than its tokenizer has pieces.
+    :raises NdogoError: it does not load, or has fewer rows than its tokenizer has tokens.
     """
     from ndogo.core.architectures import architecture_of
     from ndogo.core.models import encoder_parameters, load_model, load_tokenizer, parameters
@@ -39,17 +46,17 @@ def check_model(folder: Path) -> dict[str, Any]:
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     if model.config.vocab_size < len(tokenizer):
         raise NdogoError(
-            f"The tokenizer has {len(tokenizer)} pieces but the model only {model.config.vocab_size} rows.",
+            f"The tokenizer has {len(tokenizer)} tokens but the model only {model.config.vocab_size} rows.",
             where=str(folder),
         )
     words = parameters(model.base_model.get_submodule(architecture_of(model.config).words))
-    dense = dense_parameters(folder)
-    return ({"params_dense": dense} if dense else {}) | {
-        "params": parameters(model),
-        "params_encoder": encoder_parameters(model.config),
-        "params_embedding": words,
-        "size_mb": round(sum(f.stat().st_size for f in folder.rglob("*.safetensors")) / 1e6, 4),
-    }
+    return Sizes(
+        params_dense=dense_parameters(folder) or None,
+        params=parameters(model),
+        params_encoder=encoder_parameters(model.config),
+        params_embedding=words,
+        size_mb=round(sum(f.stat().st_size for f in folder.rglob("*.safetensors")) / 1e6, 4),
+    )
 
 
 def file_hash(file: Path) -> str:

@@ -2,11 +2,12 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ndogo.registry.bundles import Store
+from ndogo.registry.bundles import Bundle, Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,12 +23,26 @@ QUIET = {
 }
 
 
-def tracking_uri() -> str:
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model."""
+
+    version: str
+    tags: Mapping[str, str]
+    aliases: tuple[str, ...]
+
+    @classmethod
+    def of(cls, found: "ModelVersion", aliases: Iterable[str] = ()) -> "Version":
+        """What we read of MLflow's own record; a search does not fill in the aliases."""
+        return cls(str(found.version), found.tags, tuple(sorted({*found.aliases, *aliases})))
+
+
+def tracking_uri(store: Store) -> str:
     """$MLFLOW_TRACKING_URI, else the SQLite file beside the store."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Store().folder / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store.folder / 'mlflow.db'}"
 
 
-def client() -> "MlflowClient":
+def client(store: Store) -> "MlflowClient":
     """A client of tracking and registry, quick to give up on a server that is down."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -35,31 +50,32 @@ def client() -> "MlflowClient":
 
     for noisy in ("alembic", "mlflow.store", "mlflow.tracking"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=tracking_uri(), registry_uri=tracking_uri())
+    return MlflowClient(tracking_uri=tracking_uri(store), registry_uri=tracking_uri(store))
 
 
 def register(
-    name: str, run_id: str, folder: Path, metrics: Mapping[str, float], tags: Mapping[str, str]
-) -> "ModelVersion":
+    store: Store, name: str, run_id: str, bundle: Bundle, metrics: Mapping[str, float], tags: Mapping[str, str]
+) -> Version:
     """Log a bundle as a model without pickles, its metrics linked, and register it as the challenger of `name`.
 
-    A bundle that is a version of `name` already becomes the challenger again, without a copy.
+    A bundle that is a version of `name` already becomes the challenger again, without a copy. `tags` are those of a new version;
+    `bundle` is added.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    mlflow.set_tracking_uri(tracking_uri())
-    mlflow.set_registry_uri(tracking_uri())
-    registry = client()
-    found = [v for v in versions(name) if v.tags.get("bundle") == tags["bundle"]]
+    mlflow.set_tracking_uri(tracking_uri(store))
+    mlflow.set_registry_uri(tracking_uri(store))
+    registry = client(store)
+    found = [v for v in versions(store, name) if v.tags.get("bundle") == bundle.key]
     if found:
-        version = found[0]
+        number = found[0].version
     else:
         with mlflow.start_run(run_id=run_id):
             logged = mlflow.pyfunc.log_model(
                 name=name,
                 python_model=str(Path(__file__).with_name("served_model.py")),
-                artifacts={"model": str(folder)},
+                artifacts={"model": str(store.path(bundle))},
                 pip_requirements=["mlflow", "torch", "transformers", "sentencepiece"],
             )
         for key, value in metrics.items():
@@ -69,34 +85,37 @@ def register(
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        version = registry.create_model_version(
-            name, f"models:/{logged.model_id}", run_id=run_id, tags=dict(tags), model_id=logged.model_id
-        )
-    registry.set_registered_model_alias(name, CHALLENGER, version.version)
-    return version
+        source = f"models:/{logged.model_id}"
+        told = {**tags, "bundle": bundle.key}
+        made = registry.create_model_version(name, source, run_id=run_id, tags=told, model_id=logged.model_id)
+        number = str(made.version)
+    registry.set_registered_model_alias(name, CHALLENGER, number)
+    return Version.of(registry.get_model_version(name, number))
 
 
-def versions(name: str) -> "list[ModelVersion]":
+def versions(store: Store, name: str) -> list[Version]:
     """All versions of a registered model, newest first; none where it is not registered."""
-    found = client().search_model_versions(f"name = '{name}'")
-    return sorted(found, key=lambda v: int(v.version), reverse=True)
+    registry = client(store)
+    found = sorted(registry.search_model_versions(f"name = '{name}'"), key=lambda v: int(v.version), reverse=True)
+    known = registry.get_registered_model(name).aliases if found else {}
+    return [Version.of(v, (alias for alias, number in known.items() if str(number) == str(v.version))) for v in found]
 
 
-def by_alias(name: str, alias: str) -> "ModelVersion | None":
+def by_alias(store: Store, name: str, alias: str) -> Version | None:
     """The version that carries an alias, or None."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return client().get_model_version_by_alias(name, alias)
+        return Version.of(client(store).get_model_version_by_alias(name, alias))
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
 
 
-def promote(name: str, version: str, note: Mapping[str, Any]) -> None:
+def promote(store: Store, name: str, version: str, tags: Mapping[str, str]) -> None:
     """Make a version the champion and tag it with what decided."""
-    registry = client()
-    for key, value in note.items():
-        registry.set_model_version_tag(name, version, key, str(value))
+    registry = client(store)
+    for key, value in tags.items():
+        registry.set_model_version_tag(name, version, key, value)
     registry.set_registered_model_alias(name, CHAMPION, version)

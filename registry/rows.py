@@ -5,14 +5,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ndogo.core.errors import NdogoError
+from ndogo.core.frozen import Frozen
 from ndogo.core.progress import Report
 from ndogo.core.text import WeightedLines, fingerprint
-from ndogo.registry.bundles import Store, canonical
+from ndogo.registry.bundles import Store, canonical, home
 from ndogo.registry.integrity import file_hash
 from ndogo.steps.kinds.trim import Trim
 from ndogo.steps.step import Step
 
 KIND = "rows"
+
+
+class Rows(Frozen):
+    """A number that was counted."""
+
+    rows: int
 
 
 def rows_of(source: Path, texts: Sequence[WeightedLines], report: Report) -> Callable[[Step], int]:
@@ -31,9 +38,12 @@ def rows_of(source: Path, texts: Sequence[WeightedLines], report: Report) -> Cal
 
     def count(step: Step) -> int:
         assert isinstance(step, Trim)
+
+        def measure() -> Rows:
+            return Rows(rows=step.rows_kept(source, texts, report))
+
         asked = canonical([tokenizer, read, step.version, step.content()])
         key = hashlib.sha256(asked.encode()).hexdigest()[:20]
-        found, _ = Store().record(KIND, key, lambda: {"rows": step.rows_kept(source, texts, report)})
-        return int(found["rows"])
+        return Store(home()).record(KIND, key, Rows, measure)[0].rows
 
     return count

@@ -11,7 +11,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
 class SmallModel(PythonModel):
-    """`predict(["Mtoto anasoma <mask>."])` gives the best pieces of each mask."""
+    """`predict(["Mtoto anasoma <mask>."])` gives the best tokens of each mask."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the directory that was logged as `model`."""

@@ -6,7 +6,6 @@ without any training, and the teacher with trimming alone.
 
 from ndogo.core.errors import NdogoError
 from ndogo.evaluation import Role
-from ndogo.registry.bundles import Store
 from ndogo.steps.kinds.adapt import Adapt
 from ndogo.steps.kinds.fresh import Fresh
 from ndogo.steps.recipe import ORIGINAL, Recipe
@@ -64,13 +63,13 @@ def _scratch(run: Run) -> list[Branch]:
     trainings = [step for step in ancestors(run.recipe) if isinstance(step, Training)]
     if not trainings:
         return []
-    store, keys = Store(), run.bundle_keys()
-    read = sum(store.details(keys[step.id])["numbers"]["tokens"] for step in trainings)
+    keys = run.bundle_keys()
+    read = sum(run.store.details(keys[step.id]).numbers.tokens or 0 for step in trainings)
     like = trainings[-1]
     step = Adapt(
         id=f"{BASELINE}scratch",
         student=f"{BASELINE}untrained",
-        tokens=int(read),
+        tokens=read,
         learning_rate=LEARNING_RATE,
         warmup=WARMUP,
         weight_decay=WEIGHT_DECAY,

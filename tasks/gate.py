@@ -2,12 +2,11 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from ndogo.core.progress import silent
-from ndogo.evaluation.retention import retention
+from ndogo.evaluation import Evaluation, retention
 from ndogo.registry import model_registry
-from ndogo.registry.bundles import Bundle, Store
+from ndogo.registry.bundles import Bundle
 from ndogo.steps.recipe import Budget
 from ndogo.tasks.evaluation import evaluated
 from ndogo.tasks.run import Run
@@ -18,19 +17,19 @@ WORST_FALL = -1.0
 """Points: a paired 95% interval that lies wholly below this is a fall."""
 
 
-def decide(run: Run, version: Any, judged: Mapping[str, Any], summary: Mapping[str, float]) -> list[str]:
+def decide(run: Run, version: model_registry.Version, judged: Evaluation, summary: Mapping[str, float]) -> list[str]:
     """Promote the version where nothing speaks against it, else say what does."""
-    champion = model_registry.by_alias(run.model_name, model_registry.CHAMPION)
+    champion = model_registry.by_alias(run.store, run.model_name, model_registry.CHAMPION)
     against = over_budget(run.recipe.budget, summary)
     if champion is not None and champion.version != version.version:
-        store, defended = Store(), champion.tags["bundle"]
-        if store.find(defended) is None:
+        defended = champion.tags["bundle"]
+        if run.store.find(defended) is None:
             log.warning("the champion's bundle %s is gone, so nothing can be compared with it", defended)
         else:  # judged again where rows, settings or libraries have changed since
             _, before, _ = evaluated(run, Bundle("champion", defended), silent)
             against += fallen(judged, before, f"version {champion.version}")
     if not against:
-        model_registry.promote(run.model_name, version.version, {"gate": "passed"})
+        model_registry.promote(run.store, run.model_name, version.version, {"gate": "passed"})
     return against
 
 
@@ -46,14 +45,14 @@ def over_budget(budget: Budget | None, summary: Mapping[str, float]) -> list[str
     ]
 
 
-def fallen(judged: Mapping[str, Any], before: Mapping[str, Any], champion: str) -> list[str]:
-    """Which benchmarks fell beyond doubt against the champion's record."""
+def fallen(judged: Evaluation, before: Evaluation, champion: str) -> list[str]:
+    """Which benchmarks fell beyond doubt against the champion's evaluation."""
     found = []
-    for name, compared in retention(judged, before)["benchmarks"].items():
-        low, high = (100 * bound for bound in compared["difference_interval"])
+    for name, compared in retention(judged, before).benchmarks.items():
+        low, high = (100 * bound for bound in compared.difference_interval)
         if high < WORST_FALL:
             found.append(
-                f"{name} fell by {-100 * compared['difference']:.1f} points "
+                f"{name} fell by {-100 * compared.difference:.1f} points "
                 f"(95% interval {low:.1f} to {high:.1f}) against {champion}"
             )
     return found

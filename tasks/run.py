@@ -1,19 +1,20 @@
 """What one run of a recipe is: resolved, planned and keyed before any work, then passed to every task."""
 
-from collections.abc import Container, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Container, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import Field
 
 from ndogo.core.frozen import Frozen
-from ndogo.evaluation import EvaluationSettings, Role
-from ndogo.registry.bundles import Request, Store
+from ndogo.evaluation import EvaluationSettings, Mode, Role
+from ndogo.registry.benchmarks import benchmarks
+from ndogo.registry.bundles import BundleRequest, Store
 from ndogo.registry.corpora import Profile, corpus, default_profile
-from ndogo.registry.integrity import git_commit
+from ndogo.registry.hub import Hub
 from ndogo.registry.languages import language as find_language
 from ndogo.registry.recipes import recipe as find_recipe
 from ndogo.registry.teachers import teacher, weights
-from ndogo.steps.recipe import ORIGINAL, Recipe, parse_recipe
+from ndogo.steps.recipe import ORIGINAL, Recipe
 from ndogo.steps.step import Step
 
 if TYPE_CHECKING:  # torch is imported when a run is planned, not when it is deployed
@@ -27,10 +28,19 @@ BASELINE = "baseline-"
 """How the ids of the steps begin that make baselines and are not the recipe's own."""
 
 
+class Sources(Frozen):
+    """What a run reads from the hub: each repository at the commit that was found when the run began."""
+
+    teacher: dict[str, str] = Field(default_factory=dict)
+    corpus: dict[str, str] = Field(default_factory=dict)
+    benchmarks: dict[str, str] = Field(default_factory=dict)
+
+
 class Run(Frozen):
     """One recipe, one language, one seed. `id` is the flow run's, or derived from it in a sweep."""
 
     id: str
+    store: Store
     language: str
     profile: Profile
     recipe: Recipe
@@ -42,6 +52,7 @@ class Run(Frozen):
     settings: EvaluationSettings
     token_cap: int | None
     """Of each training; see `cap`."""
+    sources: Sources = Sources()
     baselines: dict[str, Role] = Field(default_factory=dict)
     """The models that the recipe must beat, by the ids of the steps that make them (`tasks.baselines`)."""
 
@@ -56,12 +67,15 @@ class Run(Frozen):
         return f"ndogo-{self.language}-{self.recipe.name}{'-pocket' if self.profile == 'pocket' else ''}"
 
     def evaluated(self) -> list[str]:
-        """The ids of the models to judge: the ends and the adapted teacher, or every step."""
-        order = self.recipe.order()
+        """The ids of the models to judge: the ends, exports and the adapted teacher, or every step.
+
+        The file of an export cannot be fine-tuned: only a probe judges it.
+        """
+        order = [step for step in self.recipe.order() if step.makes_model or self.settings.mode == "probe"]
         if self.recipe.evaluate == "every-step":
             return [ORIGINAL, *(s.id for s in order if not s.id.startswith(BASELINE) or s.id in self.baselines)]
         ends = {self.recipe.last, *self.baselines}
-        return [ORIGINAL, *(s.id for s in order if s.result == "adapted" or s.id in ends)]
+        return [ORIGINAL, *(s.id for s in order if s.result == "adapted" or s.id in ends or not s.makes_model)]
 
     def cap(self, step: Step) -> int | None:
         """The most tokens that a training may read; a baseline reads as many as it says, since the recipe did."""
@@ -75,18 +89,18 @@ class Run(Frozen):
         """Names the evaluation of a step's model: equal for runs that would judge the same model alike."""
         return f"{self.language} {self.profile} {self.settings.model_dump_json()} {self.bundle_keys()[name]}"
 
-    def requests(self) -> dict[str, Request]:
+    def requests(self) -> dict[str, BundleRequest]:
         """The store's request of every step. A key needs its parents' keys, not their files: all are known beforehand."""
         keys = {ORIGINAL: self.original}
-        found: dict[str, Request] = {}
+        found: dict[str, BundleRequest] = {}
         for step in self.recipe.order():
             parents = {role: keys[name] for role, name in step.parents.items()}
             found[step.id] = self._request(step, parents)
             keys[step.id] = found[step.id].key
         return found
 
-    def _request(self, step: Step, parents: dict[str, str]) -> Request:
-        return Request(
+    def _request(self, step: Step, parents: dict[str, str]) -> BundleRequest:
+        return BundleRequest(
             step=step.kind,
             spec=step.content(),
             version=step.version,
@@ -94,6 +108,7 @@ class Run(Frozen):
             corpus=self.corpus if step.reads_text else "",
             seed=self.seed if step.draws else None,
             tokens=self.cap(step),
+            sources=self.sources.corpus if step.reads_text else {},
         )
 
 
@@ -101,26 +116,43 @@ Owner = tuple[Run, str]
 """A run that needs a step, and the step's id in it: in a sweep, several runs share one step."""
 
 
-def resolve(run_id: str, language: str, recipe: str, profile: Profile | None, seed: int, **given: Any) -> Run:
+class Asked(NamedTuple):
+    """What a run is to be made of, in the words of the person who asks."""
+
+    language: str
+    recipe: str
+    profile: Profile | None
+    seed: int
+    teacher: str = ""
+    """A name or a directory; default: the profile's own."""
+    mode: Mode = "probe"
+
+
+def resolve(store: Store, run_id: str, asked: Asked) -> Run:
     """A run with everything that it needs found, and its plan made, before any work.
 
-    `given`: teacher (name or directory) and mode (of evaluation); empty ones take their defaults.
     :raises NdogoError: whatever cannot be found or cannot be done.
     """
-    entry, chosen = find_language(language), find_recipe(recipe)
-    profile = profile or default_profile(entry)
-    store = Store()
-    original = store.adopt(weights(given.get("teacher") or "", entry, profile))
+    language = asked.language
+    entry, chosen = find_language(language), find_recipe(asked.recipe)
+    profile = asked.profile or default_profile(entry)
+    guide, text, rows = Hub(), Hub(), Hub()
+    folder = weights(asked.teacher, entry, profile, guide)
+    fingerprint = corpus(language, profile, text).fingerprint()
+    benchmarks(language, profile, rows)  # all that a run needs is found, and fetched, before any work
+    original = store.adopt(folder, guide.commits)
     run = Run(
         id=run_id,
+        store=store,
         language=language,
         profile=profile,
         recipe=chosen,
-        seed=seed,
+        seed=asked.seed,
         original=original.key,
-        corpus=corpus(language, profile).fingerprint(),
-        settings=EvaluationSettings(mode=given.get("mode") or "probe"),
+        corpus=fingerprint,
+        settings=EvaluationSettings(mode=asked.mode),
         token_cap=POCKET_TOKENS if profile == "pocket" else None,
+        sources=Sources(teacher=guide.commits, corpus=text.commits, benchmarks=rows.commits),
     )
     planned(run)
     return run
@@ -150,40 +182,7 @@ def planned(run: Run) -> "list[Planned]":
     """The plan of a run, from its teacher's own configuration."""
     from ndogo.steps.plan import Facts, plan
 
-    guide = teacher(str(Store().path(run.original)))
+    guide = teacher(str(run.store.path(run.original)))
     scaled = run.token_cap is not None
-    return plan(
-        run.recipe,
-        guide.config,
-        guide.specials,
-        where=f"{run.recipe.name}.yaml",
-        scaled=scaled,
-        facts=Facts(pooler=guide.pooler),
-    )
-
-
-def of_record(record: Mapping[str, Any]) -> Run:
-    """The run that a record was opened for; its recipe without the baselines' steps."""
-    return Run.model_validate({**record["run"], "recipe": parse_recipe(record["recipe_text"])})
-
-
-def opening(run: Run) -> dict[str, Any]:
-    """The first content of a run's record."""
-    return {
-        "id": run.id,
-        "name": run.name,
-        "language": run.language,
-        "profile": run.profile,
-        "recipe": run.recipe.name,
-        "recipe_text": run.recipe.text,
-        "run": run.model_dump(mode="json", exclude={"recipe"}),
-        "seed": run.seed,
-        "scaled": run.token_cap is not None,
-        "model_name": run.model_name,
-        "commit": git_commit(),
-        "last": run.recipe.last,
-        "state": "RUNNING",
-        "steps": {},
-        "evaluations": {},
-        "summary": {},
-    }
+    where, facts = f"{run.recipe.name}.yaml", Facts(pooler=guide.pooler)
+    return plan(run.recipe, guide.config, guide.specials, where=where, scaled=scaled, facts=facts)

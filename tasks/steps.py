@@ -11,8 +11,9 @@ from prefect.states import Completed, State
 
 from ndogo.core.progress import Report
 from ndogo.core.text import WeightedLines
-from ndogo.registry.bundles import Bundle, Request, Store
+from ndogo.registry.bundles import Bundle, BundleRequest
 from ndogo.registry.corpora import corpus
+from ndogo.registry.hub import Hub
 from ndogo.steps.step import Context, Step
 from ndogo.steps.step import make as make_step
 from ndogo.tasks import notes
@@ -47,19 +48,19 @@ def tags_of(step: Step | type[Step]) -> list[str]:
 def find_or_make(run: Run, name: str, report: Report) -> tuple[Bundle, bool]:
     """The bundle of a run's step, whose parents are in the store, and whether it was found; no Prefect is needed."""
     step, request = run.recipe.step(name), run.requests()[name]
-    return Store().find_or_make(request, lambda draft: build(run, step, request, draft, report))
+    return run.store.find_or_make(request, lambda draft: build(run, step, request, draft, report))
 
 
-def build(run: Run, step: Step, request: Request, draft: Path, report: Report) -> Mapping[str, Any]:
+def build(run: Run, step: Step, request: BundleRequest, draft: Path, report: Report) -> Mapping[str, Any]:
     """Make a step's result from its parents' directories."""
-    store, text = Store(), corpus(run.language, run.profile)
+    text = corpus(run.language, run.profile, Hub(run.sources.corpus))
     context = Context(
         texts=(WeightedLines(text.lines, 1.0, run.language),),
         held_out=text.held_out,
         fingerprint=run.corpus,
         seed=run.seed,
         token_cap=run.cap(step),
-        work=store.work(request.key),
+        work=run.store.work(request.key),
         report=report,
     )
-    return make_step(step, {role: store.path(key) for role, key in request.parents.items()}, draft, context)
+    return make_step(step, {role: run.store.path(key) for role, key in request.parents.items()}, draft, context)

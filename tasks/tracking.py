@@ -8,61 +8,68 @@ import hashlib
 import logging
 import os
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ndogo.registry.bundles import Store, canonical
 from ndogo.registry.integrity import MARK
 from ndogo.registry.model_registry import client, tracking_uri
+from ndogo.tasks.run_record import RunRecord, RunState, Sent, SentRun, StepNote
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 log = logging.getLogger("ndogo.tracking")
 
-STATES = {"RUNNING": "RUNNING", "COMPLETED": "FINISHED", "REFUSED": "FAILED", "FAILED": "FAILED", "KILLED": "KILLED"}
+STATES: dict[RunState, str] = {
+    "RUNNING": "RUNNING",
+    "COMPLETED": "FINISHED",
+    "REFUSED": "FAILED",
+    "FAILED": "FAILED",
+    "KILLED": "KILLED",
+}
 PARENT_PARAMS = ("language", "recipe", "profile", "seed", "scaled")
-PARENT_TAGS = ("recipe", "profile", "seed", "commit", "teacher", "scaled")
+PARENT_TAGS = ("recipe", "profile", "seed", "commit", "scaled")
 
 
-def deliver(record: dict[str, Any], store: Store) -> bool:
+def deliver(record: RunRecord, store: Store) -> bool:
     """Bring MLflow up to a record; False, with one warning, where it cannot be reached. The record notes what was sent."""
     sent = False
-    with left_for_later():
+    with left_for_later(store):
         _project(_reached(store), record, store)
-        record["delivered"] = _digest(record, exclude=("mlflow", "delivered"))
+        record.delivered = _content(record)
         sent = True
     return sent
 
 
 @contextlib.contextmanager
-def left_for_later() -> Iterator[None]:
+def left_for_later(store: Store) -> Iterator[None]:
     """What fails because MLflow is away, or goes away meanwhile, is left for later with a warning; other errors stand."""
     try:
         yield
     except Exception as error:  # its client raises several kinds; what decides is whether the server is there
-        if answers(tracking_uri()):
+        if answers(tracking_uri(store)):
             raise
         log.warning(
             "MLflow at %s does not answer (%s); the numbers are kept, `ndogo sync` delivers them",
-            tracking_uri(),
+            tracking_uri(store),
             type(error).__name__,
         )
 
 
-def delivered(record: Mapping[str, Any]) -> bool:
+def delivered(record: RunRecord) -> bool:
     """Whether MLflow has all of a record."""
-    return record.get("delivered") == _digest(record, exclude=("mlflow", "delivered"))
+    return record.delivered == _content(record)
 
 
 def prepare(store: Store) -> None:
     """Create the SQLite file once, under a lock: several processes creating it at once would spoil it for good."""
     ready = store.folder / "mlflow.ready"
-    if tracking_uri().startswith("sqlite") and not ready.exists():
+    if tracking_uri(store).startswith("sqlite") and not ready.exists():
         with store.lock("mlflow-database"):
             if not ready.exists():
-                client().search_experiments(max_results=1)
+                client(store).search_experiments(max_results=1)
                 ready.touch()
 
 
@@ -72,7 +79,7 @@ def answers(address: str) -> bool:
         return True
     try:
         with urllib.request.urlopen(f"{address}/health", timeout=3) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
     except OSError:
         return False
 
@@ -96,147 +103,135 @@ def experiment(mlflow: "MlflowClient", name: str, store: Store) -> str:
 
 
 def deliver_sweep(
-    name: str, folder: Path, asked: Mapping[str, Any], numbers: Mapping[str, float], store: Store
+    name: str, folder: Path, asked: Mapping[str, str], numbers: Mapping[str, float], store: Store
 ) -> None:
     """Log a sweep's page and picture as a run of the experiment `sweeps`; the same sweep again is the same run."""
-    with left_for_later():
+    with left_for_later(store):
         mlflow = _reached(store)
-        sent: dict[str, Any] = {"experiment": experiment(mlflow, "sweeps", store)}
-        run = _run(mlflow, sent, "sweep", {"level": "sweep", "ndogo.run": name}, name)
-        _log(mlflow, sent, "sweep", asked, numbers)
-        mlflow.log_artifacts(run, str(folder))
-        _end(mlflow, sent, "sweep", "FINISHED")
+        tags = {"level": "sweep", "ndogo.run": name}
+        sent = _run(mlflow, experiment(mlflow, "sweeps", store), None, tags, name)
+        _log(mlflow, sent, asked, numbers)
+        mlflow.log_artifacts(sent.run_id, str(folder))
+        _end(mlflow, sent, "FINISHED")
 
 
 def _reached(store: Store) -> "MlflowClient":
     """A client of the tracking server, its database made; raises ConnectionError where nothing answers."""
-    if not answers(tracking_uri()):
+    if not answers(tracking_uri(store)):
         raise ConnectionError("no answer")
     prepare(store)
-    return client()
+    return client(store)
 
 
-def _project(mlflow: "MlflowClient", record: dict[str, Any], store: Store) -> None:
-    from ndogo.registry.comparison import describe
+def _project(mlflow: "MlflowClient", record: RunRecord, store: Store) -> None:
+    from ndogo.registry.experiment_view import describe
 
-    sent = record.setdefault("mlflow", {})
-    if sent.get("uri") != tracking_uri():
-        sent.clear()
-        sent["uri"] = tracking_uri()
-        sent["experiment"] = experiment(mlflow, f"compress/{record['language']}", store)
-        describe(mlflow, sent["experiment"])
-    tags = {name: str(record[name]) for name in PARENT_TAGS if name in record} | record.get("tags", {})
-    parent = _run(mlflow, sent, "parent", {**tags, "level": "pipeline", "ndogo.run": record["id"]}, record["name"])
-    _log(mlflow, sent, "parent", {name: record[name] for name in PARENT_PARAMS}, _numbers(record["summary"]))
-    _text(mlflow, sent, parent, "recipe.yaml", record["recipe_text"])
-    report = record.get("report")
-    if report and sent.get("report") != report["files"]:
-        mlflow.log_artifacts(parent, report["folder"], "report")
-        sent["report"] = report["files"]
-    for name, step in record["steps"].items():
-        _project_step(mlflow, record, name, step, store)
-    _end(mlflow, sent, "parent", STATES[record["state"]])
+    if record.mlflow.uri != tracking_uri(store):
+        record.mlflow = Sent(
+            uri=tracking_uri(store), experiment=experiment(mlflow, f"compress/{record.language}", store)
+        )
+        describe(mlflow, record.mlflow.experiment)
+    sent = record.mlflow
+    tags = {name: str(getattr(record, name)) for name in PARENT_TAGS} | record.tags
+    tags |= {"level": "pipeline", "ndogo.run": record.id}
+    parent = sent.parent = _run(mlflow, sent.experiment, sent.parent, tags, record.name)
+    params = {name: str(getattr(record, name)) for name in PARENT_PARAMS}
+    _log(mlflow, parent, params, _numbers(record.summary))
+    if sent.recipe != (recipe := _digest(record.recipe_text)):
+        mlflow.log_text(parent.run_id, record.recipe_text, "recipe.yaml")
+        sent.recipe = recipe
+    if record.report and sent.report != record.report.files:
+        mlflow.log_artifacts(parent.run_id, record.report.folder, "report")
+        sent.report = record.report.files
+    for name, step in record.steps.items():
+        sent.steps[name] = _project_step(mlflow, record, name, step, store)
+    _end(mlflow, parent, STATES[record.state])
 
 
-def _project_step(
-    mlflow: "MlflowClient", record: dict[str, Any], name: str, step: Mapping[str, Any], store: Store
-) -> None:
-    sent = record["mlflow"]
+def _project_step(mlflow: "MlflowClient", record: RunRecord, name: str, step: StepNote, store: Store) -> SentRun:
+    assert record.mlflow.parent is not None
     tags = {
         "level": "step",
         "step": name,
-        "ndogo.run": record["id"],
+        "ndogo.run": record.id,
         "ndogo.step": name,
-        "mlflow.parentRunId": sent["parent"]["run_id"],
-        "profile": record["profile"],
-        "recipe": record["recipe"],
+        "mlflow.parentRunId": record.mlflow.parent.run_id,
+        "profile": record.profile,
+        "recipe": record.recipe,
     }
-    child = _run(mlflow, sent, name, tags, name)
-    numbers = dict(step.get("numbers", {}))
-    if name in record["evaluations"]:
-        numbers |= record["evaluations"][name].get("metrics", {})
-    params = {f"{key}": value for key, value in step.get("spec", {}).items()} | {"kind": step.get("kind", "")}
-    _log(mlflow, sent, name, params if "kind" in step else {}, _numbers(numbers))
-    _curve(mlflow, sent, name, step.get("curve", []))
-    if "key" not in step:
-        state = "RUNNING" if record["state"] == "RUNNING" else "KILLED"
-        return _end(mlflow, sent, name, state)
-    if not sent[name].get("bundle"):
-        folder = store.path(step["key"])
-        mlflow.set_tag(child, "bundle", str(folder))
-        mlflow.set_tag(child, "found", str(step["found"]).lower())
-        if step["found"]:
-            mlflow.log_artifact(child, str(folder / MARK))
+    sent = _run(mlflow, record.mlflow.experiment, record.mlflow.steps.get(name), tags, name)
+    numbers = _numbers(step.numbers.found()) if step.numbers else {}
+    if name in record.evaluations:
+        numbers |= _numbers(record.evaluations[name].metrics)
+    params = {key: str(value) for key, value in step.spec.items()} | {"kind": step.kind}
+    _log(mlflow, sent, params if step.kind else {}, numbers)
+    _curve(mlflow, sent, step)
+    if not step.key:
+        _end(mlflow, sent, "RUNNING" if record.state == "RUNNING" else "KILLED")
+        return sent
+    if not sent.bundle:
+        folder = store.path(step.key)
+        mlflow.set_tag(sent.run_id, "bundle", str(folder))
+        mlflow.set_tag(sent.run_id, "found", str(step.found).lower())
+        if step.found:
+            mlflow.log_artifact(sent.run_id, str(folder / MARK))
         else:
-            mlflow.log_artifacts(child, str(folder), "bundle")
-        sent[name]["bundle"] = True
-    return _end(mlflow, sent, name, "FINISHED")
+            mlflow.log_artifacts(sent.run_id, str(folder), "bundle")
+        sent.bundle = True
+    _end(mlflow, sent, "FINISHED")
+    return sent
 
 
-def _run(mlflow: "MlflowClient", sent: dict[str, Any], name: str, tags: Mapping[str, str], title: str) -> str:
-    """The run of a record's parent or step: the one noted, the one with its tags, or a new one."""
-    if name not in sent:
-        step = (
-            f" and tags.`ndogo.step` = '{tags['ndogo.step']}'"
-            if "ndogo.step" in tags
-            else f" and tags.level = '{tags['level']}'"
-        )
-        found = mlflow.search_runs(
-            [sent["experiment"]], f"tags.`ndogo.run` = '{tags['ndogo.run']}'{step}", max_results=1
-        )
-        run = found[0] if found else mlflow.create_run(sent["experiment"], tags=dict(tags), run_name=title)
-        sent[name] = {"run_id": run.info.run_id, "status": "RUNNING"}
-    return sent[name]["run_id"]
+def _run(
+    mlflow: "MlflowClient", experiment_id: str, known: SentRun | None, tags: Mapping[str, str], title: str
+) -> SentRun:
+    """The run of a record's parent or step: the one that is known, the one with its tags, or a new one."""
+    if known is not None:
+        return known
+    own = "ndogo.step" if "ndogo.step" in tags else "level"
+    asked = " and ".join(f"tags.`{tag}` = '{tags[tag]}'" for tag in ("ndogo.run", own))
+    found = mlflow.search_runs([experiment_id], asked, max_results=1)
+    run = found[0] if found else mlflow.create_run(experiment_id, tags=dict(tags), run_name=title)
+    return SentRun(run_id=run.info.run_id)
 
 
-def _log(
-    mlflow: "MlflowClient", sent: dict[str, Any], name: str, params: Mapping[str, Any], metrics: Mapping[str, float]
-) -> None:
+def _log(mlflow: "MlflowClient", sent: SentRun, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:
     """Log what has changed since the last time."""
     from mlflow.entities import Metric, Param
 
-    entry = sent[name]
     content = _digest({"params": params, "metrics": metrics})
-    if entry.get("content") == content:
+    if sent.content == content:
         return
-    known, now = set(entry.get("params", [])), _now()
-    fresh = [Param(key, str(value)[:5000]) for key, value in params.items() if key not in known]
-    mlflow.log_batch(entry["run_id"], [Metric(key, value, now, 0) for key, value in metrics.items()], fresh)
-    entry["params"] = sorted(known | set(params))
-    entry["content"] = content
+    now = _now()
+    fresh = [Param(key, value[:5000]) for key, value in params.items() if key not in sent.params]
+    mlflow.log_batch(sent.run_id, [Metric(key, value, now, 0) for key, value in metrics.items()], fresh)
+    sent.params = sorted({*sent.params, *params})
+    sent.content = content
 
 
-def _curve(mlflow: "MlflowClient", sent: dict[str, Any], name: str, curve: Iterable[Any]) -> None:
+def _curve(mlflow: "MlflowClient", sent: SentRun, step: StepNote) -> None:
     from mlflow.entities import Metric
 
-    entry, now = sent[name], _now()
-    fresh = [point for point in curve if point[0] > entry.get("curve", -1)]
+    now = _now()
+    fresh = [(at, numbers) for at, numbers in step.curve if at > sent.curve]
     metrics = [Metric(f"train/{key}", value, now, at) for at, numbers in fresh for key, value in numbers.items()]
     for start in range(0, len(metrics), 900):  # a batch holds at most 1,000
-        mlflow.log_batch(entry["run_id"], metrics[start : start + 900])
+        mlflow.log_batch(sent.run_id, metrics[start : start + 900])
     if fresh:
-        entry["curve"] = fresh[-1][0]
+        sent.curve = fresh[-1][0]
 
 
-def _text(mlflow: "MlflowClient", sent: dict[str, Any], run_id: str, name: str, text: str) -> None:
-    mark = _digest({"text": text})
-    if sent.get(f"text {name}") != mark:
-        mlflow.log_text(run_id, text, name)
-        sent[f"text {name}"] = mark
-
-
-def _end(mlflow: "MlflowClient", sent: dict[str, Any], name: str, status: str) -> None:
-    entry = sent[name]
-    if entry["status"] == status:
+def _end(mlflow: "MlflowClient", sent: SentRun, status: str) -> None:
+    if sent.status == status:
         return
     if status == "RUNNING":
-        mlflow.update_run(entry["run_id"], status="RUNNING")
+        mlflow.update_run(sent.run_id, status="RUNNING")
     else:
-        mlflow.set_terminated(entry["run_id"], status)
-    entry["status"] = status
+        mlflow.set_terminated(sent.run_id, status)
+    sent.status = status
 
 
-def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+def _numbers(values: Mapping[str, object]) -> dict[str, float]:
     """What can be a metric, under a name that MLflow takes."""
     return {
         key.replace("@", "_at_"): float(value)
@@ -251,6 +246,10 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _digest(content: Mapping[str, Any], exclude: Iterable[str] = ()) -> str:
-    kept = {key: value for key, value in content.items() if key not in exclude}
-    return hashlib.sha256(canonical(kept).encode()).hexdigest()
+def _content(record: RunRecord) -> str:
+    """A digest of all that is to be delivered."""
+    return _digest(record.model_dump(mode="json", exclude={"mlflow", "delivered"}))
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(canonical(content).encode()).hexdigest()

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from ndogo.evaluation import EvaluationSettings
-from ndogo.registry.bundles import Store
+from ndogo.registry.bundles import open_store
 from ndogo.registry.corpora import corpus
 from ndogo.steps.recipe import Recipe
 from ndogo.tasks.run import Run
@@ -72,13 +72,15 @@ def write(folder: Path) -> tuple[Path, Path]:
 
 def run_of(recipe: Recipe, teacher: Path) -> Run:
     """A run on the tiny language, once it is added; each training reads a few lines, as long as the model reads."""
+    store = open_store()
     return Run(
         id="run",
+        store=store,
         language=NAME,
         profile="local",
         recipe=recipe,
         seed=0,
-        original=Store().adopt(teacher).key,
+        original=store.adopt(teacher).key,
         corpus=corpus(NAME, "local").fingerprint(),
         settings=EvaluationSettings(),
         token_cap=200,

@@ -17,7 +17,7 @@ def scores(seen: Seen, layer: int) -> torch.Tensor:
     )
     if layer in seen.rotary:
         q_BALd, k_BALd = (_rotated(part, seen.rotary[layer]) for part in (q_BALd, k_BALd))
-    found = q_BALd @ k_BALd.transpose(-1, -2) / math.sqrt(q_BALd.shape[-1])
+    found: torch.Tensor = q_BALd @ k_BALd.transpose(-1, -2) / math.sqrt(q_BALd.shape[-1])
     return found.to(torch.promote_types(found.dtype, torch.float32))
 
 

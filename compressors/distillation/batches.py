@@ -57,8 +57,8 @@ class Schedule:
         order = _permutation(self.seed, epoch, len(self.lengths))
         first = window * WINDOW * self.batch_size
         last = min(first + WINDOW * self.batch_size, self.steps_per_epoch * self.batch_size)
-        batches = by_length(order[first:last], self.lengths, self.batch_size)
-        return batches[_random(self.seed, ORDER, epoch, window + 1).permutation(len(batches))[place]]
+        batches: list[np.ndarray] = by_length(order[first:last], self.lengths, self.batch_size)
+        return batches[int(_random(self.seed, ORDER, epoch, window + 1).permutation(len(batches))[place])]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -38,7 +39,7 @@ def write(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, o
         ) from error
 
 
-def read(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The tensors and facts of a checkpoint.
 
     :raises NdogoError: it cannot be read.

@@ -35,8 +35,8 @@ def fuses_attention(precision: torch.dtype | None, device: torch.device) -> bool
 def multiplies_bf16(device: torch.device) -> bool:
     """Whether the device has bf16 products of its own: emulated ones are slower than fp32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 @dataclass(frozen=True)

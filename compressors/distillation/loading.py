@@ -16,7 +16,8 @@ from ndogo.compressors.distillation.teachers import load_teacher
 from ndogo.core.architectures import Shape, architecture_of, has_lm_head, positions, shape_of
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_config, load_model, load_tokenizer
-from ndogo.core.vectors import read_dense, read_vectors
+from ndogo.core.sentences import read_vectors
+from ndogo.core.vectors import read_dense
 
 
 def load_losses(job: TrainingJob, device: torch.device) -> Losses:

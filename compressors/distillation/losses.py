@@ -238,7 +238,7 @@ class Losses:
         with torch.no_grad(), torch.autocast(batch.ids.device.type, enabled=False):
             return look(self.teacher, self.wanted[1], batch.ids, batch.real)
 
-    def _autocast(self, device: torch.device) -> contextlib.AbstractContextManager:
+    def _autocast(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
         if self.precision is None:
             return contextlib.nullcontext()
         return torch.autocast(device.type, dtype=self.precision)

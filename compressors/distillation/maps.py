@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ndogo.compressors.distillation.taps import Seen
-from ndogo.core.vectors import Vectors, pool
+from ndogo.core.sentences import Vectors
+from ndogo.core.vectors import pool
 
 RIDGE = 1e-6
 """Of the mean square of an input: keeps the least-squares fit defined where channels depend on each other."""
@@ -54,7 +55,8 @@ class StandardMap(Measured):
 
     def forward(self, student_BLH: Tensor) -> Tensor:
         """The student's states where the teacher's, standardised, should be, (B, L, T)."""
-        return self.linear(student_BLH)
+        mapped: Tensor = self.linear(student_BLH)
+        return mapped
 
     @torch.no_grad()
     def watch(self, student: Seen, teacher: Seen, real_BL: Tensor) -> None:
@@ -115,7 +117,8 @@ class LastMap(StandardMap):
     def of_teacher(self, seen: Seen, real_BL: Tensor) -> Tensor:
         """The teacher's vectors, centred, (B, V)."""
         with torch.autocast(real_BL.device.type, enabled=False):
-            return self.beyond(self.pooled(seen, real_BL)) - self.centre
+            vectors: Tensor = self.beyond(self.pooled(seen, real_BL))
+            return vectors - self.centre
 
     @torch.no_grad()
     def undone(self) -> nn.Linear:
@@ -130,7 +133,8 @@ class LastMap(StandardMap):
         return dense
 
     def _through(self, pooled_BH: Tensor) -> Tensor:
-        return self.beyond(self.linear(pooled_BH) * self.spread + self.mean)
+        vectors: Tensor = self.beyond(self.linear(pooled_BH) * self.spread + self.mean)
+        return vectors
 
     @torch.no_grad()
     def watch(self, student: Seen, teacher: Seen, real_BL: Tensor) -> None:

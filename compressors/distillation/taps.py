@@ -93,7 +93,7 @@ def _split(seen: Seen, number: int) -> Any:
 
 
 def _positions(seen: Seen, number: int) -> Any:
-    def hook(_module: nn.Module, _given: tuple, named: dict) -> None:
+    def hook(_module: nn.Module, _given: object, named: dict[str, Any]) -> None:
         seen.rotary[number] = named["position_embeddings"]
         mask = named.get("attention_mask")
         if mask is not None:

@@ -23,7 +23,7 @@ from ndogo.compressors.distillation.trainer import Trainer
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_tokenizer, weights_digest
 from ndogo.core.progress import silent
-from ndogo.core.vectors import read_vectors
+from ndogo.core.sentences import read_vectors
 
 TRIAL_STEPS, TRIAL_SECONDS = 20, 20.0
 

@@ -19,9 +19,9 @@ from ndogo.compressors.distillation.settings import MICRO_TOKENS
 from ndogo.core.batches import by_length
 from ndogo.core.errors import NdogoError
 from ndogo.core.masking import Masking, masking_of
-from ndogo.core.models import load_tokenizer, save
+from ndogo.core.models import copy_tokenizer, load_tokenizer, save
 from ndogo.core.progress import Report
-from ndogo.core.vectors import copy_companions, read_vectors, write_modules
+from ndogo.core.sentences import copy_sentence_files, read_vectors, write_modules
 
 HELD_OUT_SEQUENCES = 512
 MEASURED = 1024
@@ -245,7 +245,7 @@ class Trainer:
         if self.group.rank == 0:
             out = Path(self.job.out)
             save(self.losses.student.eval().cpu(), out)
-            copy_companions(Path(self.job.student), out)
+            copy_tokenizer(Path(self.job.student), out)
             self._say_how_vectors_are_made(out)
         return numbers
 
@@ -253,6 +253,7 @@ class Trainer:
         """In the student's folder, where an objective on vectors shaped them: pooled and normalised as the teacher's."""
         dense = self.losses.dense()
         if dense is not None and self.job.teacher is not None:
+            copy_sentence_files(Path(self.job.student), out)
             write_modules(out, dense, read_vectors(Path(self.job.teacher)))
 
 
@@ -273,7 +274,7 @@ def rate_at(step: int, steps: int, warmup: float) -> float:
     return (step + 1) / (rise + 1) if step < rise else (steps - step) / max(1, steps - rise)
 
 
-def groups(parameters: dict[str, torch.nn.Parameter], decay: float) -> list[dict]:
+def groups(parameters: dict[str, torch.nn.Parameter], decay: float) -> list[dict[str, object]]:
     """Matrices decay; biases and norms do not."""
     matrices = [p for p in parameters.values() if p.dim() > 1]
     others = [p for p in parameters.values() if p.dim() <= 1]

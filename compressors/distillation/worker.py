@@ -40,7 +40,7 @@ def main(file: Path, parent: int | None) -> None:
         torch.distributed.destroy_process_group()
 
 
-def _say(told: dict) -> None:
+def _say(told: Mapping[str, object]) -> None:
     sys.stdout.write(MARK + json.dumps(told) + "\n")
     sys.stdout.flush()
 

@@ -123,7 +123,7 @@ def trimmed_proto(raw: bytes, vocabulary: Vocabulary, new_id: dict[int, int]) ->
         place = getattr(proto.trainer_spec, name)
         if place >= 0:
             setattr(proto.trainer_spec, name, new_place.get(place, -1))
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())
 
 
 def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:

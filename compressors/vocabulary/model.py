@@ -58,7 +58,8 @@ def remapped_ids(values: dict[str, Any], new_id: dict[int, int]) -> dict[str, An
 
 def words_of(model: PreTrainedModel) -> nn.Embedding:
     """The word embedding."""
-    return _module(model.base_model, architecture_of(model.config).words)
+    words: nn.Embedding = _module(model.base_model, architecture_of(model.config).words)
+    return words
 
 
 def wide_parameters(model: PreTrainedModel) -> dict[str, nn.Parameter]:

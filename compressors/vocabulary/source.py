@@ -34,17 +34,19 @@ class Vocabulary:
     @property
     def backend(self) -> Tokenizer:
         """The Rust tokenizer that does the work."""
-        return self.tokenizer.backend_tokenizer
+        backend: Tokenizer = self.tokenizer.backend_tokenizer
+        return backend
 
     @property
     def model(self) -> dict[str, Any]:
         """The model section of tokenizer.json."""
-        return self.document["model"]
+        section: dict[str, Any] = self.document["model"]
+        return section
 
     @property
     def family(self) -> str:
         """Unigram, WordPiece or BPE."""
-        return self.model["type"]
+        return str(self.model["type"])
 
     @cached_property
     def byte_level(self) -> bool:

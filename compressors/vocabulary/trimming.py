@@ -17,7 +17,6 @@ from ndogo.compressors.vocabulary.table import certificate_table
 from ndogo.core.models import check_model_directory, load_config, load_model, parameters, save
 from ndogo.core.progress import Report
 from ndogo.core.text import WeightedLines
-from ndogo.core.vectors import copy_modules
 
 
 def trim(source: Path, out: Path, wanted: Wanted, corpora: Sequence[WeightedLines], report: Report) -> dict[str, Any]:
@@ -48,7 +47,6 @@ def _write_model(source: Path, out: Path, kept: Sequence[int]) -> tuple[int, int
     model = load_model(source, dtype=stored if isinstance(stored, torch.dtype) else torch.float32)
     trimmed = trim_model(model, kept)
     save(trimmed, out)
-    copy_modules(source, out)
     return parameters(model), parameters(trimmed)
 
 

@@ -12,10 +12,9 @@ from ndogo.compressors.width.importance import Scores, score
 from ndogo.compressors.width.saved import load_scores, save_scores, what_is_scored
 from ndogo.core.architectures import has_lm_head, layers_of, shape_of, with_shape
 from ndogo.core.errors import NdogoError
-from ndogo.core.models import load_model, load_tokenizer, parameters, save
+from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
 from ndogo.core.progress import Report
 from ndogo.core.text import Lines
-from ndogo.core.vectors import copy_companions
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def prune_ffn(source: Path, out: Path, config: PreTrainedConfig, measure: Measur
     report("cutting FFN neurons", 0, None)
     student = narrow_ffn(model, width, measured[0])
     save(student, out)
-    copy_companions(source, out)
+    copy_tokenizer(source, out)
     return {
         "ffn_before": found.ffn,
         "ffn": width,

@@ -18,9 +18,9 @@ from ndogo.compressors.width.rotation import basis, rotate_heads, rotate_stream
 from ndogo.compressors.width.saved import save_scores
 from ndogo.core.architectures import Shape, architecture_of, has_lm_head, layers_of, shape_of
 from ndogo.core.batches import Batch
-from ndogo.core.models import load_model, load_tokenizer, parameters, save
+from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
 from ndogo.core.progress import Report
-from ndogo.core.vectors import copy_companions
+from ndogo.core.sentences import copy_sentence_files
 
 Heads = Literal["drop", "shrink", "recut"]
 
@@ -54,7 +54,8 @@ def prune_hidden(
         student = narrow_hidden(model, config, heads, measured)
         kept_HK = torch.eye(found.hidden)[:, _channels(config, measured)]
     save(student, out)
-    copy_companions(source, out, kept_HK)
+    copy_tokenizer(source, out)
+    copy_sentence_files(source, out, kept_HK)
     made = shape_of(config)
     return lost | {
         "hidden_before": found.hidden,

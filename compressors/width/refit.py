@@ -120,7 +120,8 @@ def _watch(model: PreTrainedModel, batch: Batch, hooks: Mapping[str, Callable[..
     """Run a batch with a hook on each norm; the last states of its real tokens (N, H)."""
     put = [model.get_submodule(name).register_forward_hook(partial(hook, batch.real)) for name, hook in hooks.items()]
     try:
-        return model.base_model(input_ids=batch.ids, attention_mask=batch.real.long()).last_hidden_state[batch.real]
+        states: Tensor = model.base_model(input_ids=batch.ids, attention_mask=batch.real.long()).last_hidden_state
+        return states[batch.real]
     finally:
         for hook in put:
             hook.remove()
@@ -141,7 +142,8 @@ def _fit(
     """Set gain and bias of a norm to the least-squares fit; what it gives out with them."""
     plain = kind.plain(norm, inputs[0])
     plain_NK = plain if real is None else plain[real]
-    gain_K, bias_K = norm.get_parameter("weight"), getattr(norm, "bias", None)
+    gain_K = norm.get_parameter("weight")
+    bias_K: Tensor | None = getattr(norm, "bias", None)
     if bias_K is None:
         gain_K.copy_((plain_NK * target_NK).sum(0) / plain_NK.square().sum(0).clamp(min=1e-12))
         return plain * gain_K

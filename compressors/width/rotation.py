@@ -29,7 +29,7 @@ def basis(model: PreTrainedModel, moment_HH: Tensor, width: int) -> Tensor:
     mean_H = torch.stack([gain / gain.abs().mean() for gain in gains]).mean(0)
     mean_H += torch.linspace(0, 1e-6, len(mean_H))  # equal gains would leave the basis open
     _, within_KK = torch.linalg.eigh(main_HK.T @ (mean_H[:, None] * main_HK))
-    found_HK = main_HK @ within_KK
+    found_HK: Tensor = main_HK @ within_KK
     largest_K = found_HK.abs().argmax(0)
     return found_HK * found_HK[largest_K, torch.arange(width)].sign()
 

@@ -11,14 +11,15 @@ from safetensors.torch import load_file
 from ndogo.core.architectures import shape_of
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import has_pooler, load_config, load_model, parameters
+from ndogo.core.sentences import read_vectors
 from ndogo.core.text import WeightedLines
-from ndogo.core.vectors import pool, read_dense, read_vectors
+from ndogo.core.vectors import pool, read_dense
 from ndogo.registry.bundles import Store
 from ndogo.registry.integrity import check_model
 from ndogo.registry.teachers import teacher
 from ndogo.steps.plan import Facts, plan
 from ndogo.steps.recipe import parse_recipe
-from ndogo.steps.step import Context, kinds
+from ndogo.steps.step import Context, kinds, make
 from tests import pico
 
 CUTS = {
@@ -33,7 +34,7 @@ CUTS = {
 def made(kind: str, fields: dict, source: Path, out: Path) -> dict:
     out.mkdir(parents=True)
     context = Context(texts=(WeightedLines(partial(iter, pico.TEXT)),), work=out.parent / "work", threads=1)
-    return dict(kinds()[kind](**fields).make({"student": source}, out, context))
+    return make(kinds()[kind](**fields), {"student": source}, out, context)
 
 
 @pytest.fixture(params=["xlmr", "bert", "roberta", "distilbert"])
@@ -88,7 +89,7 @@ def test_the_store_adopts_the_whole_folder(pico_model, tmp_path):
     kept = store.path(store.adopt(source))
     for name in ("modules.json", "1_Pooling/config.json", "2_Dense/model.safetensors", "sentence_bert_config.json"):
         assert (kept / name).read_bytes() == (source / name).read_bytes()
-    assert store.details(kept.name)["numbers"]["params_dense"] == 12 * 33
+    assert store.details(kept.name).numbers.params_dense == 12 * 33
     (source / "2_Dense" / "config.json").write_text("{}")
     assert store.adopt(source).key != kept.name
 

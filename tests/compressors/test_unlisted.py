@@ -4,19 +4,18 @@ import pytest
 import torch
 
 from ndogo.compressors.calibration import read_batches
-from ndogo.compressors.depth import changes, keep_layers, losses_without, truncate
-from ndogo.compressors.plan import plan
-from ndogo.compressors.vocabulary import trim
+from ndogo.compressors.depth import changes, keep_layers, losses_without
 from ndogo.core.architectures import layers_of
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_model, load_tokenizer, parameters
 from ndogo.core.progress import silent
-from ndogo.core.recipes import parse_recipe
-from ndogo.core.specs import Trim, Truncate
-from ndogo.core.text import WeightedLines
 from ndogo.registry.integrity import check_model
 from ndogo.registry.teachers import teacher
-from tests.compressors.cases import KINDS, answer, fingerprint, lines, model_of, unchanged
+from ndogo.steps.kinds.trim import Trim
+from ndogo.steps.kinds.truncate import Truncate
+from ndogo.steps.plan import plan
+from ndogo.steps.recipe import parse_recipe
+from tests.compressors.cases import KINDS, answer, fingerprint, lines, made, model_of, unchanged
 
 HEADS = ("deberta", "deberta_shared")
 
@@ -55,11 +54,11 @@ def test_trim_and_truncate_make_what_is_planned_and_passes_the_check(pico_model,
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
         folder.mkdir()
-    numbers = trim(pico_model(family), first, Trim(size=117), [WeightedLines(lines, 1.0, "pico")], silent)
-    truncate(first, second, Truncate(layers="1/2", keep="importance"), lines, silent)
+    numbers = made(Trim(size=117), pico_model(family), first, lines, silent)
+    made(Truncate(layers="1/2", keep="importance"), first, second, lines, silent)
     assert numbers["rows_equal"] and numbers["compared_lines"] and numbers["relative_difference"] < 1e-5
     assert [parameters(load_model(folder)) for folder in (first, second)] == [row.params for row in planned[1:]]
-    assert [check_model(folder)["params"] for folder in (first, second)] == [row.params for row in planned[1:]]
+    assert [check_model(folder).params for folder in (first, second)] == [row.params for row in planned[1:]]
     assert (second / "spm.model").is_file() and len(load_tokenizer(second)) == load_model(second).config.vocab_size
 
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from ndogo.core.models import load_model, load_tokenizer
+from ndogo.core.sentences import read_vectors
 from ndogo.core.text import WeightedLines
-from ndogo.core.vectors import pool, read_dense, read_vectors
-from ndogo.steps.step import Context, kinds
+from ndogo.core.vectors import pool, read_dense
+from ndogo.steps.step import Context, kinds, make
 from tests import pico
 
 sentence_transformers = pytest.importorskip("sentence_transformers")
@@ -31,9 +32,8 @@ def ours(folder: Path, prefix: str) -> torch.Tensor:
 def run(kind: str, fields: dict, out: Path, **inputs: Path) -> Path:
     out.mkdir(parents=True)
     text = WeightedLines(partial(iter, pico.TEXT))
-    kinds()[kind](**fields).make(
-        inputs, out, Context(texts=(text,), fingerprint="f", work=out.parent / kind, threads=1)
-    )
+    context = Context(texts=(text,), fingerprint="f", work=out.parent / kind, threads=1)
+    make(kinds()[kind](**fields), inputs, out, context)
     return out
 
 

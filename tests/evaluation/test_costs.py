@@ -21,21 +21,16 @@ def test_parameters_by_part_are_those_counted_by_hand(pico_model):
     layer = 4 * (32 * 32 + 32) + (32 * 64 + 64) + (64 * 32 + 32) + 4 * 32
     head = 32 * 32 + 32 + 2 * 32 + vocab  # the decoder's matrix is the word embedding
     found = parameters_by_part(model)
-    assert found == {
-        "embeddings": embeddings,
-        "layers": 2 * layer,
-        "head": head,
-        "total": embeddings + 2 * layer + head,
-    }
+    assert (found.embeddings, found.layers, found.head) == (embeddings, 2 * layer, head)
+    assert found.total == embeddings + 2 * layer + head
 
 
 def test_the_parts_of_every_family_add_up_and_none_is_empty(any_pico):
     model = AutoModelForMaskedLM.from_pretrained(any_pico)
     found = parameters_by_part(model)
-    assert (
-        found["total"] == sum(p.numel() for p in model.parameters()) == sum(v for k, v in found.items() if k != "total")
-    )
-    assert min(found.values()) > 0
+    parts = (found.embeddings, found.layers, found.head)
+    assert found.total == sum(p.numel() for p in model.parameters()) == sum(parts)
+    assert min(parts) > 0
 
 
 def test_bytes_are_the_arithmetic_of_the_tensors(pico_model):
@@ -53,10 +48,10 @@ def test_one_model_is_measured_and_progress_shown(pico_model):
     found = evaluation.cost(
         pico_model("bert"), None, QUICK, lambda doing, done, total, numbers=None: seen.append(doing)
     )
-    assert set(found) == {"student", "settings"} and set(seen) == {"memory", "speed"}
-    assert set(found["student"]["speed"]) == {"1x8", "1x16", "2x8", "2x16"}, "500 pieces do not fit"
-    assert 0 < found["student"]["memory"]["idle"] <= found["student"]["memory"]["peak"]
-    assert found["student"]["parameters"]["total"] * 4 == found["student"]["bytes"]["fp32"]
+    assert found.teacher is None and set(seen) == {"memory", "speed"}
+    assert set(found.student.speed) == {"1x8", "1x16", "2x8", "2x16"}, "500 tokens do not fit"
+    assert 0 < found.student.memory.idle <= found.student.memory.peak
+    assert found.student.parameters.total * 4 == found.student.bytes.fp32
 
 
 def test_teacher_and_student_take_turns(pico_model):
@@ -68,7 +63,7 @@ def test_teacher_and_student_take_turns(pico_model):
     assert order == ["student", "teacher"] * (len(order) // 2) and len(order) == 2 * 4 * (6 + WARM)
     for role in encoders:
         for cell in found[role].values():
-            assert cell["runs"] == 6 and 0 < cell["p50_ms"] <= cell["p95_ms"] and cell["rows_per_second"] > 0
+            assert cell.runs == 6 and 0 < cell.p50_ms <= cell.p95_ms and cell.rows_per_second > 0
 
 
 def test_a_bare_encoder_that_names_no_class_is_counted(pico_model, tmp_path):
@@ -78,7 +73,7 @@ def test_a_bare_encoder_that_names_no_class_is_counted(pico_model, tmp_path):
     config.save_pretrained(tmp_path)
     for file in pico_model("bert").glob("tokenizer*"):
         shutil.copy(file, tmp_path)
-    assert parameters_by_part(_unloaded(tmp_path))["head"] == 32 * 32 + 32, "the pooler"
+    assert parameters_by_part(_unloaded(tmp_path)).head == 32 * 32 + 32, "the pooler"
 
 
 def test_what_is_no_model_directory_is_refused(tmp_path):
@@ -92,10 +87,6 @@ def test_latency_compares_two_models_in_turn(pico_model, monkeypatch):
     clock = iter(number / 1000 for number in range(100_000))
     monkeypatch.setattr(costs.time, "perf_counter", lambda: next(clock))
     found = evaluation.latency(pico_model("bert"), pico_model("xlmr"))
-    assert found == {
-        "latency_ms": pytest.approx(1),
-        "latency_teacher_ms": pytest.approx(1),
-        "speedup": pytest.approx(1),
-    }
+    assert [found.latency_ms, found.latency_teacher_ms, found.speedup] == pytest.approx([1, 1, 1])
     monkeypatch.undo()
-    assert min(evaluation.latency(pico_model("bert"), pico_model("bert")).values()) > 0
+    assert evaluation.latency(pico_model("bert"), pico_model("bert")).speedup > 0

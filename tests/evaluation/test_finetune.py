@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModel
 
 from ndogo import evaluation
 from ndogo.core.errors import NdogoError
-from ndogo.evaluation.encoder import batches, encode, first_pieces, load_encoder, padded, used_rows, with_head
+from ndogo.evaluation.encoder import batches, encode, first_tokens, load_encoder, padded, used_rows, with_head
 from ndogo.evaluation.rows import Benchmark, Sentence, Tagged
 from ndogo.evaluation.settings import EvaluationSettings
 
@@ -54,10 +54,10 @@ def test_the_same_seed_gives_the_same_record_to_the_last_digit_and_leaves_the_en
     benchmarks = [classes(), tokens("tags"), tokens("entities")]
     once = evaluation.evaluate(encoder, benchmarks, quick())
     again = evaluation.evaluate(pico_model("xlmr"), benchmarks, quick())
-    assert once["benchmarks"] == again["benchmarks"]
-    assert once["benchmarks"]["topic"]["mean"] > 0.9, "a task that one word decides is learnt"
-    assert [b["metric"] for b in once["benchmarks"].values()] == ["macro_f1", "accuracy", "entity_f1"]
-    assert once["benchmarks"]["topic"]["n_seeds"] == 2
+    assert once.benchmarks == again.benchmarks
+    assert once.benchmarks["topic"].mean > 0.9, "a task that one word decides is learnt"
+    assert [b.metric for b in once.benchmarks.values()] == ["macro_f1", "accuracy", "entity_f1"]
+    assert once.benchmarks["topic"].n_seeds == 2
     assert all(torch.equal(before[name], value) for name, value in encoder.model.state_dict().items())
     assert torch.equal(generator, torch.random.get_rng_state()), "the caller's generator is given back"
 
@@ -71,19 +71,19 @@ def test_every_family_is_fine_tuned_and_progress_is_shown(any_pico):
         settings,
         lambda doing, done, total, numbers=None: seen.append((done, total)),
     )
-    assert not record["problems"] and set(record["benchmarks"]) == {"topic", "pos"}
+    assert not record.problems and set(record.benchmarks) == {"topic", "pos"}
     assert seen[-1][0] == seen[-1][1], "the last report is the end"
 
 
 def test_dev_chooses_the_learning_rate(pico_model):
     settings = quick(learning_rates=(1e-9, 5e-3), seeds=(1,))
     record = evaluation.evaluate(pico_model("bert"), [classes()], settings)
-    assert record["benchmarks"]["topic"]["chosen"] == {"learning_rate": 5e-3}
+    assert record.benchmarks["topic"].chosen == {"learning_rate": 5e-3}
 
 
 def test_bfloat16_learns_as_well(pico_model):
     record = evaluation.evaluate(pico_model("xlmr"), [classes()], quick(precision="bf16", seeds=(1,)))
-    assert record["benchmarks"]["topic"]["mean"] > 0.9
+    assert record.benchmarks["topic"].mean > 0.9
 
 
 @pytest.mark.parametrize("family", ["xlmr", "bert", "distilbert", "roberta", "modernbert", "eurobert"])
@@ -126,7 +126,7 @@ def test_weights_that_do_not_fit_are_refused_and_not_filled_in(pico_model, tmp_p
 
 
 def test_the_first_piece_of_each_word_is_found_and_cut_words_are_nowhere(pico_model):
-    assert first_pieces(["ab", "c", "d"], [(0, 0), (0, 1), (1, 2), (2, 4), (0, 0)]) == [1, 3, -1]
+    assert first_tokens(["ab", "c", "d"], [(0, 0), (0, 1), (1, 2), (2, 4), (0, 0)]) == [1, 3, -1]
     encoder = load_encoder(pico_model("xlmr"))
     row = Tagged(tuple(WORDS), ("NOUN",) * len(WORDS))
     benchmark = Benchmark("pos", "tags", ("NOUN",), {})

@@ -50,12 +50,10 @@ def test_bits_per_byte_are_the_same_for_two_vocabularies_of_the_same_distributio
     text = ["ab ab ab"]
     found = language_model_quality(whole, lambda: iter(text), ALL)
     # three words of 2 bits each; 8 bytes with the two spaces
-    assert found["bits_per_byte"] == pytest.approx(6 / 8)
-    assert (found["pieces"], found["words"], found["bytes"]) == (3, 3, 8)
+    assert found.bits_per_byte == pytest.approx(6 / 8)
+    assert (found.tokens, found.words, found.bytes) == (3, 3, 8)
     split = known_model(tmp_path / "split", {"a": 1 / 2, "##b": 1 / 2})
-    assert language_model_quality(split, lambda: iter(text), ALL)["bits_per_byte"] == pytest.approx(
-        found["bits_per_byte"]
-    )
+    assert language_model_quality(split, lambda: iter(text), ALL).bits_per_byte == pytest.approx(found.bits_per_byte)
 
 
 def test_a_words_pieces_are_shown_one_after_the_other_and_other_words_always(pico_model):
@@ -112,23 +110,21 @@ def test_what_dropped_columns_give_is_shown_apart(tmp_path):
     )
     found = language_model_quality(student, lambda: iter(["ab cd ab"]), ALL, teacher_dir=teacher)
     # half of the teacher's mass is on the dropped column: one bit per piece, three pieces, eight bytes
-    assert found["dropped_columns_bits_per_byte"] == pytest.approx(3 / 8)
-    assert found["teacher"]["bits_per_byte"] == pytest.approx(6 / 8)
-    assert found["bits_per_byte"] + found["dropped_columns_bits_per_byte"] == pytest.approx(
-        found["teacher"]["bits_per_byte"]
-    )
+    assert found.dropped_columns_bits_per_byte == pytest.approx(3 / 8)
+    assert found.teacher.bits_per_byte == pytest.approx(6 / 8)
+    assert found.bits_per_byte + found.dropped_columns_bits_per_byte == pytest.approx(found.teacher.bits_per_byte)
 
 
 def test_unknown_pieces_are_charged_their_bytes_and_never_right(tmp_path):
     model = known_model(tmp_path / "m", {"ab": 1 / 2, "cd": 1 / 2})
     found = language_model_quality(model, lambda: iter(["qq"]), ALL)
-    assert found["words_with_unknown_pieces"] == 1.0 and found["word_accuracy"] == 0.0
-    assert found["bits_per_byte"] > 8
+    assert found.words_with_unknown_tokens == 1.0 and found.word_accuracy == 0.0
+    assert found.bits_per_byte > 8
 
 
 def test_a_word_is_right_when_every_piece_is_the_best_guess(tmp_path):
     model = known_model(tmp_path / "m", {"ab": 2 / 3, "cd": 1 / 3})
-    assert language_model_quality(model, lambda: iter(["ab cd ab ab"]), ALL)["word_accuracy"] == 3 / 4
+    assert language_model_quality(model, lambda: iter(["ab cd ab ab"]), ALL).word_accuracy == 3 / 4
 
 
 def test_every_model_is_asked_the_same_words_and_no_more_than_the_settings_say():

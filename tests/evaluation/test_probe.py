@@ -18,11 +18,11 @@ def test_probing_repeats_to_the_last_digit_and_has_a_spread_over_seeds(pico_mode
     benchmarks = [classes(), tokens("tags"), tokens("entities")]
     once = evaluation.evaluate(pico_model("xlmr"), benchmarks, SETTINGS)
     again = evaluation.evaluate(pico_model("xlmr"), benchmarks, SETTINGS)
-    assert once["benchmarks"] == again["benchmarks"]
-    assert once["benchmarks"]["topic"]["mean"] > 0.9
+    assert once.benchmarks == again.benchmarks
+    assert once.benchmarks["topic"].mean > 0.9
     hard = Benchmark("topic", "classes", ("a", "b"), _unlearnable())
-    found = evaluation.evaluate(pico_model("xlmr"), [hard], SETTINGS)["benchmarks"]["topic"]
-    assert found["n_seeds"] == 3 and found["std"] > 0
+    found = evaluation.evaluate(pico_model("xlmr"), [hard], SETTINGS).benchmarks["topic"]
+    assert found.n_seeds == 3 and found.std > 0
 
 
 def _unlearnable():
@@ -37,7 +37,7 @@ def test_every_family_is_probed_and_untouched(any_pico):
     encoder = load_encoder(any_pico)
     before = copy.deepcopy(encoder.model.state_dict())
     record = evaluation.evaluate(encoder, [classes(), tokens("tags")], SETTINGS)
-    assert not record["problems"]
+    assert not record.problems
     assert all(torch.equal(before[name], value) for name, value in encoder.model.state_dict().items())
 
 
@@ -49,19 +49,19 @@ def test_probing_sees_the_layers_and_not_only_the_embeddings(pico_model):
     ]
     benchmark = Benchmark("topic", "classes", ("first", "second"), dict.fromkeys(("train", "dev", "test"), rows * 20))
     encoder = load_encoder(pico_model("xlmr"))
-    assert evaluation.evaluate(encoder, [benchmark], SETTINGS)["benchmarks"]["topic"]["mean"] == 1.0
+    assert evaluation.evaluate(encoder, [benchmark], SETTINGS).benchmarks["topic"].mean == 1.0
     blind = copy.deepcopy(encoder.model)
     for name, parameter in blind.named_parameters():
         if "position" in name or name.startswith("encoder"):
             torch.nn.init.zeros_(parameter)
     record = evaluation.evaluate(Encoder("blind", blind, encoder.tokenizer), [benchmark], SETTINGS)
-    assert record["benchmarks"]["topic"]["mean"] < 0.6
+    assert record.benchmarks["topic"].mean < 0.6
 
 
 def test_one_broken_benchmark_does_not_cost_the_others(pico_model):
     wrong = Broken("ner", "line 3 is wrong")
     record = evaluation.evaluate(pico_model("bert"), [wrong, classes()], SETTINGS)
-    assert list(record["benchmarks"]) == ["topic"] and record["problems"] == {"ner": "line 3 is wrong"}
+    assert list(record.benchmarks) == ["topic"] and record.problems == {"ner": "line 3 is wrong"}
     with pytest.raises(NdogoError, match="No benchmark could be judged"):
         evaluation.evaluate(pico_model("bert"), [wrong], SETTINGS)
 
@@ -91,6 +91,6 @@ def test_impossible_settings_are_refused(bad):
 def test_the_real_teacher_is_judged_on_real_swahili(shared):
     benchmarks = [evaluation.read_local(shared / "data", name, "swa") for name in ("topic", "pos")]
     record = evaluation.evaluate(shared / "teacher", benchmarks, SETTINGS)
-    assert not record["problems"]
-    assert 0.4 < record["benchmarks"]["topic"]["mean"] < 0.7
-    assert 0.75 < record["benchmarks"]["pos"]["mean"] < 0.9
+    assert not record.problems
+    assert 0.4 < record.benchmarks["topic"].mean < 0.7
+    assert 0.75 < record.benchmarks["pos"].mean < 0.9

@@ -34,8 +34,8 @@ def majority(benchmark: Benchmark) -> float:
 def test_a_frozen_real_teacher_beats_the_majority_on_real_rows(shared: Path):
     benchmarks = [few(shared / "data", name) for name in NAMES]
     record = evaluate(shared / "teacher", benchmarks, EvaluationSettings(seeds=(1, 2), threads=1))
-    assert record["problems"] == {}
+    assert record.problems == {}
     for benchmark in benchmarks:
-        found = record["benchmarks"][benchmark.name]
-        assert found["rows"]["train"] == ROWS["train"]
-        assert found["mean"] > majority(benchmark) + 0.05, benchmark.name
+        found = record.benchmarks[benchmark.name]
+        assert found.rows["train"] == ROWS["train"]
+        assert found.mean > majority(benchmark) + 0.05, benchmark.name

@@ -1,27 +1,17 @@
-import json
 import re
 
 import pytest
 from rich.console import Console
 
 from ndogo.core.errors import NdogoError
-from ndogo.evaluation.report import Entry, markdown, rich_table, summary, write_report
-from tests.evaluation.test_retention import coin, record
+from ndogo.evaluation import Entry, Summary, markdown, rich_table, summary, write_report
+from ndogo.evaluation.records import Cost, LanguageModelScores
+from tests.evaluation.test_retention import changed, coin, record
 
 
 def entry(name, role, right, parameters=1_000_000, problems=None):
-    made = record(right, model=name)
-    made |= {"parameters": parameters, "problems": problems or {}, "versions": {"torch": "2"}, "seconds": 1.0}
-    made["settings"] = {"mode": "finetune", "seeds": [1, 2]}
-    made["benchmarks"]["pos"] |= {
-        "std": 0.01,
-        "n_seeds": 2,
-        "others": {"macro_f1": {"mean": 0.5, "std": None, "n_seeds": 1, "scores": [0.5]}},
-        "chosen": {"learning_rate": 1e-4},
-        "rows": {"train": 5, "dev": 5, "test": 400},
-        "notes": ["line 3: odd <b>"],
-    }
-    return Entry(name, role, made)
+    made = changed(record(right, model=name), std=0.01, notes=["line 3: odd <b>"])
+    return Entry(name, role, made.model_copy(update={"parameters": parameters, "problems": problems or {}}))
 
 
 @pytest.fixture
@@ -39,17 +29,16 @@ def entries():
 
 def test_a_recipe_that_does_not_beat_a_baseline_is_told_so_first(entries):
     made = summary("Swahili", entries)
-    assert (
-        "small does NOT beat the teacher with trimming alone (trim, 5.0 times its size): worse" in made["sentences"][0]
-    )
-    assert any(s.startswith("small beats the same shape, untrained: +") for s in made["sentences"])
-    assert "with 10.0 times fewer parameters" in made["sentences"][1]
-    json.dumps(made)
+    assert "small does NOT beat the teacher with trimming alone (trim, 5.0 times its size): worse" in made.sentences[0]
+    assert any(s.startswith("small beats the same shape, untrained: +") for s in made.sentences)
+    assert "with 10.0 times fewer parameters" in made.sentences[1]
+    assert "retains" in made.sentences[1]
+    assert Summary.model_validate_json(made.model_dump_json()) == made
 
 
 def test_the_table_shows_mean_deviation_and_seeds(entries):
     text = markdown(summary("Swahili", entries))
-    score = 100 * entries[0].record["benchmarks"]["pos"]["mean"]
+    score = 100 * entries[0].evaluation.benchmarks["pos"].mean
     assert f"| teacher | original | 10.00 M | 40.0 | {score:.1f} | - | {score:.1f} ± 1.0 (2) | - |" in text
     assert "no difference" in text, "trimming alone lost nothing here"
     assert "- ner was not judged (trim): file, line 3 where: x" in text
@@ -61,8 +50,8 @@ def test_the_table_shows_mean_deviation_and_seeds(entries):
 def test_the_adapted_teacher_has_a_column_of_its_own(entries):
     text = markdown(summary("Swahili", [*entries, entry("adapted", "adapted", coin(0.9, seed=2), 10_000_000)]))
     heads = text.splitlines()[0]
-    assert "kept of original [95 %] | kept of adapted [95 %]" in heads
-    assert "kept of adapted" not in markdown(summary("Swahili", entries))
+    assert "retention of original [95 %] | retention of adapted [95 %]" in heads
+    assert "retention of adapted" not in markdown(summary("Swahili", entries))
 
 
 def test_the_page_stands_alone_and_escapes_what_it_shows(entries, tmp_path):
@@ -74,34 +63,39 @@ def test_the_page_stands_alone_and_escapes_what_it_shows(entries, tmp_path):
     assert sources and all(source.startswith("data:image/png;base64,") for source in sources)
     assert "http" not in page
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
-    assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(made))
+    assert Summary.model_validate_json((tmp_path / "report.json").read_text()) == made
     assert (tmp_path / "report.md").read_text() == markdown(made)
 
 
 def test_cost_and_language_model_are_shown_where_they_were_measured(entries, tmp_path):
-    cost = {
-        "parameters": {"embeddings": 600_000, "layers": 300_000, "head": 100_000, "total": 1_000_000},
-        "bytes": {"fp32": 4_000_000, "fp16": 2_000_000, "int8": 1_100_000, "disk": 5_500_000},
-        "memory": {"idle": 300_000_000, "peak": 345_000_000},
-        "speed": {"1x32": {"p50_ms": 12.3, "p95_ms": 15.6, "rows_per_second": 81.0, "runs": 30}},
-    }
-    language_model = {
-        "bits_per_byte": 1.2346,
-        "dropped_columns_bits_per_byte": 0.0678,
-        "word_accuracy": 0.25,
-        "words": 77,
-        "pieces_per_word": 1.5,
-        "words_with_unknown_pieces": 0.0,
-    }
+    cost = Cost.model_validate(
+        {
+            "parameters": {"embeddings": 600_000, "layers": 300_000, "head": 100_000, "total": 1_000_000},
+            "bytes": {"fp32": 4_000_000, "fp16": 2_000_000, "int8": 1_100_000, "disk": 5_500_000},
+            "memory": {"idle": 300_000_000, "peak": 345_000_000},
+            "speed": {"1x32": {"p50_ms": 12.3, "p95_ms": 15.6, "rows_per_second": 81.0, "runs": 30}},
+        }
+    )
+    quality = LanguageModelScores(
+        bits_per_byte=1.2346,
+        dropped_columns_bits_per_byte=0.0678,
+        word_accuracy=0.25,
+        words=77,
+        bytes=400,
+        tokens=115,
+        tokens_per_word=1.5,
+        words_with_unknown_tokens=0.0,
+    )
     teacher, student, *_ = entries
-    measured = Entry(student.name, student.role, student.record, cost, language_model)
+    judged = student.evaluation.model_copy(update={"language_model": quality})
+    measured = Entry(student.name, student.role, judged, cost)
     made = write_report("Swahili", [teacher, measured], tmp_path)
     page = (tmp_path / "report.html").read_text()
     for shown in ("12.3 / 15.6, 81", "1.235", "0.068", "25.0 %", "77 whole words", "0.60 M", "345", "45", "5.5"):
         assert shown in page, shown
     assert "| 1.235 |" in markdown(made)
     without = write_report("Swahili", [teacher], tmp_path)
-    assert "What it costs" not in (tmp_path / "report.html").read_text() and not without["sentences"]
+    assert "What it costs" not in (tmp_path / "report.html").read_text() and not without.sentences
 
 
 def test_a_report_needs_entries_with_names_of_their_own(entries):

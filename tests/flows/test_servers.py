@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import pytest
 from mlflow import MlflowClient
 
 from ndogo.flows.servers import Addresses, Servers, basic, environment, running
-from ndogo.registry.bundles import Store
+from ndogo.registry.bundles import Store, open_store
 from ndogo.registry.languages import Language, add_language
+from ndogo.tasks.run_record import RunRecord
 from ndogo.tasks.tracking import delivered
 from tests import pico, tiny
 
@@ -81,7 +83,7 @@ def api(addresses: Addresses, path: str, body: dict | None = None) -> dict | lis
     request = urllib.request.Request(
         f"{addresses.prefect}/api{path}",
         data=None if body is None else json.dumps(body).encode(),
-        headers={"content-type": "application/json", **basic(Store().folder)},
+        headers={"content-type": "application/json", **basic(open_store().folder)},
     )
     with urllib.request.urlopen(request, timeout=20) as answer:
         return json.load(answer)
@@ -169,18 +171,18 @@ def test_a_run_goes_on_when_mlflow_is_killed_and_sync_delivers_later(servers, wo
     before = {file.stem for file in store.folder.glob("runs/*.json")}
     assert deployment_run(told, "tiny-recipe", "--param", "seed=1").returncode == 0
     until = time.monotonic() + PATIENCE
-    while not (begun := [r for r in records(store) if r["id"] not in before and "adapt" in r["steps"]]):
+    while not (begun := [r for r in records(store) if r.id not in before and "adapt" in r.steps]):
         assert time.monotonic() < until, "the run did not begin"
         time.sleep(0.05)
     kill(servers, "mlflow")
-    run = begun[0]["id"]
+    run = begun[0].id
     while (state := api(addresses, f"/flow_runs/{run}"))["state_type"] in ("PENDING", "RUNNING"):
         assert time.monotonic() < until, state
         time.sleep(0.5)
     assert state["state_name"] == "Completed", (folder / "home/logs/deployments.log").read_text()[-3000:]
-    record = store.read_record("runs", run)
+    record = store.read_record("runs", run, RunRecord)
     assert record is not None and not delivered(record)
-    assert record["summary"]["retention"] > 0
+    assert record.summary["retention"] > 0
 
     synced = [sys.executable, "-m", "ndogo", "sync"]
     away = subprocess.run(synced, env=told, capture_output=True, text=True, timeout=120)
@@ -193,18 +195,17 @@ def test_a_run_goes_on_when_mlflow_is_killed_and_sync_delivers_later(servers, wo
     assert experiment is not None
     found = mlflow.search_runs([experiment.experiment_id], f"tags.`ndogo.run` = '{run}'")
     steps = {r.data.tags.get("step", "parent"): r for r in found}
-    assert set(steps) == {"parent", *record["steps"]} and len(found) == len(steps)
+    assert set(steps) == {"parent", *record.steps} and len(found) == len(steps)
     assert {r.info.status for r in found} == {"FINISHED"}
-    assert steps["parent"].data.metrics["retention"] == record["summary"]["retention"]
+    assert steps["parent"].data.metrics["retention"] == record.summary["retention"]
     versions = mlflow.search_model_versions("name = 'ndogo-tiny-tiny-recipe'")
     assert "1" in {version.tags["seed"] for version in versions}, "what could not be registered now is"
     again = subprocess.run(synced, env=told, capture_output=True, text=True, timeout=120)
     assert len(again.stdout.splitlines()) == 1
 
 
-def records(store: Store) -> list[dict]:
-    found = (store.read_record("runs", file.stem) for file in store.folder.glob("runs/*.json"))
-    return [record for record in found if record]
+def records(store: Store) -> list[RunRecord]:
+    return list(store.read_records("runs", RunRecord))
 
 
 def healthy(address: str) -> bool:
@@ -213,13 +214,13 @@ def healthy(address: str) -> bool:
     return False
 
 
-def kill(servers: Servers, name: str) -> None:
-    """SIGKILL for a process of ours; of MLflow's two, for the one that answers, which takes the other along."""
+def kill(servers: Servers, name: str, number: int = signal.SIGKILL) -> None:
+    """A signal for a process of ours; of MLflow's two, for the one that answers, which takes the other along."""
     (one,) = [one for one in servers.processes.watched if one.name == name]
     assert one.process is not None
     for process in one.process.children() if name == "mlflow" else [one.process]:
-        process.kill()
-    one.process.wait(timeout=20)
+        process.send_signal(number)
+    one.process.wait(timeout=60)
 
 
 def look_until(servers: Servers, there: Callable[[], bool]) -> None:
@@ -237,10 +238,11 @@ def logs(servers: Servers) -> str:
     )
 
 
-def test_a_run_whose_runner_is_killed_is_taken_up_and_resumes(servers, world, folder: Path):
-    """SIGKILL for the runner in mid-distillation: it is started again, and the same run completes."""
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_whose_runner_is_killed_or_stopped_is_taken_up_and_resumes(servers, world, folder: Path, number: int):
+    """In mid-distillation: the runner is started again, and the same run completes."""
     addresses, told = world
-    assert deployment_run(told, "long").returncode == 0
+    assert deployment_run(told, "long", "--param", f"seed={number}").returncode == 0
     store = Store(folder / "home")
     until = time.monotonic() + PATIENCE
     while not list(store.folder.glob("work/*/checkpoint*")) and time.monotonic() < until:
@@ -249,7 +251,7 @@ def test_a_run_whose_runner_is_killed_is_taken_up_and_resumes(servers, world, fo
     run = newest_run(addresses)
     assert run["state_type"] == "RUNNING"
     made = sorted(p.name for p in (store.folder / "bundles").iterdir())
-    kill(servers, "deployments")
+    kill(servers, "deployments", number)
 
     ends = ("COMPLETED", "FAILED", "CRASHED")
     look_until(servers, lambda: api(addresses, f"/flow_runs/{run['id']}")["state_type"] in ends)
@@ -264,8 +266,8 @@ def test_a_run_whose_runner_is_killed_is_taken_up_and_resumes(servers, world, fo
         "prune_hidden",
     }
     assert set(made) <= {p.name for p in (store.folder / "bundles").iterdir()}
-    record = store.read_record("runs", run["id"])
+    record = store.read_record("runs", run["id"], RunRecord)
     assert record is not None
-    distilled = store.details(record["steps"]["distil"]["key"])
-    assert distilled["numbers"]["resumed_at_step"] > 0
+    distilled = store.details(record.steps["distil"].key)
+    assert distilled.numbers.found()["resumed_at_step"] > 0
     assert not list((store.folder / "drafts").iterdir())

@@ -13,11 +13,11 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect.testing.utilities import prefect_test_harness
 
 from ndogo.flows.sweep import dask, sweep
-from ndogo.registry.bundles import Store
+from ndogo.registry.bundles import Store, open_store
 from ndogo.registry.languages import Language, add_language
 from ndogo.registry.model_registry import client
+from ndogo.steps.step import threads
 from ndogo.tasks import comparison, notes
-from ndogo.tasks.steps import threads
 from tests import pico, tiny
 
 RECIPES = {
@@ -40,7 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             file = tmp_path / name / "recipes" / f"{recipe}.yaml"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"name: {recipe}\n{steps}\n")
-        return Store()
+        return open_store()
 
     return use
 
@@ -95,13 +95,13 @@ def test_dask_workers_make_the_same_bundles_in_processes_of_their_own(home, monk
     linked = parse_qs(page.split("compare-runs?")[1].rstrip(")\n"))
     assert len(json.loads(linked["runs"][0])) == 4 and len(json.loads(linked["experiments"][0])) == 1
     assert (outcome / comparison.PICTURE).read_bytes().startswith(b"\x89PNG")
-    logged = client().search_runs([client().get_experiment_by_name("sweeps").experiment_id])
+    logged = client(spread).search_runs([client(spread).get_experiment_by_name("sweeps").experiment_id])
     assert len(logged) == 1 and len(logged[0].data.metrics) == len(found)
-    assert {file.path for file in client().list_artifacts(logged[0].info.run_id)} == {
+    assert {file.path for file in client(spread).list_artifacts(logged[0].info.run_id)} == {
         comparison.PAGE,
         comparison.PICTURE,
     }
-    assert not notes.unregistered(), "a sweep compares; its models are not registered, by a later sync neither"
+    assert not notes.unregistered(spread), "a sweep compares; its models are not registered, by a later sync neither"
 
 
 def weights(store: Store, key: str) -> bytes:

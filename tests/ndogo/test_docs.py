@@ -6,13 +6,17 @@ from pathlib import Path
 import typer
 
 from ndogo.cli import app
-from ndogo.docs import COMMANDS, commands_page
+from ndogo.docs import COMMANDS, DEPLOYMENTS, commands_page, deployments_file
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_commands_page_is_what_the_commands_say():
     assert COMMANDS.read_text(encoding="utf-8") == commands_page(), "run `make docs`"
+
+
+def test_the_list_of_deployments_is_what_is_served():
+    assert DEPLOYMENTS.read_text(encoding="utf-8") == deployments_file(), "run `make docs`"
 
 
 def test_every_command_of_the_readme_exists_with_its_options():

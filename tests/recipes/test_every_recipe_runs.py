@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from ndogo import pocket
-from ndogo.budget import make_recipe
+from ndogo.budget_command import make_recipe
 from ndogo.compressors.budget import read_budget
 from ndogo.compressors.sizes import Counter
 from ndogo.core.architectures import shape_of
 from ndogo.core.models import load_config, load_model, parameters
 from ndogo.core.progress import silent
-from ndogo.registry.bundles import Store
 from ndogo.registry.languages import Language, add_language
 from ndogo.registry.recipes import FOLDER, recipe
 from ndogo.steps.kinds.fresh import Fresh
@@ -42,10 +41,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.mark.parametrize("name", sorted(file.stem for file in FOLDER.glob("*.yaml")))
 def test_a_recipe_makes_what_its_plan_says(name: str, home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NDOGO_HOME", str(home))
-    run, store = tiny.run_of(recipe(name), home.parent / "teacher"), Store()
+    run = tiny.run_of(recipe(name), home.parent / "teacher")
     for step_id in run.requests():
         find_or_make(run, step_id, silent)
-    made = store.path(run.bundle_keys()[run.recipe.last])
+    made = run.store.path(run.bundle_keys()[run.recipe.last])
     last = planned(run)[-1]
     found = load_config(made)
     if any(
@@ -64,10 +63,10 @@ def test_a_budget_becomes_a_recipe_whose_model_has_the_predicted_size(
     most: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("NDOGO_HOME", str(home))
-    run, store = tiny.run_of(recipe(make_recipe(tiny.NAME, most, "local", "")), home.parent / "teacher"), Store()
+    run = tiny.run_of(recipe(make_recipe(tiny.NAME, most, "local", "")), home.parent / "teacher")
     made = home
     for step_id in run.requests():
-        made = store.path(find_or_make(run, step_id, silent)[0])
+        made = run.store.path(find_or_make(run, step_id, silent)[0])
     counter, shape = Counter(load_config(home.parent / "teacher")), shape_of(load_config(made))
     assert parameters(load_model(made)) == counter.params(shape) == planned(run)[-1].params
     lies = (made / "model.safetensors").stat().st_size

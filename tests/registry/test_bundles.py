@@ -11,16 +11,21 @@ import time
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from ndogo.core.errors import NdogoError
-from ndogo.registry.bundles import Request, Store
+from ndogo.registry.bundles import BundleRequest, Store
 from ndogo.registry.integrity import MARK, damage
 
 ROOT = Path(__file__).parents[2]
 
 
-def request(number: int = 0) -> Request:
-    return Request(step="truncate", spec={"layers": number}, version=1, parents={"student": "abc"})
+class Scored(BaseModel):
+    score: float
+
+
+def request(number: int = 0) -> BundleRequest:
+    return BundleRequest(step="truncate", spec={"layers": number}, version=1, parents={"student": "abc"})
 
 
 def copy_of(source: Path):
@@ -33,18 +38,20 @@ def copy_of(source: Path):
 
 
 def test_key_is_stable_and_depends_on_every_field():
-    assert Request("trim", {"size": 5, "keep": []}, 1).key == Request("trim", {"keep": [], "size": 5}, 1).key
+    assert (
+        BundleRequest("trim", {"size": 5, "keep": []}, 1).key == BundleRequest("trim", {"keep": [], "size": 5}, 1).key
+    )
     others = [
-        Request("trim", {"size": 6}, 1),
-        Request("trim", {"size": 5}, 2),
-        Request("trim", {"size": 5}, 1, parents={"student": "a"}),
-        Request("trim", {"size": 5}, 1, parents={"teacher": "a"}),
-        Request("trim", {"size": 5}, 1, corpus="c"),
-        Request("trim", {"size": 5}, 1, seed=0),
-        Request("trim", {"size": 5}, 1, tokens=3),
-        Request("adapt", {"size": 5}, 1),
+        BundleRequest("trim", {"size": 6}, 1),
+        BundleRequest("trim", {"size": 5}, 2),
+        BundleRequest("trim", {"size": 5}, 1, parents={"student": "a"}),
+        BundleRequest("trim", {"size": 5}, 1, parents={"teacher": "a"}),
+        BundleRequest("trim", {"size": 5}, 1, corpus="c"),
+        BundleRequest("trim", {"size": 5}, 1, seed=0),
+        BundleRequest("trim", {"size": 5}, 1, tokens=3),
+        BundleRequest("adapt", {"size": 5}, 1),
     ]
-    assert len({r.key for r in [*others, Request("trim", {"size": 5}, 1)]}) == len(others) + 1
+    assert len({r.key for r in [*others, BundleRequest("trim", {"size": 5}, 1)]}) == len(others) + 1
 
 
 def test_made_once_then_found(tmp_path: Path, pico_model):
@@ -59,9 +66,9 @@ def test_made_once_then_found(tmp_path: Path, pico_model):
     assert (made, found_first, found_second) == (again, False, True)
     assert len(built) == 1
     details = store.details(made)
-    assert details["numbers"]["layers"] == 2
-    assert details["numbers"]["params"] == 24672
-    assert set(details["files"]) == {f.name for f in store.path(made).iterdir()} - {MARK}
+    assert details.numbers.found()["layers"] == 2
+    assert details.numbers.params == 24672
+    assert set(details.files) == {f.name for f in store.path(made).iterdir()} - {MARK}
     assert not list((tmp_path / "drafts").iterdir())
 
 
@@ -116,19 +123,36 @@ def test_a_full_disk_is_said_in_words(tmp_path: Path):
     assert not list((tmp_path / "drafts").iterdir())
 
 
-def test_records_are_found_again_and_broken_ones_made_again(tmp_path: Path):
+def test_records_are_found_again_and_broken_ones_made_again(tmp_path: Path, caplog):
     store = Store(tmp_path)
-    assert store.record("evaluations", "k", lambda: {"score": 1.5}) == ({"score": 1.5}, False)
-    assert store.record("evaluations", "k", lambda: {"score": 2.5}) == ({"score": 1.5}, True)
-    (tmp_path / "evaluations" / "k.json").write_text("{")
-    assert store.record("evaluations", "k", lambda: {"score": 2.5}) == ({"score": 2.5}, False)
+    first, second = Scored(score=1.5), Scored(score=2.5)
+    assert store.record("evaluations", "k", Scored, lambda: first) == (first, False)
+    assert store.record("evaluations", "k", Scored, lambda: second) == (first, True)
+    for broken in ("{", '{"points": 3}', '{"score": "high"}', "[]"):
+        (tmp_path / "evaluations" / "k.json").write_text(broken)
+        caplog.clear()
+        assert store.record("evaluations", "k", Scored, lambda: second) == (second, False)
+        assert "counts as absent" in caplog.text
+    assert [found.score for found in store.read_records("evaluations", Scored)] == [2.5]
+
+
+def test_a_step_json_of_another_form_is_damage(tmp_path: Path, pico_model):
+    store = Store(tmp_path)
+    bundle, _ = store.find_or_make(request(), copy_of(pico_model("xlmr")))
+    mark = store.path(bundle) / MARK
+    content = json.loads(mark.read_text())
+    assert damage(store.path(bundle)) == ""
+    mark.write_text(json.dumps({name: value for name, value in content.items() if name != "numbers"}))
+    assert damage(store.path(bundle)) == f"no readable {MARK}"
+    again, found = store.find_or_make(request(), copy_of(pico_model("xlmr")))
+    assert not found and store.details(again).numbers.params == content["numbers"]["params"]
 
 
 WORKER = """
     import sys, time
     from pathlib import Path
     sys.path.insert(0, {root!r})
-    from ndogo.registry.bundles import Request, Store, _sync
+    from ndogo.registry.bundles import BundleRequest, Store, _sync
     from ndogo.registry import bundles
 
     store, source, log = Store(Path({store!r})), Path({source!r}), Path({log!r})
@@ -147,7 +171,7 @@ WORKER = """
             time.sleep({pause})
         return {{}}
 
-    bundle, found = store.find_or_make(Request(step="trim", spec={{}}, version=1), build)
+    bundle, found = store.find_or_make(BundleRequest(step="trim", spec={{}}, version=1), build)
     print("found" if found else "made", flush=True)
 """
 
@@ -168,7 +192,7 @@ def test_two_processes_ask_for_one_key_one_makes_the_other_finds(tmp_path: Path,
 
 def test_killed_at_any_point_of_publishing_nothing_half_made_loads(tmp_path: Path, pico_model):
     """SIGKILL while files are written, hashed, synced and renamed; what is then found is whole or absent."""
-    key = Request(step="trim", spec={}, version=1).key
+    key = BundleRequest(step="trim", spec={}, version=1).key
     store = Store(tmp_path / "store")
     for delay in (0.0, 0.1, 0.25, 0.45):
         worker = start(tmp_path, pico_model("xlmr"), 0.06)

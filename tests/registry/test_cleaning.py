@@ -8,7 +8,7 @@ import pytest
 
 from ndogo.core.errors import NdogoError
 from ndogo.registry import model_registry
-from ndogo.registry.bundles import Bundle, Request, Store
+from ndogo.registry.bundles import Bundle, BundleRequest, Store, open_store
 from ndogo.registry.cleaning import clean, lineage
 
 LONG_AGO = time.time() - 90 * 86_400
@@ -21,13 +21,13 @@ def bundle(store: Store, source: Path, name: str, parent: str = "") -> Bundle:
         return {}
 
     parents = {"student": parent} if parent else {}
-    made, _ = store.find_or_make(Request("trim", {"name": name}, 1, parents=parents), build)
+    made, _ = store.find_or_make(BundleRequest("trim", {"name": name}, 1, parents=parents), build)
     os.utime(store.path(made) / "step.json", (LONG_AGO, LONG_AGO))
     return made
 
 
 def test_only_what_no_registered_model_descends_from_goes(pico_model):
-    store = Store()
+    store = open_store()
     source = pico_model("xlmr")
     old = bundle(store, source, "teacher")
     champion = bundle(store, source, "champion", old.key)
@@ -35,9 +35,9 @@ def test_only_what_no_registered_model_descends_from_goes(pico_model):
     fresh = bundle(store, source, "fresh")
     os.utime(store.path(fresh) / "step.json")
     (store.folder / "drafts" / "deadbeef-1").mkdir(parents=True)
-    registry = model_registry.client()
+    registry = model_registry.client(store)
     run = registry.create_run(registry.create_experiment("e", (store.folder / "artifacts").as_uri())).info.run_id
-    model_registry.register("ndogo-test", run, store.path(champion), {}, {"bundle": champion.key})
+    model_registry.register(store, "ndogo-test", run, champion, {}, {})
 
     would = {f.name for f in clean(store, 30, pretend=True)}
     assert would == {alone.key, "deadbeef-1"}
@@ -47,7 +47,7 @@ def test_only_what_no_registered_model_descends_from_goes(pico_model):
 
 
 def test_nothing_goes_when_the_registry_cannot_be_reached(pico_model, monkeypatch):
-    store = Store()
+    store = open_store()
     alone = bundle(store, pico_model("xlmr"), "alone")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -61,17 +61,18 @@ def test_a_served_model_fills_masks_and_the_same_bundle_is_one_version(pico_mode
 
     import mlflow
 
-    store = Store()
+    store = open_store()
     made = bundle(store, pico_model("xlmr"), "served")
-    registry = model_registry.client()
+    registry = model_registry.client(store)
     run = registry.create_run(registry.create_experiment("e", (store.folder / "artifacts").as_uri())).info.run_id
-    tags = {"bundle": made.key}
-    version = model_registry.register("ndogo-served", run, store.path(made), {"retention": 0.9}, tags)
-    again = model_registry.register("ndogo-served", run, store.path(made), {"retention": 0.9}, tags)
-    assert (version.version, len(model_registry.versions("ndogo-served"))) == (again.version, 1)
-    model_registry.promote("ndogo-served", version.version, {"gate": "passed"})
-    champion = model_registry.by_alias("ndogo-served", model_registry.CHAMPION)
+    version = model_registry.register(store, "ndogo-served", run, made, {"retention": 0.9}, {})
+    again = model_registry.register(store, "ndogo-served", run, made, {"retention": 0.9}, {})
+    assert (version.version, len(model_registry.versions(store, "ndogo-served"))) == (again.version, 1)
+    model_registry.promote(store, "ndogo-served", version.version, {"gate": "passed"})
+    champion = model_registry.by_alias(store, "ndogo-served", model_registry.CHAMPION)
     assert champion is not None and champion.tags["gate"] == "passed"
+    (listed,) = model_registry.versions(store, "ndogo-served")
+    assert listed.aliases == (model_registry.CHALLENGER, model_registry.CHAMPION)
     served = mlflow.pyfunc.load_model("models:/ndogo-served@champion")
     (answer,) = served.predict(["Mtoto anasoma <mask>."])
     best = json.loads(answer)[0]

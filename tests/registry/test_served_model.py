@@ -17,18 +17,19 @@ import pytest
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from ndogo.registry import model_registry
-from ndogo.registry.bundles import Store
+from ndogo.registry.bundles import open_store
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 
 def registered(folder: Path, name: str) -> str:
     """The address in the registry of a directory that was registered under a name."""
-    registry = model_registry.client()
-    Store().folder.mkdir(parents=True, exist_ok=True)
-    experiment = registry.create_experiment(f"of {name}", artifact_location=(Store().folder / "artifacts").as_uri())
+    store = open_store()
+    made = store.adopt(folder)
+    registry = model_registry.client(store)
+    experiment = registry.create_experiment(f"of {name}", artifact_location=(store.folder / "artifacts").as_uri())
     run = registry.create_run(experiment)
-    model_registry.register(name, run.info.run_id, folder, {"score": 0.5}, {"bundle": "key"})
+    model_registry.register(store, name, run.info.run_id, made, {"score": 0.5}, {})
     return f"models:/{name}@{model_registry.CHALLENGER}"
 
 
@@ -39,7 +40,11 @@ def served(address: str) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `--env-manager local` looks for uvicorn there
-    told = os.environ | {"MLFLOW_TRACKING_URI": model_registry.tracking_uri(), "HF_HUB_OFFLINE": "1", "PATH": path}
+    told = os.environ | {
+        "MLFLOW_TRACKING_URI": model_registry.tracking_uri(open_store()),
+        "HF_HUB_OFFLINE": "1",
+        "PATH": path,
+    }
     line = ["-m", "mlflow", "models", "serve", "-m", address, "--env-manager", "local", "-p", str(port), "-w", "1"]
     server = subprocess.Popen([sys.executable, *line], env=told, start_new_session=True)
     try:

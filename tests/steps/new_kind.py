@@ -13,6 +13,7 @@ class Quieten(Step):
 
     kind: ClassVar[str] = "quieten"
     title: ClassVar[str] = "Quieten the embedding"
+
     factor: float = Field(gt=0, default=0.5)
     """What the weights are multiplied by."""
 
@@ -20,11 +21,10 @@ class Quieten(Step):
         return config
 
     def make(self, inputs: Inputs, out: Path, context: Context) -> Numbers:
-        from ndogo.core.models import load_model, save
-        from ndogo.core.vectors import copy_companions
+        from ndogo.core.models import copy_tokenizer, load_model, save
 
         model = load_model(inputs["student"])
         model.get_input_embeddings().weight.data *= self.factor
         save(model, out)
-        copy_companions(inputs["student"], out)
+        copy_tokenizer(inputs["student"], out)
         return {"factor": self.factor}

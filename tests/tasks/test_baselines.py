@@ -8,7 +8,6 @@ import pytest
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_model, parameters
 from ndogo.core.progress import silent
-from ndogo.registry.bundles import Store
 from ndogo.registry.languages import Language, add_language
 from ndogo.steps.recipe import parse_recipe
 from ndogo.tasks.baselines import with_baselines
@@ -56,10 +55,10 @@ def test_baselines_have_the_shape_and_the_reading_of_the_recipe(run):
     assert roles["trimmed"] == "trim", "the recipe trims the untouched teacher itself"
     assert roles["adapted"] == "adapt" and roles["student"] == "distil"
     assert set(both.evaluated()) == set(roles.values())
-    store, keys = Store(), both.bundle_keys()
+    store, keys = both.store, both.bundle_keys()
     sizes = {role: parameters(load_model(store.path(keys[name]))) for role, name in roles.items()}
     assert sizes["untrained"] == sizes["scratch"] == sizes["cut"] == sizes["student"] < sizes["trimmed"]
-    read = {name: store.details(keys[name])["numbers"]["tokens"] for name in ("adapt", "distil", roles["scratch"])}
+    read = {name: store.details(keys[name]).numbers.tokens for name in ("adapt", "distil", roles["scratch"])}
     assert read[roles["scratch"]] >= read["adapt"] + read["distil"], (
         "the pocket cap of each training does not hold here"
     )

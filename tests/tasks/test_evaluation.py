@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from ndogo.core.progress import silent
-from ndogo.evaluation import EvaluationSettings
-from ndogo.registry.bundles import Bundle, Store
+from ndogo.evaluation import Evaluation, EvaluationSettings
+from ndogo.registry.bundles import Bundle
 from ndogo.registry.languages import Language, add_language
 from ndogo.steps.recipe import parse_recipe
 from ndogo.tasks.evaluation import evaluated, metrics_of
@@ -31,15 +31,15 @@ def run(pico_model, tmp_path: Path) -> Run:
 def test_a_failed_language_model_measurement_keeps_the_benchmarks_and_says_why(run):
     key, record, found = evaluated(run, Bundle("original", run.original), silent)
     assert not found
-    assert set(record["benchmarks"]) == {"sentiment", "topic", "ner", "pos"}
-    assert "no line of at most 300 bytes" in record["problems"]["language model"]
-    assert "language_model" not in record
-    assert Store().read_record("evaluations", key) is not None
+    assert set(record.benchmarks) == {"sentiment", "topic", "ner", "pos"}
+    assert "no line of at most 300 bytes" in record.problems["language model"]
+    assert record.language_model is None
+    assert run.store.read_record("evaluations", key, Evaluation) == record
 
 
 def test_one_seed_has_no_standard_deviation_and_logs_none(run):
     _, record, _ = evaluated(run, Bundle("original", run.original), silent)
-    assert record["benchmarks"]["pos"]["std"] is None
+    assert record.benchmarks["pos"].std is None
     metrics = metrics_of(record)
     assert not [name for name in metrics if name.endswith("_std")]
     assert _numbers(metrics) == metrics

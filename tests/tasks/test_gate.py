@@ -1,36 +1,39 @@
 """The gate: what keeps a challenger from becoming the champion, in words."""
 
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
+from ndogo.evaluation import Evaluation
 from ndogo.steps.recipe import Budget
 from ndogo.tasks.gate import fallen, over_budget
 
 
 @pytest.fixture
-def judged() -> Any:
-    """Records of the evaluation's own form: made by it, from predictions of known quality."""
-    from ndogo.evaluation import checked
-    from ndogo.evaluation.scores import METRICS, counts, score
+def judged() -> Callable[[int], Evaluation]:
+    """Evaluations made as the judge makes them, from predictions of known quality."""
+    from ndogo.evaluation import EvaluationSettings, checked
+    from ndogo.evaluation.finetune import Judged
+    from ndogo.evaluation.judge import entry
 
     rows = [{"tokens": ["a", "b"], "tags": ["NOUN", "VERB"]} for _ in range(200)]
     named = [(f"row {n}", row) for n, row in enumerate(rows)]
     benchmark = checked("pos", {"train": named, "dev": named, "test": named})
+    settings = EvaluationSettings()
 
-    def make(wrong: int) -> dict[str, Any]:
-        test = benchmark.splits["test"]
-        predictions = [("VERB", "VERB") if n < wrong else ("NOUN", "VERB") for n in range(len(test))]
-        first = METRICS[benchmark.kind][0]
-        found = {
-            "kind": benchmark.kind,
-            "metric": first,
-            "mean": score(benchmark, test, predictions)[first],
-            "seeds": [1, 2, 3],
-            "fingerprint": benchmark.fingerprint(),
-            "items": [counts(benchmark, test, predictions)] * 3,
-        }
-        return {"version": 1, "settings": {}, "model": "m", "benchmarks": {"pos": found}}
+    def make(wrong: int) -> Evaluation:
+        guesses = [("VERB", "VERB") if n < wrong else ("NOUN", "VERB") for n in range(len(rows))]
+        scores = entry(benchmark, settings, Judged({}, [0.0] * 3, [guesses] * 3))
+        return Evaluation(
+            version=1,
+            model="m",
+            parameters=1,
+            settings=settings,
+            versions={},
+            benchmarks={"pos": scores},
+            problems={},
+            seconds=0.0,
+        )
 
     return make
 

@@ -1,5 +1,6 @@
 """Notes survive MLflow's absence: the record holds everything, and delivery is the same act however often it is done."""
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -9,11 +10,12 @@ import pytest
 from mlflow import MlflowClient
 
 from ndogo.evaluation import EvaluationSettings
-from ndogo.registry.bundles import Store
+from ndogo.registry.bundles import open_store
 from ndogo.registry.model_registry import tracking_uri
 from ndogo.steps.recipe import parse_recipe
 from ndogo.tasks import notes
 from ndogo.tasks.run import Run
+from ndogo.tasks.run_record import RunRecord
 from ndogo.tasks.tracking import left_for_later
 
 RECIPE = "name: r\nabout: x\nsteps:\n  - truncate: {layers: 1}\n  - adapt: {steps: 1}"
@@ -21,9 +23,11 @@ RECIPE = "name: r\nabout: x\nsteps:\n  - truncate: {layers: 1}\n  - adapt: {step
 
 @pytest.fixture
 def run(pico_model) -> Run:
-    original = Store().adopt(pico_model("xlmr"))
+    store = open_store()
+    original = store.adopt(pico_model("xlmr"))
     return Run(
         id="run-1",
+        store=store,
         language="tiny",
         profile="local",
         recipe=parse_recipe(RECIPE),
@@ -37,7 +41,7 @@ def run(pico_model) -> Run:
 
 def made(run: Run, name: str = "truncate") -> None:
     """Make and note a step, as its task does."""
-    store = Store()
+    store = run.store
     request = run.requests()[name]
 
     def build(draft: Path) -> dict[str, float]:
@@ -52,7 +56,7 @@ def made(run: Run, name: str = "truncate") -> None:
 
 def there() -> dict[str, object]:
     """Every run in MLflow by its step's id, the parent as `parent`."""
-    client = MlflowClient(tracking_uri=tracking_uri())
+    client = MlflowClient(tracking_uri=tracking_uri(open_store()))
     experiment = client.get_experiment_by_name("compress/tiny")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
@@ -69,10 +73,10 @@ def test_what_happens_while_mlflow_is_away_is_delivered_later(run, monkeypatch, 
         made(run, "adapt")
     notes.finish(run, "COMPLETED", {"retention": 0.5})
     assert "does not answer" in caplog.text
-    assert notes.sync() == (0, 1)
+    assert notes.sync(run.store) == (0, 1)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert notes.sync() == (1, 0)
-    assert notes.sync() == (0, 0)
+    assert notes.sync(run.store) == (1, 0)
+    assert notes.sync(run.store) == (0, 0)
     runs = there()
     assert set(runs) == {"parent", "original", "truncate", "adapt"}
     assert runs["parent"].data.metrics["retention"] == 0.5
@@ -86,11 +90,11 @@ def test_delivery_again_changes_nothing(run):
         made(run)
         before = there()
         made(run)
-        record = Store().read_record("runs", run.id)
+        record = run.store.read_record("runs", run.id, RunRecord)
         assert record is not None
-        record.pop("delivered")
-        Store().write_record("runs", run.id, record)
-        notes.sync()
+        record.delivered = ""
+        run.store.write_record("runs", run.id, record)
+        notes.sync(run.store)
     assert {name: r.info.run_id for name, r in there().items()} == {name: r.info.run_id for name, r in before.items()}
 
 
@@ -98,7 +102,7 @@ def test_a_lost_record_finds_its_runs_again_by_their_tags(run):
     with notes.opened(run):
         made(run)
     before = {name: r.info.run_id for name, r in there().items()}
-    (Store().folder / "runs" / f"{run.id}.json").unlink()
+    (run.store.folder / "runs" / f"{run.id}.json").unlink()
     with notes.opened(run):
         made(run)
     assert {name: r.info.run_id for name, r in there().items()} == before
@@ -106,12 +110,12 @@ def test_a_lost_record_finds_its_runs_again_by_their_tags(run):
 
 def test_a_run_left_open_by_a_kill_is_closed_by_the_next_start(run):
     with notes.opened(run):
-        assert notes.lives(run.id)
-        assert not notes.was_killed(run.id)
-    assert notes.was_killed(run.id)
+        assert notes.lives(run.store, run.id)
+        assert not notes.was_killed(run.store, run.id)
+    assert notes.was_killed(run.store, run.id)
     with notes.opened(run.model_copy(update={"id": "run-2"})):
-        first = Store().read_record("runs", run.id)
-    assert first is not None and first["state"] == "KILLED"
+        first = run.store.read_record("runs", run.id, RunRecord)
+    assert first is not None and first.state == "KILLED"
 
 
 class Dying(BaseHTTPRequestHandler):
@@ -150,10 +154,40 @@ def test_a_server_that_dies_between_health_check_and_call_costs_nothing(run, mon
     assert not Dying.healthy, "it was asked"
     assert "does not answer" in caplog.text
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert notes.sync() == (1, 0)
+    assert notes.sync(run.store) == (1, 0)
     assert there()["parent"].data.metrics["retention"] == 0.5
 
 
 def test_an_error_of_a_server_that_is_there_is_no_absence():
-    with pytest.raises(ValueError, match="ours"), left_for_later():
+    with pytest.raises(ValueError, match="ours"), left_for_later(open_store()):
         raise ValueError("ours")
+
+
+def test_a_record_that_an_older_ndogo_wrote_is_read_and_its_runs_are_found_again(run):
+    """Before there were typed records, what MLflow has lay flat, and a version was a number."""
+    with notes.opened(run):
+        made(run)
+    notes.finish(run, "COMPLETED", {"retention": 0.5, "params": 5})
+    before = {name: r.info.run_id for name, r in there().items()}
+    file = run.store.folder / "runs" / f"{run.id}.json"
+    record = json.loads(file.read_text())
+    parent = record["mlflow"]["parent"]
+    flat = {"uri": record["mlflow"]["uri"], "experiment": record["mlflow"]["experiment"], "parent": parent}
+    for step in record["steps"].values():
+        del step["curve"]
+    file.write_text(json.dumps(record | {"mlflow": flat | record["mlflow"]["steps"], "registered": 3}))
+    (found,) = notes.finished(run.store, "tiny")
+    assert (found.registered, found.state, found.sizes("truncate").params) == ("3", "COMPLETED", 24672)
+    assert notes.sync(run.store) == (1, 0)
+    assert {name: r.info.run_id for name, r in there().items()} == before
+
+
+def test_a_record_of_another_form_is_reported_and_opened_anew(run, caplog):
+    file = run.store.folder / "runs" / f"{run.id}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text('{"id": "run-1", "steps": []}')
+    with notes.opened(run):
+        made(run)
+    assert "counts as absent" in caplog.text
+    found = run.store.read_record("runs", run.id, RunRecord)
+    assert found is not None and set(found.steps) == {"original", "truncate"}

@@ -85,7 +85,7 @@ def _log_relations(x_BLH: "Tensor", heads: int, real_BL: "Tensor") -> "Tensor":
     import torch
 
     x_BALd = x_BLH.unflatten(-1, (heads, -1)).transpose(1, 2)
-    scores = x_BALd @ x_BALd.transpose(-1, -2) / math.sqrt(x_BALd.shape[-1])
+    scores: Tensor = x_BALd @ x_BALd.transpose(-1, -2) / math.sqrt(x_BALd.shape[-1])
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     # The least finite number, not -inf: two of them differ by 0, where inf - inf would be no number.
     scores = scores.masked_fill(~real_BL[:, None, None], torch.finfo(scores.dtype).min)

@@ -51,11 +51,14 @@ class Similarity(BatchObjective):
     def vectors(self, student: "Seen", real_BL: "Tensor", projections: Any) -> "Tensor":
         """Mapped into the teacher's space and centred, or in the student's own width as they are."""
         last = projections["last"]
-        return last.of_student(student, real_BL) if self.against == "teacher" else last.pooled(student, real_BL)
+        made = last.of_student if self.against == "teacher" else last.pooled
+        vectors: Tensor = made(student, real_BL)
+        return vectors
 
     def taught(self, teacher: "Seen", real_BL: "Tensor", projections: Any) -> "Tensor":
         """Centred."""
-        return projections["last"].of_teacher(teacher, real_BL)
+        vectors: Tensor = projections["last"].of_teacher(teacher, real_BL)
+        return vectors
 
     def compare(self, ours_BV: "Tensor", theirs_BV: "Tensor", projections: Any) -> "Tensor":
         """The divergence of each row, (B,)."""

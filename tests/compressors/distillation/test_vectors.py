@@ -24,9 +24,10 @@ from ndogo.compressors.distillation.train import prepare, train
 from ndogo.compressors.distillation.trainer import Trainer
 from ndogo.core.architectures import with_shape
 from ndogo.core.errors import NdogoError
-from ndogo.core.models import load_model, load_tokenizer, save
+from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, save
 from ndogo.core.progress import silent
-from ndogo.core.vectors import copy_companions, pool, read_dense, read_vectors
+from ndogo.core.sentences import copy_sentence_files, read_vectors
+from ndogo.core.vectors import pool, read_dense
 from tests import pico
 from tests.compressors.distillation import children
 
@@ -49,7 +50,8 @@ def student(teacher, tmp_path) -> Path:
     torch.manual_seed(5)
     made = type(whole)(with_shape(whole.config, hidden=16, ffn=24, layers=2), add_pooling_layer=False)
     save(made, tmp_path / "student")
-    copy_companions(teacher, tmp_path / "student")
+    copy_tokenizer(teacher, tmp_path / "student")
+    copy_sentence_files(teacher, tmp_path / "student")
     return tmp_path / "student"
 
 

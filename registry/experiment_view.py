@@ -1,10 +1,10 @@
-"""The comparison page of an experiment: which recipe keeps most at which size.
+"""The view of an experiment in MLflow: which recipe retains most at which size.
 
 It is a shared view of MLflow's own UI (a tag on the experiment), not a documented API: a test guards it.
 """
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,7 +40,7 @@ def describe(mlflow: "MlflowClient", experiment_id: str) -> None:
     tags = mlflow.get_experiment(experiment_id).tags
     state = json.dumps(_state(), sort_keys=True)
     note = (
-        "Which recipe keeps most at which size: "
+        "Which recipe retains most at which size: "
         f"**[charts]({view_path(experiment_id)})**, **[table]({view_path(experiment_id, charts=False)})**. "
         "One row per run; its steps are its child runs."
     )
@@ -49,10 +49,10 @@ def describe(mlflow: "MlflowClient", experiment_id: str) -> None:
             mlflow.set_experiment_tag(experiment_id, key, value)
 
 
-def _state() -> dict[str, Any]:
+def _state() -> dict[str, object]:
     section = "ndogo"
     metric = {"type": "METRIC"}
-    scatter: dict[str, Any] = {
+    scatter: dict[str, object] = {
         "uuid": "size-retention",
         "type": "SCATTER",
         "metricSectionId": section,
@@ -60,7 +60,7 @@ def _state() -> dict[str, Any]:
         "xaxis": {"key": "compression_ratio", **metric},
         "yaxis": {"key": "retention", **metric},
     }
-    parallel: dict[str, Any] = {
+    parallel: dict[str, object] = {
         "uuid": "parallel",
         "type": "PARALLEL",
         "metricSectionId": section,
@@ -69,7 +69,7 @@ def _state() -> dict[str, Any]:
         "selectedMetrics": ["size_mb", "retention", "sentiment", "topic", "ner", "pos"],
         "showAllRuns": True,
     }
-    bars: list[dict[str, Any]] = [
+    bars: list[dict[str, object]] = [
         {"uuid": key, "type": "BAR", "metricSectionId": section, "runsCountToCompare": 100, "metricKey": key}
         for key in ("retention", "size_mb")
     ]

@@ -1,0 +1,166 @@
+"""What evaluation says, field by field. `model_dump(mode="json")` is what lies on disk; a file of another form is refused."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from ndogo.core.frozen import Frozen
+from ndogo.evaluation.rows import Kind
+from ndogo.evaluation.settings import CostSettings, EvaluationSettings
+
+Metric = Literal["macro_f1", "entity_f1", "accuracy"]
+Interval = tuple[float, float]
+"""Both ends of a 95 % interval."""
+Verdict = Literal["better", "worse", "no difference"]
+
+
+class Spread(Frozen):
+    """One metric over the seeds, in [0, 1]."""
+
+    scores: list[float]
+    mean: float
+    std: float | None
+    """Sample standard deviation; one seed has none."""
+    n_seeds: int
+
+    @classmethod
+    def of(cls, scores: Sequence[float]) -> "Spread":
+        """The spread of one score per seed."""
+        std = statistics.stdev(scores) if len(scores) > 1 else None
+        return cls(scores=list(scores), mean=statistics.fmean(scores), std=std, n_seeds=len(scores))
+
+
+class BenchmarkScores(Spread):
+    """A model on one benchmark: the compared metric, and what a paired comparison with another model needs."""
+
+    kind: Kind
+    metric: Metric
+    others: dict[str, Spread]
+    """The metrics that are shown beside it."""
+    chosen: dict[str, float]
+    """What dev chose: a learning rate or a strength."""
+    dev: list[float]
+    seeds: list[int]
+    rows: dict[str, int]
+    """By split."""
+    fingerprint: str
+    notes: list[str]
+    items: list[list[list[int]]]
+    """Counts per seed and test row (`evaluation.scores.counts`)."""
+
+
+class LanguageModelScores(Frozen):
+    """A masked language model on drawn words of held-out text."""
+
+    bits_per_byte: float
+    word_accuracy: float
+    """Share of words whose every token is the best guess."""
+    words: int
+    bytes: int
+    tokens: int
+    tokens_per_word: float
+    words_with_unknown_tokens: float
+    """A share."""
+    dropped_columns_bits_per_byte: float | None = None
+    """The part of the teacher's bits that go away merely because the tokens that the model lacks cannot be guessed."""
+    teacher: "LanguageModelScores | None" = None
+
+
+class Evaluation(Frozen):
+    """How one model was judged."""
+
+    version: int
+    model: str
+    parameters: int
+    """Of the bare encoder."""
+    settings: EvaluationSettings
+    versions: dict[str, str]
+    """Of the libraries that can move a score."""
+    benchmarks: dict[str, BenchmarkScores]
+    problems: dict[str, str]
+    """What could not be judged, and why."""
+    seconds: float
+    language_model: LanguageModelScores | None = None
+
+
+class Comparison(Frozen):
+    """Student beside teacher on one benchmark or the mean of all; scores in [0, 1], differences student - teacher."""
+
+    student: float
+    teacher: float
+    retention: float
+    retention_interval: Interval
+    difference: float
+    difference_interval: Interval
+    verdict: Verdict
+    """`no difference` when the interval of the difference holds 0."""
+
+
+class Retention(Frozen):
+    """How much of a teacher a student retains."""
+
+    benchmarks: dict[str, Comparison]
+    mean: Comparison
+    resamples: int
+    level: float
+
+
+class PartParameters(Frozen):
+    """Distinct parameters by part; tied weights once."""
+
+    embeddings: int
+    layers: int
+    head: int
+    total: int
+
+
+class ByteCounts(Frozen):
+    """Bytes of the weights at three precisions, and of the files that one must ship."""
+
+    fp32: int
+    fp16: int
+    int8: int
+    disk: int
+
+
+class Memory(Frozen):
+    """Resident bytes of a fresh process: with the libraries alone, and at the highest point."""
+
+    idle: int
+    peak: int
+
+
+class Speed(Frozen):
+    """The bare encoder at one batch size and length."""
+
+    p50_ms: float
+    p95_ms: float
+    rows_per_second: float
+    runs: int
+
+
+class Cost(Frozen):
+    """What one model costs; `speed` by "batch x length"."""
+
+    parameters: PartParameters
+    bytes: ByteCounts
+    memory: Memory
+    speed: dict[str, Speed] = Field(default_factory=dict)
+
+
+class Costs(Frozen):
+    """What a model costs, and the teacher that took turns with it."""
+
+    student: Cost
+    teacher: Cost | None = None
+    settings: CostSettings
+
+
+class Latency(Frozen):
+    """Median milliseconds of one row through each bare encoder, and how much faster the student is."""
+
+    latency_ms: float
+    latency_teacher_ms: float
+    speedup: float

@@ -1,0 +1,189 @@
+"""The record of a run, field by field: what happened, and what of it MLflow has. One JSON in the store, `runs/<id>.json`."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+
+from ndogo.registry.bundles import Store
+from ndogo.registry.corpora import Profile
+from ndogo.registry.details import Numbers
+from ndogo.registry.integrity import git_commit
+from ndogo.steps.recipe import parse_recipe
+from ndogo.tasks.run import Run
+
+RUNS = "runs"
+"""The kind of these records in the store."""
+
+RunState = Literal["RUNNING", "COMPLETED", "REFUSED", "FAILED", "KILLED"]
+
+
+class _Growing(BaseModel):
+    """A part of a record: unknown keys refused, changed as the run goes on."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class RelativeSizes(BaseModel):
+    """A model's size against the teacher's, under the names that every stage and the whole run share."""
+
+    model_config = ConfigDict(frozen=True)
+    params: int
+    params_encoder: int
+    params_embedding: int
+    size_mb: float
+    compression_ratio: float
+    """The teacher's parameters over the model's."""
+    reduction_percent: float
+
+
+class StepNumbers(Numbers):
+    """The numbers of a step's step.json, its size against the teacher's, and the seconds that this run spent on it."""
+
+    compression_ratio: float
+    reduction_percent: float
+    seconds_here: float = 0.0
+
+
+class StepNote(_Growing):
+    """A step's result. Until it is there only the training curve is known."""
+
+    kind: str = ""
+    spec: dict[str, JsonValue] = Field(default_factory=dict)
+    key: str = ""
+    parents: dict[str, str] = Field(default_factory=dict)
+    found: bool = False
+    """Whether its bundle was in the store already."""
+    numbers: StepNumbers | None = None
+    curve: list[tuple[int, dict[str, float]]] = Field(default_factory=list)
+
+
+class EvaluationNote(_Growing):
+    """How a step's model was judged, and the key of the evaluation."""
+
+    key: str
+    metrics: dict[str, float]
+    problems: dict[str, str]
+
+
+class ReportNote(_Growing):
+    """Where a run's report lies, the hashes of its files, and what it says in words."""
+
+    folder: str
+    files: dict[str, str]
+    sentences: list[str]
+
+
+class SentRun(_Growing):
+    """What of one MLflow run was sent."""
+
+    run_id: str
+    status: str = "RUNNING"
+    params: list[str] = Field(default_factory=list)
+    content: str = ""
+    """Digest of the parameters and metrics."""
+    curve: int = -1
+    """The last point of the training curve."""
+    bundle: bool = False
+
+
+class Sent(_Growing):
+    """What MLflow has of a record, by content, so that nothing is logged twice."""
+
+    uri: str = ""
+    experiment: str = ""
+    parent: SentRun | None = None
+    steps: dict[str, SentRun] = Field(default_factory=dict)
+    recipe: str = ""
+    """Digest of the recipe's text."""
+    report: dict[str, str] = Field(default_factory=dict)
+
+
+class RunRecord(_Growing):
+    """Everything that is known of a run."""
+
+    id: str
+    name: str
+    language: str
+    profile: Profile
+    recipe: str
+    recipe_text: str
+    run: dict[str, JsonValue]
+    """The run itself, without recipe and store."""
+    seed: int
+    scaled: bool
+    """Whether its trainings were cut short, as on the pocket profile."""
+    model_name: str
+    commit: str
+    last: str
+    """The id of the step that makes the small model."""
+    state: RunState = "RUNNING"
+    steps: dict[str, StepNote] = Field(default_factory=dict)
+    evaluations: dict[str, EvaluationNote] = Field(default_factory=dict)
+    summary: dict[str, float] = Field(default_factory=dict)
+    """The numbers that runs are compared by; empty until the end."""
+    tags: dict[str, str] = Field(default_factory=dict)
+    started: float = 0.0
+    finished: float = 0.0
+    report: ReportNote | None = None
+    registered: Annotated[str | None, Field(coerce_numbers_to_str=True)] = ""
+    """The version of the registered model; None while it waits for MLflow, empty where it is not to be registered."""
+    mlflow: Sent = Field(default_factory=Sent)
+    delivered: str = ""
+    """Digest of the content that MLflow has whole."""
+
+    @field_validator("mlflow", mode="before")
+    @classmethod
+    def _known(cls, value: object) -> object:
+        """What an older Ndogo noted here has another form; the runs are then found again by their tags."""
+        try:
+            return Sent.model_validate(value)
+        except ValidationError:
+            return Sent()
+
+    def sizes(self, step: str) -> StepNumbers:
+        """The numbers of a step whose result is there."""
+        numbers = self.steps[step].numbers
+        assert numbers is not None, f"{step} has no result yet"
+        return numbers
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """One language and recipe of a sweep: size, and retention as mean over seeds with its 95% interval."""
+
+    language: str
+    recipe: str
+    seeds: int
+    scaled: bool
+    params: int
+    compression_ratio: float
+    score: float
+    retention: float
+    interval: tuple[float, float]
+    """Student's over the seeds; for a single one its own, over test rows."""
+    front: bool = False
+    """Whether nothing of the row's size or smaller retains more of the same language."""
+
+
+def opening(run: Run) -> RunRecord:
+    """The first content of a run's record."""
+    return RunRecord(
+        id=run.id,
+        name=run.name,
+        language=run.language,
+        profile=run.profile,
+        recipe=run.recipe.name,
+        recipe_text=run.recipe.text,
+        run=run.model_dump(mode="json", exclude={"recipe", "store"}),
+        seed=run.seed,
+        scaled=run.token_cap is not None,
+        model_name=run.model_name,
+        commit=git_commit(),
+        last=run.recipe.last,
+    )
+
+
+def run_of(record: RunRecord, store: Store) -> Run:
+    """The run that a record was opened for; its recipe without the baselines' steps."""
+    return Run.model_validate({**record.run, "recipe": parse_recipe(record.recipe_text), "store": store})
