@@ -46,7 +46,7 @@ def embedder(request, pico_model, tmp_path) -> Path:
 def test_a_bare_encoder_goes_through_every_cut_and_keeps_how_its_vectors_are_made(kind, embedder, tmp_path):
     out = tmp_path / "out"
     numbers = made(kind, CUTS[kind], embedder, out)
-    assert not has_pooler(out) and check_model(out)["params"] == parameters(load_model(out))
+    assert not has_pooler(out) and check_model(out).params == parameters(load_model(out))
     guide = teacher(str(embedder))
     text = f"name: x\nsteps:\n  - {kind}: {json.dumps(CUTS[kind])}"
     planned = plan(parse_recipe(text), guide.config, guide.specials, facts=Facts(pooler=guide.pooler))
