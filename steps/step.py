@@ -18,6 +18,7 @@ from pydantic import Field
 from ndogo.core.errors import NdogoError
 from ndogo.core.frozen import Frozen
 from ndogo.core.progress import Report, silent
+from ndogo.core.sentences import copy_sentence_files
 from ndogo.core.text import Lines, WeightedLines
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class Step(Frozen):
     """Whether it is a training: it takes long, is resumed, and counts against the limit of GPU steps."""
     draws: ClassVar[bool] = False
     """Whether the result depends on the run's seed."""
+    makes_model: ClassVar[bool] = True
+    """Whether its model is another than its student's; else it only adds to it, and is not what a recipe ends with."""
     makes_vocabulary: ClassVar[bool] = False
     result: ClassVar[str] = ""
     """What its model is to the reader of a report, where it is something of its own: adapted, trimmed."""
@@ -114,6 +117,11 @@ class Step(Frozen):
     def reads_text(self) -> bool:
         """Whether the result depends on the corpus."""
         return self.trains
+
+    @property
+    def needs_text(self) -> bool:
+        """Whether there must be a corpus."""
+        return self.reads_text
 
     def content(self) -> dict[str, Any]:
         """What the result depends on: the numbers, not the names within a recipe."""
@@ -150,11 +158,13 @@ class Step(Frozen):
 
 
 def make(step: Step, inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
-    """Make a step's result with a fixed number of threads."""
+    """Make a step's result with a fixed number of threads; what sentence-transformers keeps beside the student stays."""
     import torch
 
     torch.set_num_threads(context.threads)
-    return dict(step.make(inputs, out, context))
+    numbers = dict(step.make(inputs, out, context))
+    copy_sentence_files(inputs["student"], out)
+    return numbers
 
 
 def kinds() -> dict[str, type[Step]]:

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from ndogo.flows.servers import Addresses, Servers, basic, environment, running
 from ndogo.registry.bundles import Store, open_store
 from ndogo.registry.languages import Language, add_language
-from ndogo.tasks.records import RunRecord
+from ndogo.tasks.run_record import RunRecord
 from ndogo.tasks.tracking import delivered
 from tests import pico, tiny
 
