@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 import re
 import shutil
 from pathlib import Path
@@ -42,8 +43,9 @@ def check_model_directory(path: Path) -> None:
         raise NdogoError(
             f"Only pickled weights ({pickled[0]}) are here; they can run code when they are read.",
             where=str(path),
-            cure='If you trust them, convert them once: python -c "from transformers import AutoModel as A; '
-            f"A.from_pretrained('{path}').save_pretrained('{path}', safe_serialization=True)\"",
+            cure="Name the directory as a run's --teacher, which reads them without running code; or convert them once: "
+            f"python -c \"import transformers as t; c = t.AutoConfig.from_pretrained('{path}'); "
+            f"getattr(t, c.architectures[0]).from_pretrained('{path}').save_pretrained('{path}')\"",
         )
     raise NdogoError("The directory holds no *.safetensors.", where=str(path))
 
@@ -95,11 +97,29 @@ def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedM
     :raises NdogoError: not a model directory, or a missing, unexpected or mismatched tensor.
     """
     check_model_directory(path)
+    return _load(path, dtype, use_safetensors=True)
+
+
+def load_pickled(path: Path) -> PreTrainedModel:
+    """Load pickled weights as strictly, by the reader that builds tensors and nothing else: no code in them is run.
+
+    :raises NdogoError: they ask for code, or do not fit the configuration.
+    """
+    return _load(path, torch.float32, use_safetensors=False)
+
+
+def _load(path: Path, dtype: torch.dtype, *, use_safetensors: bool) -> PreTrainedModel:
     kind = model_class(load_config(path))  # from_pretrained gives a pair where it is asked for the loading's faults
     try:
         loaded: Any = kind.from_pretrained(
-            str(path), dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+            str(path), dtype=dtype, local_files_only=True, use_safetensors=use_safetensors, output_loading_info=True
         )
+    except pickle.UnpicklingError as error:
+        raise NdogoError(
+            "The pickled weights ask for code to be run, which is never done.",
+            where=str(path),
+            cure="Use a copy of the model with *.safetensors; do not open this one elsewhere.",
+        ) from error
     except (OSError, ValueError, RuntimeError) as error:
         raise NdogoError(f"The model cannot be loaded: {error}", where=str(path)) from error
     model: PreTrainedModel = loaded[0]
@@ -118,7 +138,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     :raises NdogoError: none is there, or it cannot be read.
     """
     try:
-        return AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+        return AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise NdogoError(f"The tokenizer cannot be loaded: {error}", where=str(path)) from error
 
