@@ -212,7 +212,7 @@ def make(
     target = Path(out)
     if target.exists():
         raise NdogoError("The output is there already.", where=str(out), cure="Choose another --out, or remove it.")
-    if step.reads_text and not corpus:
+    if step.needs_text and not corpus:
         raise NdogoError(f"{step.kind} reads text, and there is none.", where="--corpus", cure="Give a file of text.")
     texts = tuple(_weighted(given) for given in ((corpus,) if isinstance(corpus, str | Path) else corpus))
     work = target.absolute().with_name(f".{target.name}.work")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ndogo.registry.bundles import open_store
+    from ndogo.registry.bundles import Store
 
 
 def push(
