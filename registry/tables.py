@@ -3,7 +3,7 @@
 import csv
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def read(file: Path, column: str = "") -> Iterator[Any]:
         raise NdogoError(f"The file cannot be read: {fault}", where=f"{file}, after row {good}") from fault
 
 
-def _parquet(file: Path, column: str) -> Iterator[dict[str, object]]:
+def _parquet(file: Path, column: str) -> Iterator[Mapping[str, object]]:
     import pyarrow.parquet
 
     table = pyarrow.parquet.ParquetFile(file)
@@ -44,7 +44,7 @@ def _parquet(file: Path, column: str) -> Iterator[dict[str, object]]:
         yield from batch.to_pylist()
 
 
-def _lines(file: Path) -> Iterator[dict[str, object]]:
+def _lines(file: Path) -> Iterator[Mapping[str, object]]:
     opener = gzip.open if file.name.endswith(".gz") else open
     kind = _suffix(file.name)
     with opener(file, "rt", encoding="utf-8", newline="") as text:
