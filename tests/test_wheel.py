@@ -1,4 +1,4 @@
-"""The wheels of ndogo and of ndogo-run hold all that a run needs, puts one name into site-packages, and runs outside the repository."""
+"""The wheels hold all that a run needs, put one name each into site-packages, and run outside the repository."""
 
 import os
 import subprocess
