@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 import re
 import shutil
 from pathlib import Path
@@ -42,8 +43,9 @@ def check_model_directory(path: Path) -> None:
         raise NdogoError(
             f"Only pickled weights ({pickled[0]}) are here; they can run code when they are read.",
             where=str(path),
-            cure='If you trust them, convert them once: python -c "from transformers import AutoModel as A; '
-            f"A.from_pretrained('{path}').save_pretrained('{path}', safe_serialization=True)\"",
+            cure="Name the directory as a run's --teacher, which reads them without running code; or convert them once: "
+            f"python -c \"import transformers as t; c = t.AutoConfig.from_pretrained('{path}'); "
+            f"getattr(t, c.architectures[0]).from_pretrained('{path}').save_pretrained('{path}')\"",
         )
     raise NdogoError("The directory holds no *.safetensors.", where=str(path))
 
@@ -95,11 +97,23 @@ def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedM
     :raises NdogoError: not a model directory, or a missing, unexpected or mismatched tensor.
     """
     check_model_directory(path)
+    return _load(path, dtype=dtype, use_safetensors=True)
+
+
+def load_pickled(path: Path) -> PreTrainedModel:
+    """Load pickled weights as strictly, by the reader that builds tensors and nothing else: no code in them is run.
+
+    :raises NdogoError: they ask for code, or do not fit the configuration.
+    """
+    return _load(path, dtype=torch.float32, use_safetensors=False)
+
+
+def _load(path: Path, **options: Any) -> PreTrainedModel:
     kind = model_class(load_config(path))
-    model, info = _from_pretrained(kind, path, dtype=dtype)
+    model, info = _from_pretrained(kind, path, **options)
     if info["missing_keys"] and all(key.startswith("pooler.") for key in info["missing_keys"]):
         # sentence encoders are saved without the pooler that their class would draw at random
-        model, info = _from_pretrained(kind, path, dtype=dtype, add_pooling_layer=False)
+        model, info = _from_pretrained(kind, path, **options, add_pooling_layer=False)
     info["unexpected_keys"] = {key for key in info["unexpected_keys"] if not PRETRAINING_PARTS.search(key)}
     faults = {key: sorted(map(str, value)) for key, value in info.items() if value and key.endswith("_keys")}
     if faults:
@@ -113,9 +127,13 @@ def _from_pretrained(kind: Any, path: Path, **options: Any) -> tuple[PreTrainedM
     spoken = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity_error()
     try:
-        return kind.from_pretrained(
-            str(path), local_files_only=True, use_safetensors=True, output_loading_info=True, **options
-        )
+        return kind.from_pretrained(str(path), local_files_only=True, output_loading_info=True, **options)
+    except pickle.UnpicklingError as error:
+        raise NdogoError(
+            "The pickled weights ask for code to be run, which is never done.",
+            where=str(path),
+            cure="Use a copy of the model with *.safetensors; do not open this one elsewhere.",
+        ) from error
     except (OSError, ValueError, RuntimeError) as error:
         raise NdogoError(f"The model cannot be loaded: {error}", where=str(path)) from error
     finally:
@@ -128,7 +146,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     :raises NdogoError: none is there, or it cannot be read.
     """
     try:
-        return AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+        return AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise NdogoError(f"The tokenizer cannot be loaded: {error}", where=str(path)) from error
 

@@ -1,4 +1,4 @@
-"""Reading raw text: .txt, .txt.gz, .jsonl, .jsonl.gz, .parquet, a folder of those, or a Hugging Face dataset, line by line."""
+"""Reading raw text: .txt, .txt.gz, .jsonl, .jsonl.gz, .parquet, or a folder of those, line by line."""
 
 import gzip
 import hashlib
@@ -59,20 +59,6 @@ def lines_of(path: Path) -> Lines:
     return lambda: read_lines(path)
 
 
-def corpus_of(given: str) -> Lines:
-    """A corpus by what a person writes: a path, or `hf:ID`, `hf:ID:SPLIT` or `hf:ID:CONFIG:SPLIT` for a dataset of the Hub.
-
-    :raises NdogoError: nothing there that can be read.
-    """
-    if not given.startswith("hf:"):
-        return lines_of(Path(given))
-    name, *rest = given.removeprefix("hf:").split(":")
-    if not name or len(rest) > 2:
-        raise NdogoError("This names no dataset.", where=given, cure="Write hf:ID, hf:ID:SPLIT or hf:ID:CONFIG:SPLIT.")
-    split = rest[-1] if rest else "train"
-    return lambda: _read_dataset(given, name, rest[0] if len(rest) == 2 else None, split)
-
-
 def fingerprint(lines: Lines) -> str:
     """sha256 over the lines: the same text in another file name or compression has the same one."""
     digest = hashlib.sha256()
@@ -112,23 +98,6 @@ def _text_of(line: str, file: Path, number: int) -> str:
         raise NdogoError(
             f"Line {number} is not a JSON object with a `text`.", where=f"{file}, line {number}", cure='{"text": "..."}'
         ) from error
-
-
-def _read_dataset(given: str, name: str, config: str | None, split: str) -> Iterator[str]:
-    # Tried on local datasets only: no test of ours reaches the Hub.
-    import datasets
-
-    try:
-        dataset = datasets.load_dataset(name, config, split=split)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise NdogoError(f"The dataset cannot be read: {error}", where=given) from error
-    column = next((c for c in TEXT_COLUMNS if c in dataset.column_names), None)
-    if column is None:
-        raise NdogoError("The dataset has no text column.", where=f"{given}: {', '.join(dataset.column_names)}")
-    for row in dataset.select_columns([column]):
-        for line in (row[column] or "").splitlines():
-            if line := line.strip():
-                yield line
 
 
 def _read_parquet(file: Path) -> Iterator[str]:

@@ -20,9 +20,9 @@ from typing import Any
 
 from ndogo.core.errors import NdogoError
 from ndogo.core.progress import Report, silent
-from ndogo.core.text import WeightedLines, corpus_of, fingerprint
+from ndogo.core.text import WeightedLines, fingerprint
 from ndogo.evaluation import Mode, Summary
-from ndogo.registry.corpora import Profile
+from ndogo.registry.corpora import Profile, corpus_of
 from ndogo.steps.recipe import validated
 from ndogo.steps.step import Context, Step, kinds
 from ndogo.steps.step import make as make_step
@@ -115,7 +115,7 @@ def distil(
     return make(step, {"student": Path(student), "teacher": Path(teacher)}, out, corpus=corpus, seed=seed)
 
 
-def evaluate(  # the options of the command
+def evaluate(
     model: PathLike,
     language: str,
     *,
@@ -156,7 +156,7 @@ def evaluate(  # the options of the command
     return judging.write_report(title, entries, Path(out)) if out else judging.summary(title, entries)
 
 
-def compress(  # the options of the command
+def compress(
     language: str,
     recipe: str = "ndogo-small",
     *,
@@ -185,7 +185,7 @@ def compress(  # the options of the command
 
     with without_server():
         from ndogo.flows.compress import compress as flow
-        from ndogo.tasks.records import RUNS, RunRecord
+        from ndogo.tasks.run_record import RUNS, RunRecord
 
         run, store = flow(language, recipe, chosen, seed, teacher, mode, baselines), open_store()
     record = store.read_record(RUNS, run, RunRecord)
@@ -193,7 +193,7 @@ def compress(  # the options of the command
     return Made(store.path(record.steps[record.last].key), record.summary, run)
 
 
-def make(  # the options of the commands
+def make(
     step: Step,
     inputs: Mapping[str, Path],
     out: PathLike,

@@ -1,12 +1,11 @@
 """The `ndogo` command. Each command imports what it needs when it runs, so that `--help` answers at once."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ndogo import budget_command, runs, step_commands
+from ndogo import budget_command, run_commands, step_commands
 from ndogo_run.cli import COMMANDS
 from ndogo_run.errors import RunError
 
@@ -25,7 +24,7 @@ languages_app = typer.Typer(
 )
 app.add_typer(languages_app, name="languages", rich_help_panel="Look")
 step_commands.register(app)
-runs.register(app)
+run_commands.register(app)
 budget_command.register(app)
 for command in COMMANDS:
     app.command(rich_help_panel="Run an export, without torch")(command)
@@ -68,23 +67,25 @@ def languages(context: typer.Context) -> None:
 @languages_app.command("add")
 def add(
     name: Annotated[str, typer.Option(help="Small letters, digits and dashes; it names deployment and models.")],
-    corpus: Annotated[Path, typer.Option(help="Raw text: .txt, .txt.gz, .jsonl(.gz), .parquet, or a folder of those.")],
-    teacher: Annotated[Path, typer.Option(help="A Hugging Face model directory.")],
-    benchmarks: Annotated[Path | None, typer.Option(help="A folder <benchmark>/{train,dev,test}.jsonl.gz.")] = None,
+    corpus: Annotated[
+        str,
+        typer.Option(help="Raw text: .txt, .txt.gz, .jsonl(.gz), .parquet, a folder of those, or hf:ID:CONFIG:SPLIT."),
+    ],
+    teacher: Annotated[
+        str, typer.Option(help="A model directory, or a hub id; default for text of the hub: ours.")
+    ] = "",
+    benchmarks: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=hf:ID:CONFIG (again for each), a .yaml file, or a folder NAME/{train,dev,test}.jsonl.gz."
+        ),
+    ] = None,
     timezone: Annotated[str, typer.Option(help="Of the nightly run.")] = "UTC",
 ) -> None:
     """Make any language a citizen, and a deployment, without editing this repository."""
-    from ndogo.registry.languages import Language, add_language
+    from ndogo.registry.languages import add_language, described
 
-    entry = Language(
-        name=name,
-        title=name,
-        code=name,
-        timezone=timezone,
-        corpus=str(corpus.absolute()),
-        teacher=str(teacher.absolute()),
-        benchmarks=str(benchmarks.absolute()) if benchmarks else "",
-    )
+    entry = described(name, corpus, teacher, benchmarks or [], timezone)
     typer.echo(f"Added {name} ({add_language(entry)}). Now: ndogo compress {name}")
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ndogo.registry.model_registry import Version
     from ndogo.steps.plan import Planned
     from ndogo.steps.recipe import Recipe
-    from ndogo.tasks.records import RunRecord
+    from ndogo.tasks.run_record import RunRecord
 
 console = Console()
 
@@ -85,7 +85,7 @@ def languages_table() -> None:
 def result(store: "Store", run_id: str) -> None:
     """What a run made, step by step, and where to look."""
     from ndogo.tasks.publication import TOY, cells
-    from ndogo.tasks.records import RUNS, RunRecord
+    from ndogo.tasks.run_record import RUNS, RunRecord
 
     record = store.read_record(RUNS, run_id, RunRecord)
     assert record is not None and record.report is not None, "the run has just ended"

@@ -1,63 +1,75 @@
 """Benchmarks of a language, from the profile's own source. One that cannot be read is reported; the others still run."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ndogo.core.errors import NdogoError
-from ndogo.evaluation import Benchmark, Broken, checked, collect, json_rows, read_local
+from ndogo.evaluation import KINDS, Benchmark, Broken, checked, collect, json_rows, read_local
+from ndogo.registry import sources
 from ndogo.registry.corpora import Profile, local_folder
+from ndogo.registry.hub import Hub
 from ndogo.registry.languages import Language, language
+from ndogo.registry.sources import DataSource
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-NAMES = ("sentiment", "topic", "ner", "pos")
+NAMES = tuple(KINDS)
 SPLITS = ("train", "dev", "test")
-HUB: dict[str, dict[str, str]] = {
-    "topic": {"path": "Davlan/sib200", "text": "text", "label": "category"},
-    "sentiment": {"path": "masakhane/afrisenti", "text": "tweet", "label": "label"},
-    "ner": {"path": "masakhane/masakhaner2", "tokens": "tokens", "tags": "ner_tags"},
-    "pos": {"path": "masakhane/masakhapos", "tokens": "tokens", "tags": "upos"},
-}
-"""The hub's data sets: only ones that load without scripts, from the Parquet conversion. Not tried here: no hub was in reach."""
-PARQUET = "refs/convert/parquet"
 
 
-def benchmarks(name: str, profile: Profile) -> list[Benchmark | Broken]:
+def benchmarks(name: str, profile: Profile, hub: Hub | None = None) -> list[Benchmark | Broken]:
+    """The benchmarks of a language by its name; see `benchmarks_of`."""
+    return benchmarks_of(language(name), profile, hub or Hub())
+
+
+def benchmarks_of(entry: Language, profile: Profile, hub: Hub) -> list[Benchmark | Broken]:
     """The benchmarks of a language or of every member of a group (then named `<benchmark>_<member>`).
 
+    What comes from the hub is read at the commits of `hub`.
     :raises NdogoError: no benchmark at all could be read.
     """
-    entry = language(name)
     if entry.members:
-        readers = {f"{b}_{member}": _reader(b, language(member), profile) for member in entry.members for b in NAMES}
+        known = {member: language(member) for member in entry.members}
+        readers = {f"{b}_{member}": _reader(b, e, profile, hub) for member, e in known.items() for b in _names(e)}
     else:
-        readers = {b: _reader(b, entry, profile) for b in NAMES}
+        readers = {b: _reader(b, entry, profile, hub) for b in _names(entry)}
     found = collect({given: partial(read, given) for given, read in readers.items()})
     if all(isinstance(b, Broken) for b in found):
         raise NdogoError(
-            f"`{name}` has no benchmark that can be read.",
+            f"`{entry.name}` has no benchmark that can be read.",
             where=f"profile: {profile}",
             cure="; ".join(b.problem for b in found if isinstance(b, Broken)),
         )
     return found
 
 
-def _reader(kind: str, entry: Language, profile: Profile) -> Callable[[str], Benchmark]:
+def _names(entry: Language) -> tuple[str, ...]:
+    """The benchmarks that a language is asked for: all of ours, and those that its own lines name."""
+    own = entry.benchmarks if isinstance(entry.benchmarks, dict) else {}
+    return tuple(own) if entry.added and own else (*NAMES, *(name for name in own if name not in NAMES))
+
+
+def _reader(kind: str, entry: Language, profile: Profile, hub: Hub) -> Callable[[str], Benchmark]:
     def read(name: str) -> Benchmark:
         if profile == "pocket":
             return _pocket(name, entry.name, kind)
-        if profile == "hub":
-            return checked(name, {split: _hub_rows(kind, entry, split) for split in SPLITS})
+        if isinstance(entry.benchmarks, dict) and kind in entry.benchmarks:
+            return _rows(name, entry.benchmarks[kind], hub)
         if entry.added:
             if not entry.benchmarks:
                 raise NdogoError(f"`{entry.name}` was added without benchmarks.", where=f"{entry.name}.yaml")
-            return checked(name, {split: json_rows(_file(Path(entry.benchmarks) / kind, split)) for split in SPLITS})
-        return read_local(local_folder(), kind, entry.code)
+            folder = Path(str(entry.benchmarks)) / kind
+            return checked(name, {split: json_rows(_file(folder, split)) for split in SPLITS})
+        if profile == "local":
+            return read_local(local_folder(), kind, entry.code)
+        if kind not in entry.hub:
+            raise NdogoError(f"`{entry.name}` has no {kind} on the hub.", where="registry/languages.yaml: hub")
+        return _rows(name, sources.default(kind, entry.hub[kind]), hub)
 
     return read
+
+
+def _rows(name: str, source: DataSource, hub: Hub) -> Benchmark:
+    return checked(name, {split: sources.rows(source, split, hub) for split in SPLITS})
 
 
 @cache  # generated rows never change within a process
@@ -71,30 +83,3 @@ def _pocket(name: str, language_name: str, kind: str) -> Benchmark:
 def _file(folder: Path, split: str) -> Path:
     packed = folder / f"{split}.jsonl.gz"
     return packed if packed.is_file() else folder / f"{split}.jsonl"
-
-
-def _hub_rows(kind: str, entry: Language, split: str) -> Iterator[tuple[str, object]]:
-    """Not tried here: no hub was in reach."""
-    from datasets import load_dataset
-
-    if kind not in entry.hub:
-        raise NdogoError(f"`{entry.name}` has no {kind} on the hub.", where="registry/languages.yaml: hub")
-    source = HUB[kind]
-    rows = load_dataset(
-        source["path"], entry.hub[kind], revision=PARQUET, split="validation" if split == "dev" else split
-    )
-    for number, row in enumerate(rows, 1):
-        yield f"{source['path']} {split}, row {number}", _hub_row(rows, row, source)
-
-
-def _hub_row(rows: "Dataset", row: Mapping[str, object], source: Mapping[str, str]) -> dict[str, object]:
-    def word(column: str, value: object) -> object:
-        feature = rows.features[column]
-        names = getattr(getattr(feature, "feature", feature), "names", None)
-        return names[value] if names and isinstance(value, int) else value
-
-    if "text" in source:
-        return {"text": row[source["text"]], "label": word(source["label"], row[source["label"]])}
-    tags = row[source["tags"]]
-    assert isinstance(tags, list)
-    return {"tokens": row[source["tokens"]], "tags": [word(source["tags"], tag) for tag in tags]}

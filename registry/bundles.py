@@ -26,7 +26,7 @@ from ndogo.registry.integrity import MARK, check_model, damage, file_hash, git_c
 
 log = logging.getLogger("ndogo.store")
 
-ORIGINAL_FILES = ("*.safetensors", "config.json", "generation_config.json")
+ORIGINAL_FILES = ("*.safetensors", "model.safetensors.index.json", "config.json", "generation_config.json")
 Record = TypeVar("Record", bound=BaseModel)
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "torch-pruning")
 
@@ -51,11 +51,14 @@ class BundleRequest:
     seed: int | None = None
     tokens: int | None = None
     """A cap on training tokens (`scale: pocket`)."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """What of it came from the hub, by the commit; noted and not in the key: keys go by content."""
 
     @property
     def key(self) -> str:
-        """20 hexadecimal digits over the canonical JSON of all fields."""
-        return hashlib.sha256(canonical(self.__dict__).encode()).hexdigest()[:20]
+        """20 hexadecimal digits over the canonical JSON of all fields that decide what is made."""
+        content = {name: value for name, value in self.__dict__.items() if name != "sources"}
+        return hashlib.sha256(canonical(content).encode()).hexdigest()[:20]
 
 
 def canonical(value: object) -> str:
@@ -136,21 +139,25 @@ class Store:
             shutil.rmtree(self.work(request.key), ignore_errors=True)
         return Bundle(request.step, request.key), False
 
-    def adopt(self, source: Path) -> Bundle:
+    def adopt(self, source: Path, sources: Mapping[str, str] | None = None) -> Bundle:
         """Copy a teacher's directory into the store as the bundle `original`; its key is the hash of its files.
 
+        `sources`: the commit of the hub that it came from.
         :raises NdogoError: not a model directory, pickled weights, a tokenizer that cannot be read.
         """
         from ndogo.core.models import TOKENIZER_FILES, check_model_directory
+        from ndogo.core.sentences import sentence_files
 
         check_model_directory(source)
-        files = sorted({f for pattern in (*ORIGINAL_FILES, *TOKENIZER_FILES) for f in source.glob(pattern)})
-        hashes = {f.name: file_hash(f) for f in files}
-        request = BundleRequest(step="original", spec={"files": dict(hashes)}, version=1)
+        patterns = (*ORIGINAL_FILES, *TOKENIZER_FILES)
+        files = sorted({f.name for pattern in patterns for f in source.glob(pattern)} | set(sentence_files(source)))
+        hashes = {name: file_hash(source / name) for name in files}
+        request = BundleRequest(step="original", spec={"files": dict(hashes)}, version=1, sources=sources or {})
 
         def copy(draft: Path) -> dict[str, JsonValue]:
-            for file in files:
-                shutil.copyfile(file, draft / file.name)
+            for name in files:
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / name, draft / name)
             return {}
 
         return self.find_or_make(request, copy)[0]

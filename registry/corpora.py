@@ -10,13 +10,14 @@ from typing import Literal
 
 from ndogo.core.errors import NdogoError
 from ndogo.core.text import Lines, lines_of
+from ndogo.registry import sources
+from ndogo.registry.hub import Hub
 from ndogo.registry.languages import Language, language
 
 Profile = Literal["pocket", "local", "hub"]
 PROFILES: tuple[Profile, ...] = ("pocket", "local", "hub")
 HELD_OUT_SHARE = 100
 """One line in so many is held out, chosen by its own hash: a repeated line falls on one side only."""
-HUB_CORPUS = "cis-lmu/GlotCC-v1"
 
 
 @dataclass(frozen=True)
@@ -32,24 +33,26 @@ class Corpus:
 
 
 def default_profile(entry: Language) -> Profile:
-    """$NDOGO_PROFILE, else local for a language that a user added, else pocket."""
+    """$NDOGO_PROFILE, else hub or local for a language that a user added, by where its text is, else pocket."""
     given = os.environ.get("NDOGO_PROFILE", "")
     if given and given not in PROFILES:
         raise NdogoError(
             f"There is no profile `{given}`.", where="NDOGO_PROFILE", cure=f"Allowed: {', '.join(PROFILES)}."
         )
-    return given or ("local" if entry.added else "pocket")
+    if given:
+        return given
+    return "pocket" if not entry.added else "hub" if entry.corpus.startswith(sources.PREFIX) else "local"
 
 
-def corpus(name: str, profile: Profile) -> Corpus:
-    """The corpus of a language.
+def corpus(name: str, profile: Profile, hub: Hub | None = None) -> Corpus:
+    """The corpus of a language. What comes from the hub is read at the commits of `hub`.
 
     :raises NdogoError: the language has no text in this profile.
     """
-    entry = language(name)
+    entry, hub = language(name), hub or Hub()
     if entry.members:
-        return _mixed(entry, {member: corpus(member, profile) for member in entry.members})
-    source = _source(entry, profile)
+        return _mixed(entry, {member: corpus(member, profile, hub) for member in entry.members})
+    source = _source(entry, profile, hub)
 
     def fingerprint() -> str:
         digest = hashlib.sha256()
@@ -86,7 +89,18 @@ def local_folder() -> Path:
     return Path(given)
 
 
-def _source(entry: Language, profile: Profile) -> Lines:
+def corpus_of(given: str, hub: Hub | None = None) -> Lines:
+    """A corpus by what a person writes: a path, or `hf:ID`, `hf:ID:SPLIT` or `hf:ID:CONFIG:SPLIT` for a data set of the hub.
+
+    :raises NdogoError: nothing there that can be read.
+    """
+    if not given.startswith(sources.PREFIX):
+        return lines_of(Path(given))
+    source, seen = sources.parse(given), hub or Hub()
+    return lambda: sources.texts(source, seen)
+
+
+def _source(entry: Language, profile: Profile, hub: Hub) -> Lines:
     if profile == "pocket":
         from ndogo import pocket
 
@@ -95,15 +109,18 @@ def _source(entry: Language, profile: Profile) -> Lines:
                 f"`{entry.name}` has no pocket corpus.", where="profile: pocket", cure="Use `--profile local` or `hub`."
             )
         return lambda: iter(_generated(entry.name))
+    if entry.added:
+        return corpus_of(entry.corpus, hub)
     if profile == "local":
-        if entry.added:
-            return lines_of(Path(entry.corpus))
         folder = local_folder() / "text"
         found = sorted(folder.glob(f"{entry.code}.*"))
         if not found:
             raise NdogoError(f"There is no text of {entry.name}.", where=f"{folder}/{entry.code}.txt.gz")
         return lines_of(found[0])
-    return lambda: _hub_lines(entry)
+    if "corpus" not in entry.hub:
+        raise NdogoError(f"`{entry.name}` has no text on the hub.", where="registry/languages.yaml: hub")
+    source = sources.default("corpus", entry.hub["corpus"])
+    return lambda: sources.texts(source, hub)
 
 
 @functools.cache
@@ -112,15 +129,6 @@ def _generated(name: str) -> tuple[str, ...]:
     from ndogo import pocket
 
     return tuple(pocket.corpus(name))
-
-
-def _hub_lines(entry: Language) -> Iterator[str]:
-    """Not tried here: no hub was in reach."""
-    from datasets import load_dataset
-
-    rows = load_dataset(HUB_CORPUS, entry.hub["corpus"], split="train", streaming=True)
-    for row in rows:
-        yield from (line.strip() for line in row["content"].splitlines() if line.strip())
 
 
 def _mixed(entry: Language, members: Mapping[str, Corpus]) -> Corpus:

@@ -1,6 +1,6 @@
 """What a bundle's step.json says, field by field. A file of another form counts as damaged."""
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from ndogo.core.frozen import Frozen
 
@@ -45,6 +45,8 @@ class BundleDetails(Frozen):
     seed: int | None
     tokens: int | None
     """The cap on training tokens that was asked for."""
+    sources: dict[str, str] = Field(default_factory=dict)
+    """What of it came from the hub: each repository at the commit that was read. No part of the key, which goes by content."""
     numbers: Numbers
     files: dict[str, str]
     libraries: dict[str, str]

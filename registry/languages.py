@@ -1,14 +1,18 @@
 """Languages by name: those of languages.yaml and those that a user added to the store."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from ndogo.core.errors import NdogoError, unknown
 from ndogo.core.frozen import Frozen
 from ndogo.registry.bundles import home
+from ndogo.registry.sources import PREFIX, DataSource
+from ndogo.steps.recipe import validated
 
 FILE = Path(__file__).with_name("languages.yaml")
 
@@ -25,8 +29,12 @@ class Language(Frozen):
     hub: dict[str, str] = Field(default_factory=dict)
     corpus: str = ""
     teacher: str = ""
-    benchmarks: str = ""
-    """Paths of an added language: text, teacher directory, and a folder of benchmark folders."""
+    benchmarks: Annotated[
+        Annotated[str, Tag("[folder]")] | Annotated[dict[str, DataSource], Tag("[sources]")],
+        Discriminator(lambda given: "[folder]" if isinstance(given, str) else "[sources]"),
+    ] = ""
+    """Of an added language: text (a path or hf:ID:...), teacher (a directory or a hub id), and a folder of benchmark folders
+    or a data set for each benchmark. A file of the user's that names one of our languages adds to what it has."""
 
     @model_validator(mode="after")
     def _zone(self) -> "Language":
@@ -43,10 +51,11 @@ class Language(Frozen):
 
 def languages() -> dict[str, Language]:
     """All languages by name."""
-    table: dict[str, dict[str, object]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-    for file in sorted((home() / "languages").glob("*.yaml")):
-        table[file.stem] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return {name: Language.model_validate({"name": name, **entry}) for name, entry in table.items()}
+    table: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    files = {file.stem: file for file in sorted((home() / "languages").glob("*.yaml"))}
+    for name, file in files.items():
+        table[name] = {**table.get(name, {}), **(yaml.safe_load(file.read_text(encoding="utf-8")) or {})}
+    return {n: validated(Language, {"name": n, **entry}, str(files.get(n, FILE))) for n, entry in table.items()}
 
 
 def language(name: str) -> Language:
@@ -61,13 +70,55 @@ def language(name: str) -> Language:
     raise unknown("language", name, known, where="language", otherwise=otherwise)
 
 
-def add_language(entry: Language) -> Path:
-    """Make a language a citizen: checked, then written below $NDOGO_HOME/languages.
+def described(name: str, corpus: str, teacher: str, benchmarks: Sequence[str], timezone: str) -> Language:
+    """The entry that a command's words describe: paths made absolute, data sets of the hub as they are.
 
-    :raises NdogoError: a bad or taken name, a corpus or teacher that cannot be used.
+    :raises NdogoError: words that name no benchmark, or a .yaml file that is none.
     """
-    from ndogo.core.models import check_model_directory, load_tokenizer
-    from ndogo.core.text import read_lines
+    fields = {
+        "name": name,
+        "title": name,
+        "code": name,
+        "timezone": timezone,
+        "corpus": corpus if corpus.startswith(PREFIX) else _absolute(corpus),
+        "teacher": _absolute(teacher) if Path(teacher).is_dir() and teacher else teacher,
+        "benchmarks": _benchmarks(benchmarks),
+    }
+    return validated(Language, fields, "ndogo languages add")
+
+
+def _benchmarks(given: Sequence[str]) -> str | dict[str, Any]:
+    if len(given) == 1 and "=" not in given[0]:
+        path = Path(given[0])
+        if path.suffix in (".yaml", ".yml") and path.is_file():
+            return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        if path.is_dir():
+            return _absolute(given[0])
+        raise NdogoError(
+            "There is no such folder.", where=f"--benchmarks {path}", cure="Or write NAME=hf:ID:CONFIGURATION."
+        )
+    pairs = [words.partition("=") for words in given]
+    if bad := next((name for name, _, source in pairs if not source), None):
+        raise NdogoError(f"`{bad}` names no data set.", where="--benchmarks", cure="Write NAME=hf:ID:CONFIGURATION.")
+    return {
+        name: source if source.startswith(PREFIX) else {"repository": _absolute(source)} for name, _, source in pairs
+    }
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def add_language(entry: Language) -> Path:
+    """Make a language a citizen: all that it names is found and looked at, then written below $NDOGO_HOME/languages.
+
+    :raises NdogoError: a bad or taken name; a corpus, teacher or benchmark that cannot be used.
+    """
+    from ndogo.evaluation import Broken
+    from ndogo.registry.benchmarks import benchmarks_of
+    from ndogo.registry.corpora import corpus_of, default_profile
+    from ndogo.registry.hub import Hub
+    from ndogo.registry.teachers import weights
 
     if not re.fullmatch(r"[a-z][a-z0-9-]*", entry.name):
         raise NdogoError("A name has small letters, digits and dashes.", where=f"--name {entry.name}")
@@ -75,12 +126,14 @@ def add_language(entry: Language) -> Path:
         raise NdogoError(
             "Ndogo brings a language of that name.", where=f"--name {entry.name}", cure="Choose another name."
         )
-    for _ in read_lines(Path(entry.corpus)):
+    hub = Hub()
+    for _ in corpus_of(entry.corpus, hub)():
         pass
-    check_model_directory(Path(entry.teacher))
-    load_tokenizer(Path(entry.teacher))
-    if entry.benchmarks and not Path(entry.benchmarks).is_dir():
-        raise NdogoError("There is no such folder.", where=f"--benchmarks {entry.benchmarks}")
+    check_teacher(weights("", entry, default_profile(entry), hub))
+    if entry.benchmarks:
+        for found in benchmarks_of(entry, default_profile(entry), hub):
+            if isinstance(found, Broken) and isinstance(entry.benchmarks, dict):
+                raise NdogoError(found.problem, where=f"--benchmarks {found.name}")
     file = home() / "languages" / f"{entry.name}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(".draft")
@@ -89,3 +142,15 @@ def add_language(entry: Language) -> Path:
     )
     draft.rename(file)
     return file
+
+
+def check_teacher(folder: Path) -> None:
+    """Refuse a teacher that cannot be used.
+
+    :raises NdogoError: not a model directory, or no tokenizer that can be read.
+    """
+    from ndogo.core.models import check_model_directory, load_config, load_tokenizer
+
+    check_model_directory(folder)
+    load_config(folder)
+    load_tokenizer(folder)

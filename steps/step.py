@@ -18,6 +18,7 @@ from pydantic import Field
 from ndogo.core.errors import NdogoError
 from ndogo.core.frozen import Frozen
 from ndogo.core.progress import Report, silent
+from ndogo.core.sentences import copy_sentence_files
 from ndogo.core.text import Lines, WeightedLines
 
 if TYPE_CHECKING:
@@ -157,11 +158,13 @@ class Step(Frozen):
 
 
 def make(step: Step, inputs: Inputs, out: Path, context: Context) -> dict[str, Any]:
-    """Make a step's result with a fixed number of threads."""
+    """Make a step's result with a fixed number of threads; what sentence-transformers keeps beside the student stays."""
     import torch
 
     torch.set_num_threads(context.threads)
-    return dict(step.make(inputs, out, context))
+    numbers = dict(step.make(inputs, out, context))
+    copy_sentence_files(inputs["student"], out)
+    return numbers
 
 
 def kinds() -> dict[str, type[Step]]:

@@ -15,10 +15,11 @@ from ndogo.evaluation.judge import RECORD_VERSION, versions
 from ndogo.registry.benchmarks import benchmarks
 from ndogo.registry.bundles import Bundle, canonical
 from ndogo.registry.corpora import corpus
+from ndogo.registry.hub import Hub
 from ndogo.tasks import notes
 from ndogo.tasks.progress import reporter
-from ndogo.tasks.records import EvaluationNote
 from ndogo.tasks.run import Owner, Run
+from ndogo.tasks.run_record import EvaluationNote
 
 EVALUATIONS = "evaluations"
 LANGUAGE_MODEL = LanguageModelSettings(lines=100, words=2)
@@ -38,12 +39,12 @@ def judge(owners: Sequence[Owner], bundle: Bundle) -> "str | State[str]":
 
 def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, Evaluation, bool]:
     """A bundle's evaluation on a run's benchmarks, found or made: its key, itself, and whether it was found."""
-    rows = benchmarks(run.language, run.profile)
+    rows = benchmarks(run.language, run.profile, Hub(run.sources.benchmarks))
     content = {
         "bundle": bundle.key,
         "version": RECORD_VERSION,
         "settings": run.settings.model_dump(mode="json"),
-        "benchmarks": [str(b) if isinstance(b, Broken) else b.fingerprint() for b in rows],
+        "benchmarks": [f"{b.name} cannot be read" if isinstance(b, Broken) else b.fingerprint() for b in rows],
         "versions": versions(),
         "language_model": [LANGUAGE_MODEL.model_dump(mode="json"), run.corpus],
     }
@@ -60,7 +61,7 @@ def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, Evaluation
         judged = evaluate(folder, rows, run.settings, report)
         if not (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM"):
             return judged
-        held_out = corpus(run.language, run.profile).held_out
+        held_out = corpus(run.language, run.profile, Hub(run.sources.corpus)).held_out
         try:
             quality = language_model_quality(folder, held_out, LANGUAGE_MODEL, report)
         except NdogoError as error:  # the benchmarks' numbers stay, as when one of them fails

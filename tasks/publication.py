@@ -20,8 +20,8 @@ from ndogo.registry.bundles import Bundle, Store, canonical
 from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks import gate, notes, pictures, tracking
 from ndogo.tasks.evaluation import EVALUATIONS, metrics_of
-from ndogo.tasks.records import RunRecord, run_of
 from ndogo.tasks.run import Run, planned
+from ndogo.tasks.run_record import RunRecord, run_of
 
 if TYPE_CHECKING:
     from ndogo.steps.plan import Planned

@@ -7,8 +7,10 @@ from pydantic import Field
 
 from ndogo.core.frozen import Frozen
 from ndogo.evaluation import EvaluationSettings, Mode, Role
+from ndogo.registry.benchmarks import benchmarks
 from ndogo.registry.bundles import BundleRequest, Store
 from ndogo.registry.corpora import Profile, corpus, default_profile
+from ndogo.registry.hub import Hub
 from ndogo.registry.languages import language as find_language
 from ndogo.registry.recipes import recipe as find_recipe
 from ndogo.registry.teachers import teacher, weights
@@ -24,6 +26,14 @@ marked as scaled."""
 
 BASELINE = "baseline-"
 """How the ids of the steps begin that make baselines and are not the recipe's own."""
+
+
+class Sources(Frozen):
+    """What a run reads from the hub: each repository at the commit that was found when the run began."""
+
+    teacher: dict[str, str] = Field(default_factory=dict)
+    corpus: dict[str, str] = Field(default_factory=dict)
+    benchmarks: dict[str, str] = Field(default_factory=dict)
 
 
 class Run(Frozen):
@@ -42,6 +52,7 @@ class Run(Frozen):
     settings: EvaluationSettings
     token_cap: int | None
     """Of each training; see `cap`."""
+    sources: Sources = Sources()
     baselines: dict[str, Role] = Field(default_factory=dict)
     """The models that the recipe must beat, by the ids of the steps that make them (`tasks.baselines`)."""
 
@@ -97,6 +108,7 @@ class Run(Frozen):
             corpus=self.corpus if step.reads_text else "",
             seed=self.seed if step.draws else None,
             tokens=self.cap(step),
+            sources=self.sources.corpus if step.reads_text else {},
         )
 
 
@@ -124,7 +136,11 @@ def resolve(store: Store, run_id: str, asked: Asked) -> Run:
     language = asked.language
     entry, chosen = find_language(language), find_recipe(asked.recipe)
     profile = asked.profile or default_profile(entry)
-    original = store.adopt(weights(asked.teacher, entry, profile))
+    guide, text, rows = Hub(), Hub(), Hub()
+    folder = weights(asked.teacher, entry, profile, guide)
+    fingerprint = corpus(language, profile, text).fingerprint()
+    benchmarks(language, profile, rows)  # all that a run needs is found, and fetched, before any work
+    original = store.adopt(folder, guide.commits)
     run = Run(
         id=run_id,
         store=store,
@@ -133,9 +149,10 @@ def resolve(store: Store, run_id: str, asked: Asked) -> Run:
         recipe=chosen,
         seed=asked.seed,
         original=original.key,
-        corpus=corpus(language, profile).fingerprint(),
+        corpus=fingerprint,
         settings=EvaluationSettings(mode=asked.mode),
         token_cap=POCKET_TOKENS if profile == "pocket" else None,
+        sources=Sources(teacher=guide.commits, corpus=text.commits, benchmarks=rows.commits),
     )
     planned(run)
     return run

@@ -13,6 +13,7 @@ from ndogo.core.progress import Report
 from ndogo.core.text import WeightedLines
 from ndogo.registry.bundles import Bundle, BundleRequest
 from ndogo.registry.corpora import corpus
+from ndogo.registry.hub import Hub
 from ndogo.steps.step import Context, Step
 from ndogo.steps.step import make as make_step
 from ndogo.tasks import notes
@@ -52,7 +53,7 @@ def find_or_make(run: Run, name: str, report: Report) -> tuple[Bundle, bool]:
 
 def build(run: Run, step: Step, request: BundleRequest, draft: Path, report: Report) -> Mapping[str, Any]:
     """Make a step's result from its parents' directories."""
-    text = corpus(run.language, run.profile)
+    text = corpus(run.language, run.profile, Hub(run.sources.corpus))
     context = Context(
         texts=(WeightedLines(text.lines, 1.0, run.language),),
         held_out=text.held_out,

@@ -1,4 +1,4 @@
-"""The wheels hold all that a run needs, put one name each into site-packages, and run outside the repository."""
+"""The wheels of ndogo and ndogo-run: they hold all that a run needs, put one name each into site-packages, and run anywhere."""
 
 import os
 import subprocess

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from ndogo.evaluation import Mode
+from ndogo.push import push
 from ndogo.registry.corpora import Profile
 from ndogo.servers import serve
 
@@ -17,7 +18,7 @@ Language = Annotated[str, typer.Argument(help="A language; `ndogo languages` lis
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (compress, sweep, evaluate, compare, serve, history, promote, sync, clean):
+    for command in (compress, sweep, evaluate, compare, push, serve, history, promote, sync, clean):
         app.command(rich_help_panel=PANEL)(command)
 
 

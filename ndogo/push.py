@@ -1,0 +1,48 @@
+"""The command that takes a model to the hub."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ndogo.registry.bundles import Store
+
+
+def push(
+    model: Annotated[
+        str, typer.Argument(help="A finished run, such as swahili-ndogo-small-0, its model's name, or a bundle.")
+    ],
+    to: Annotated[str, typer.Option(help="The repository: user/name.")],
+    stated_license: Annotated[
+        str, typer.Option("--license", help="Stricter than the teacher's, as the text may ask.")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the folder, and send nothing.")] = False,
+) -> None:
+    """Publish a model on the hub, with a card made from its lineage. Pushing the same again changes nothing."""
+    from ndogo.registry.bundles import Store, home
+    from ndogo.registry.push import check_target
+    from ndogo.registry.push import push as send
+
+    check_target(to)
+    folder = write_folder(Store(home()), model, to, stated_license)
+    if dry_run:
+        typer.echo(f"Written to {folder}; nothing was sent.")
+        return
+    address, changed = send(folder, to)
+    typer.echo(f"Pushed: {address}" if changed else f"Nothing has changed: {address}")
+
+
+def write_folder(store: "Store", model: str, to: str, stated_license: str) -> Path:
+    """The folder that is pushed: the bundle's files and the card, made anew."""
+    from ndogo.registry.card import card
+    from ndogo.tasks.cards import facts_of, run_that_made
+
+    record = run_that_made(store, model)
+    folder = store.folder / "push" / to.replace("/", "--")
+    text = card(facts_of(store, record, to, stated_license))
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(store.path(record.steps[record.last].key), folder)
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    return folder

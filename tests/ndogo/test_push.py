@@ -1,0 +1,153 @@
+"""Pushing: a card that the hub and people can read, the same bytes on the other side, nothing sent twice, refusals in words."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.hub import repositories
+from tests.hub.clients import Machine
+from tests.hub.server import Hub, running
+
+NAME = "mama/ndogo-swahili"
+RECIPE = "name: quick\nevaluate: ends\nsteps:\n  - trim: {coverage: 0.999}\n"
+LICENSES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "afl-3.0", "openrail", "other"}
+"""Of the hub's documented list, those that can occur here."""
+PIPELINES = {
+    "fill-mask",
+    "feature-extraction",
+    "text-classification",
+    "token-classification",
+    "sentence-similarity",
+}
+RELATIONS = {"finetune", "quantized", "adapter", "merge"}
+LIBRARIES = {"transformers", "sentence-transformers"}
+READ = f"""
+from huggingface_hub import HfApi, ModelCard
+card = ModelCard.load({NAME!r}, ignore_metadata_errors=False)
+card.validate()
+results = {{r.task_name: [r.metric_value, r.metric_type, r.dataset_type, r.dataset_config, r.dataset_revision]
+            for r in card.data.eval_results}}
+answer = [card.data.to_dict(), results, card.text, HfApi().model_info({NAME!r}).sha]
+"""
+
+
+@pytest.fixture(scope="module")
+def hub():
+    with running() as made:
+        repositories.add_world(made)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def machine(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """A machine with one finished run."""
+    folder = tmp_path_factory.mktemp("machine")
+    (folder / "quick.yaml").write_text(RECIPE)
+    made = Machine(hub, folder, HF_TOKEN="hf_writer", OMP_NUM_THREADS="1")
+    done = made.ndogo("compress", "swahili", "--recipe", "quick.yaml")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return made
+
+
+@pytest.fixture(scope="module")
+def pushed(machine: Machine):
+    done = machine.ndogo("push", "swahili-quick-0", "--to", NAME)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.timeout(900)
+def test_a_dry_run_writes_the_folder_and_sends_nothing(machine: Machine, hub: Hub):
+    done = machine.ndogo("push", "ndogo-swahili-quick", "--to", "mama/never", "--dry-run", "--license", "cc-by-nc-4.0")
+    assert done.returncode == 0, done.stderr
+    text = (machine.home / "push" / "mama--never" / "README.md").read_text()
+    head = yaml.safe_load(text.split("---\n")[1])
+    assert head["license"] == "cc-by-nc-4.0"
+    assert hub.find("model", "mama/never") is None
+    assert not [r for r in hub.requests if r.method in ("POST", "PUT")]
+
+
+def test_the_card_says_what_the_hub_reads(machine: Machine, hub: Hub, pushed):
+    head, results, text, _ = machine.ask(READ)
+    assert head["language"] == "swa"
+    assert head["license"] in LICENSES
+    assert head["pipeline_tag"] in PIPELINES
+    assert head["base_model_relation"] in RELATIONS
+    assert head["library_name"] in LIBRARIES
+    assert (head["base_model"], head["license"]) == (repositories.TEACHER, "mit")
+    assert (head["pipeline_tag"], head["base_model_relation"]) == ("fill-mask", "finetune")
+    assert head["datasets"] == ["cis-lmu/GlotCC-V1"]
+    (record,) = [json.loads(f.read_text()) for f in (machine.home / "runs").glob("*.json")]
+    scores = record["evaluations"]["trim"]["metrics"]
+    assert {name: found[0] for name, found in results.items()} == {n: scores[n] for n in ("topic", "sentiment", "ner")}
+    revision = hub.find("dataset", "Davlan/sib200").refs[repositories.PARQUET]
+    assert results["topic"][1:] == ["f1", "Davlan/sib200", "swh_Latn", revision]
+    for part in ("coverage: 0.999", "Not judged: pos", "cc0-1.0", "Not measured", "per word"):
+        assert part in text
+
+
+def test_what_was_pushed_loads_with_stock_transformers_and_is_the_same(
+    machine: Machine, hub: Hub, pushed, tmp_path: Path
+):
+    bundle = next(f.parent for f in (machine.home / "bundles").glob("*/certificate.json"))
+    there = hub.find("model", NAME)
+    files = there.commits[there.refs["main"]]
+    for file in bundle.iterdir():
+        assert files[file.name] == file.read_bytes()
+    other = Machine(hub, tmp_path)
+    code = f"""
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+import hashlib
+model, tokenizer = AutoModelForMaskedLM.from_pretrained({NAME!r}), AutoTokenizer.from_pretrained({NAME!r})
+answer = [sum(p.numel() for p in model.parameters()), len(tokenizer)]
+"""
+    numbers = json.loads((bundle / "step.json").read_text())["numbers"]
+    assert other.ask(code) == [numbers["params"], numbers["rows_after"]]
+
+
+def test_the_same_again_changes_nothing(machine: Machine, hub: Hub, pushed):
+    before = list(hub.find("model", NAME).messages)
+    puts = [r for r in hub.requests if r.method == "PUT"]
+    again = machine.ndogo("push", "swahili-quick-0", "--to", NAME)
+    assert "Nothing has changed" in again.stdout, again.stderr
+    assert hub.find("model", NAME).messages == before
+    assert [r for r in hub.requests if r.method == "PUT"] == puts
+
+
+def test_a_token_is_never_said(pushed, machine: Machine):
+    said = pushed.stdout + pushed.stderr + (machine.home / "push" / "mama--ndogo-swahili" / "README.md").read_text()
+    assert "hf_writer" not in said
+
+
+REFUSED = {
+    "not logged in": ({"HF_TOKEN": ""}, NAME, "log in with"),
+    "does not know your token": ({"HF_TOKEN": "hf_old"}, NAME, "HF_TOKEN"),
+    "Your token may not do this": ({"HF_TOKEN": "hf_reader"}, "mama/other", "right to write there"),
+    "no name of a repository": ({}, "mama", "user/name"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_refusals_say_what_to_do(machine: Machine, what: str):
+    environment, to, cure = REFUSED[what]
+    done = machine.ndogo("push", "swahili-quick-0", "--to", to, **environment)
+    assert done.returncode == 1
+    assert what in done.stderr
+    assert cure in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hf_old" not in done.stderr
+
+
+def test_somebody_who_pushed_meanwhile_is_not_overwritten(machine: Machine, hub: Hub, pushed):
+    hub.faults.status["/commit/main"] = (412, 1)
+    (machine.home / "push" / "x").mkdir(parents=True, exist_ok=True)
+    done = machine.ndogo("push", "swahili-quick-0", "--to", NAME, "--license", "cc-by-4.0")
+    assert done.returncode == 1
+    assert "Somebody else has written" in done.stderr
+
+
+def test_a_model_that_nobody_made_is_named_with_those_that_are(machine: Machine):
+    done = machine.ndogo("push", "swahili-quik-0", "--to", NAME)
+    assert "Did you mean swahili-quick-0" in done.stderr
