@@ -127,7 +127,8 @@ def _from_pretrained(kind: Any, path: Path, **options: Any) -> tuple[PreTrainedM
     spoken = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity_error()
     try:
-        return kind.from_pretrained(str(path), local_files_only=True, output_loading_info=True, **options)
+        model, info = kind.from_pretrained(str(path), local_files_only=True, output_loading_info=True, **options)
+        return model, info
     except pickle.UnpicklingError as error:
         raise NdogoError(
             "The pickled weights ask for code to be run, which is never done.",
