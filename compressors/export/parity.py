@@ -193,7 +193,7 @@ def _measured(source: Exportable, expected: list[Answer], found: list[Answer]) -
 
 def _similarities(rows_NK: np.ndarray) -> np.ndarray:
     unit = rows_NK / np.maximum(np.linalg.norm(rows_NK, axis=-1, keepdims=True), 1e-12)
-    similar = unit @ unit.T
+    similar: np.ndarray = unit @ unit.T
     np.fill_diagonal(similar, -2.0)
     return np.asarray(similar)
 
