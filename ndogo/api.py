@@ -13,7 +13,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -214,7 +214,7 @@ def make(
         raise NdogoError("The output is there already.", where=str(out), cure="Choose another --out, or remove it.")
     if step.needs_text and not corpus:
         raise NdogoError(f"{step.kind} reads text, and there is none.", where="--corpus", cure="Give a file of text.")
-    texts = tuple(_weighted(given) for given in ((corpus,) if isinstance(corpus, str | Path) else corpus))
+    texts = tuple(weighted(given) for given in ((corpus,) if isinstance(corpus, str | Path) else corpus))
     work = target.absolute().with_name(f".{target.name}.work")
     context = Context(texts=texts, seed=seed, work=work, report=report)
     if step.trains and context.lines:
@@ -228,23 +228,12 @@ def make(
     return Made(target, numbers)
 
 
-def rows_of(model: Path, corpus: Corpora, report: Report) -> Callable[[Step], int]:
-    """What says of a trim by coverage how many rows it keeps of a model directory's vocabulary; the text is counted once.
-
-    :raises NdogoError: no model directory, or text that cannot be used.
-    """
-    from ndogo.registry.rows import rows_of as counted
-
-    texts = [_weighted(given) for given in ((corpus,) if isinstance(corpus, str | Path) else corpus)]
-    return counted(model, texts, report)
-
-
 def _step(kind: str, **fields: Any) -> Step:
     given = {name: value for name, value in fields.items() if value is not None}
     return validated(kinds()[kind], given, kind)
 
 
-def _weighted(given: PathLike) -> WeightedLines:
+def weighted(given: PathLike) -> WeightedLines:
     """A corpus as a person writes it: a path or hf:ID, with an optional =WEIGHT."""
     name, _, weight = str(given).rpartition("=")
     try:

@@ -43,19 +43,18 @@ def plan(
 ) -> None:
     """Show shape, exact parameters, bytes and memory after every step, before any weight is loaded."""
     from ndogo import api, show
+    from ndogo.registry.bundles import open_store
     from ndogo.registry.recipes import recipe as find_recipe
+    from ndogo.registry.rows import rows_of
     from ndogo.registry.teachers import teacher as find_teacher
     from ndogo.steps.plan import Facts
     from ndogo.steps.plan import plan as make_plan
 
     chosen, guide = find_recipe(recipe), find_teacher(teacher)
     with show.progress() as report:
-        rows = make_plan(
-            chosen,
-            guide.config,
-            guide.specials,
-            facts=Facts(guide.pooler, api.rows_of(Path(teacher), corpus, report) if corpus else None),
-        )
+        texts = [api.weighted(given) for given in corpus or ()]
+        count = rows_of(open_store(), Path(teacher), texts, report) if texts else None
+        rows = make_plan(chosen, guide.config, guide.specials, facts=Facts(guide.pooler, count))
     show.plan_json(rows) if as_json else show.plan_table(chosen, guide.name, rows)
 
 

@@ -36,7 +36,7 @@ def plan_table(recipe: "Recipe", teacher: str, rows: "list[Planned]") -> None:
             row.id,
             f"{shape.layers}x{shape.hidden}",
             f"{shape.ffn:,}",
-            f"{'at most ' if row.at_most else ''}{shape.vocab:,}",
+            f"{'≤ ' if row.at_most else ''}{shape.vocab:,}",
             f"{row.params:,}",
             f"{row.ratio:.2f}x",
             "/".join(f"{row.size_bytes(bits) / 1e6:.0f}" for bits in (32, 16, 8)),
@@ -44,6 +44,8 @@ def plan_table(recipe: "Recipe", teacher: str, rows: "list[Planned]") -> None:
         )
     console.print(table)
     console.print(recipe.about, highlight=False)
+    if bound := next((row for row in rows if row.at_most), None):
+        console.print(f"≤: at most {bound.shape.vocab:,} rows; --corpus counts them", highlight=False)
 
 
 def plan_json(rows: "list[Planned]") -> None:

@@ -8,7 +8,7 @@ from ndogo.core.errors import NdogoError
 from ndogo.core.frozen import Frozen
 from ndogo.core.progress import Report
 from ndogo.core.text import WeightedLines, fingerprint
-from ndogo.registry.bundles import Store, canonical, home
+from ndogo.registry.bundles import Store, canonical
 from ndogo.registry.integrity import file_hash
 from ndogo.steps.kinds.trim import Trim
 from ndogo.steps.step import Step
@@ -22,8 +22,8 @@ class Rows(Frozen):
     rows: int
 
 
-def rows_of(source: Path, texts: Sequence[WeightedLines], report: Report) -> Callable[[Step], int]:
-    """What says of a trim how many rows it keeps of the vocabulary of `source`.
+def rows_of(store: Store, source: Path, texts: Sequence[WeightedLines], report: Report) -> Callable[[Step], int]:
+    """What says of a trim how many rows it keeps of the vocabulary of `source`; `store` remembers.
 
     :raises NdogoError: no model directory, whose tokenizer is needed to count.
     """
@@ -44,6 +44,6 @@ def rows_of(source: Path, texts: Sequence[WeightedLines], report: Report) -> Cal
 
         asked = canonical([tokenizer, read, step.version, step.content()])
         key = hashlib.sha256(asked.encode()).hexdigest()[:20]
-        return Store(home()).record(KIND, key, Rows, measure)[0].rows
+        return store.record(KIND, key, Rows, measure)[0].rows
 
     return count

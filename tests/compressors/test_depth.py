@@ -100,7 +100,7 @@ def test_without_a_head_the_loss_is_the_distance_of_the_final_states(any_pico):
     found = losses_without(model, batches, silent)
     whole = torch.cat([final_states(model, batch) for batch in batches])
     cut = torch.cat([final_states(keep_layers(model, [0, 2]), batch) for batch in batches])
-    assert float(found[1]) == pytest.approx(float((cut - whole).square().sum() / whole.square().sum()), rel=1e-4)
+    assert float(found[1]) == pytest.approx(((cut - whole).square().sum() / whole.square().sum()).item(), rel=1e-4)
     assert (found > 1e-3).all()
 
 
