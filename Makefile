@@ -14,10 +14,10 @@ help:  ## show the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # torch goes first: alone, pip takes exactly the pinned build and no other package can drag in a larger one.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml run/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dask,export,dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ./run -e '.[dask,dev]'
 	touch $@
 
 setup: $(READY)  ## make .venv with the tested versions

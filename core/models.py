@@ -97,7 +97,7 @@ def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedM
     :raises NdogoError: not a model directory, or a missing, unexpected or mismatched tensor.
     """
     check_model_directory(path)
-    return _load(path, dtype, use_safetensors=True)
+    return _load(path, dtype=dtype, use_safetensors=True)
 
 
 def load_pickled(path: Path) -> PreTrainedModel:
@@ -105,15 +105,29 @@ def load_pickled(path: Path) -> PreTrainedModel:
 
     :raises NdogoError: they ask for code, or do not fit the configuration.
     """
-    return _load(path, torch.float32, use_safetensors=False)
+    return _load(path, dtype=torch.float32, use_safetensors=False)
 
 
-def _load(path: Path, dtype: torch.dtype, *, use_safetensors: bool) -> PreTrainedModel:
-    kind = model_class(load_config(path))  # from_pretrained gives a pair where it is asked for the loading's faults
+def _load(path: Path, **options: Any) -> PreTrainedModel:
+    kind = model_class(load_config(path))
+    model, info = _from_pretrained(kind, path, **options)
+    if info["missing_keys"] and all(key.startswith("pooler.") for key in info["missing_keys"]):
+        # sentence encoders are saved without the pooler that their class would draw at random
+        model, info = _from_pretrained(kind, path, **options, add_pooling_layer=False)
+    info["unexpected_keys"] = {key for key in info["unexpected_keys"] if not PRETRAINING_PARTS.search(key)}
+    faults = {key: sorted(map(str, value)) for key, value in info.items() if value and key.endswith("_keys")}
+    if faults:
+        raise NdogoError(f"The weights do not fit the configuration: {faults}", where=str(path))
+    model.eval()
+    return model
+
+
+def _from_pretrained(kind: Any, path: Path, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The model, and what of its weights did not fit; transformers' own report of it is kept quiet."""
+    spoken = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_error()
     try:
-        loaded: Any = kind.from_pretrained(
-            str(path), dtype=dtype, local_files_only=True, use_safetensors=use_safetensors, output_loading_info=True
-        )
+        return kind.from_pretrained(str(path), local_files_only=True, output_loading_info=True, **options)
     except pickle.UnpicklingError as error:
         raise NdogoError(
             "The pickled weights ask for code to be run, which is never done.",
@@ -122,14 +136,8 @@ def _load(path: Path, dtype: torch.dtype, *, use_safetensors: bool) -> PreTraine
         ) from error
     except (OSError, ValueError, RuntimeError) as error:
         raise NdogoError(f"The model cannot be loaded: {error}", where=str(path)) from error
-    model: PreTrainedModel = loaded[0]
-    info = loaded[1]
-    info["unexpected_keys"] = {key for key in info["unexpected_keys"] if not PRETRAINING_PARTS.search(key)}
-    faults = {key: sorted(map(str, value)) for key, value in info.items() if value and key.endswith("_keys")}
-    if faults:
-        raise NdogoError(f"The weights do not fit the configuration: {faults}", where=str(path))
-    model.eval()
-    return model
+    finally:
+        transformers.utils.logging.set_verbosity(spoken)
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:

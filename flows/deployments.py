@@ -64,7 +64,9 @@ def ensure_automation() -> None:
         named = {"automations": {"name": {"any_": [wanted.name]}}}
         found = api.post("/automations/filter", json=named).raise_for_status().json()
         for automation in found:
-            kept = wanted.model_copy(update={"enabled": automation["enabled"]}).model_dump(mode="json")
+            kept = wanted.model_copy(update={"enabled": automation["enabled"]}).model_dump(
+                mode="json", exclude={"owner_resource"}
+            )
             api.put(f"/automations/{automation['id']}", json=kept).raise_for_status()
         if not found:
             api.post("/automations/", json=wanted.model_dump(mode="json")).raise_for_status()

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import uvicorn
 from prefect.server.api.server import create_app
 from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
-from prefect.settings import get_current_settings
+from prefect.settings import PREFECT_MESSAGING_BROKER, get_current_settings, temporary_settings
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -71,19 +71,19 @@ def main() -> None:
             cure="Set it to `user:password`; `ndogo serve` does that by itself.",
         )
     AioSqliteConfiguration.begin_transaction = begin_writing  # type: ignore[method-assign]
-    app = create_app(final=True)
-    app.add_middleware(FewAtOnce)
     hosts = os.environ.get(HOSTS, "127.0.0.1,localhost").split(",")
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
-    uvicorn.run(
-        app,
-        host=server.api.host,
-        port=server.api.port,
-        timeout_keep_alive=server.api.keepalive_timeout,
-        ws_ping_interval=server.api.websocket_ping_interval,
-        ws_ping_timeout=server.api.websocket_ping_timeout,
-        log_level=server.logging_level.lower(),
-    )
+    with temporary_settings({PREFECT_MESSAGING_BROKER: "ndogo.flows.prefect_events"}):
+        # Around Prefect's app, not in it: its own services call the app inside this process, by another name.
+        app = TrustedHostMiddleware(FewAtOnce(create_app(final=True)), allowed_hosts=hosts, www_redirect=False)
+        uvicorn.run(
+            app,
+            host=server.api.host,
+            port=server.api.port,
+            timeout_keep_alive=server.api.keepalive_timeout,
+            ws_ping_interval=server.api.websocket_ping_interval,
+            ws_ping_timeout=server.api.websocket_ping_timeout,
+            log_level=server.logging_level.lower(),
+        )
 
 
 if __name__ == "__main__":

@@ -54,13 +54,16 @@ class Servers:
 
 
 def environment(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:
-    """What every process of the embedded default is told; the login is in a file that only its owner reads."""
+    """What every process of the embedded default is told, installed without a prefect.toml too; the login is in a file."""
     return os.environ | {
         "NDOGO_HOME": str(folder),
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_PROFILES_PATH": str(login_file(folder)),
         "PREFECT_API_URL": f"http://{HOST}:{ports['prefect']}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "PREFECT_RUNNER_POLL_FREQUENCY": "2",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "ndogo,transformers",
         "DO_NOT_TRACK": "1",
         "MLFLOW_TRACKING_URI": f"http://{HOST}:{ports['mlflow']}",
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 
+ROOT = Path(__file__).parents[2]
+"""Where they run: the deployments' entry points are paths from here."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before a dead process is started again; doubled as long as it dies young."""
 SOUND = 60.0
@@ -102,6 +104,7 @@ class Processes:
             return psutil.Popen(
                 [sys.executable, *one.line],
                 env=dict(one.environ),
+                cwd=ROOT,
                 stdout=out,
                 stderr=out,
                 stdin=subprocess.DEVNULL,

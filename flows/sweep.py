@@ -22,8 +22,8 @@ from ndogo.registry.bundles import open_store
 from ndogo.registry.corpora import Profile
 from ndogo.steps.step import threads
 from ndogo.tasks import comparison, notes, publication
-from ndogo.tasks.records import SweepRow
 from ndogo.tasks.run import Asked, resolve
+from ndogo.tasks.run_record import SweepRow
 
 log = logging.getLogger("ndogo.sweep")
 

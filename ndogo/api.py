@@ -21,6 +21,8 @@ from typing import Any
 from ndogo.core.errors import NdogoError
 from ndogo.core.progress import Report, silent
 from ndogo.core.text import WeightedLines, fingerprint
+from ndogo.evaluation import Mode, Summary
+from ndogo.registry.corpora import Profile, corpus_of
 from ndogo.steps.recipe import validated
 from ndogo.steps.step import Context, Step, kinds
 from ndogo.steps.step import make as make_step
@@ -38,6 +40,8 @@ class Made:
 
     path: Path
     numbers: Mapping[str, Any]
+    run: str = ""
+    """The id of the run that made it, where a recipe did."""
 
 
 def trim(
@@ -111,6 +115,84 @@ def distil(
     return make(step, {"student": Path(student), "teacher": Path(teacher)}, out, corpus=corpus, seed=seed)
 
 
+def evaluate(
+    model: PathLike,
+    language: str,
+    *,
+    teacher: PathLike | None = None,
+    profile: Profile | None = None,
+    mode: Mode = "probe",
+    out: PathLike | None = None,
+    report: Report = silent,
+) -> Summary:
+    """Judge any encoder directory on a language's benchmarks, alone or against its teacher; with `out`, write the report there.
+
+    `mode`: probe (frozen encoder, fast) or finetune (all weights).
+
+    :raises NdogoError: no such language, or a model or benchmark that cannot be read.
+    """
+    from ndogo import evaluation as judging
+    from ndogo.core.models import load_config
+    from ndogo.registry.benchmarks import benchmarks
+    from ndogo.registry.corpora import corpus, default_profile
+    from ndogo.registry.languages import language as find_language
+
+    student, guide = Path(model), Path(teacher) if teacher else None
+    source = profile or default_profile(find_language(language))
+    rows, held_out = benchmarks(language, source), corpus(language, source).held_out
+    settings = validated(judging.EvaluationSettings, {"mode": mode}, "mode")
+    costs = judging.cost(student, guide, report=report)
+
+    def entry(folder: Path, role: judging.Role, spent: judging.Cost | None) -> judging.Entry:
+        found = judging.evaluate(folder, rows, settings, report)
+        if (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM"):
+            quality = judging.language_model_quality(folder, held_out, judging.LanguageModelSettings(), report)
+            found = found.model_copy(update={"language_model": quality})
+        return judging.Entry(folder.name, role, found, spent)
+
+    entries = [entry(guide, "original", costs.teacher)] if guide else []
+    entries.append(entry(student, "student", costs.student))
+    title = f"{student.name}, {language}"
+    return judging.write_report(title, entries, Path(out)) if out else judging.summary(title, entries)
+
+
+def compress(
+    language: str,
+    recipe: str = "ndogo-small",
+    *,
+    profile: Profile | None = None,
+    teacher: str = "",
+    seed: int = 0,
+    mode: Mode = "probe",
+    baselines: bool = False,
+) -> Made:
+    """Make a small model of a language by a recipe, judge every stage, and register it; what is in the store is found.
+
+    :returns: the small model and the run's summary: size, scores, what was retained.
+    :raises NdogoError: whatever cannot be found or cannot be done, or the gate's refusal.
+    """
+    from ndogo.registry.bundles import open_store
+    from ndogo.registry.corpora import default_profile
+    from ndogo.registry.languages import language as find_language
+    from ndogo.registry.recipes import recipe as find_recipe
+    from ndogo.registry.teachers import weights
+
+    entry = find_language(language)
+    chosen = profile or default_profile(entry)
+    find_recipe(recipe)  # these two refuse bad input before Prefect starts
+    weights(teacher, entry, chosen)
+    from ndogo.flows.without_server import without_server
+
+    with without_server():
+        from ndogo.flows.compress import compress as flow
+        from ndogo.tasks.run_record import RUNS, RunRecord
+
+        run, store = flow(language, recipe, chosen, seed, teacher, mode, baselines), open_store()
+    record = store.read_record(RUNS, run, RunRecord)
+    assert record is not None, "the run has just ended"
+    return Made(store.path(record.steps[record.last].key), record.summary, run)
+
+
 def make(
     step: Step,
     inputs: Mapping[str, Path],
@@ -130,7 +212,7 @@ def make(
     target = Path(out)
     if target.exists():
         raise NdogoError("The output is there already.", where=str(out), cure="Choose another --out, or remove it.")
-    if step.reads_text and not corpus:
+    if step.needs_text and not corpus:
         raise NdogoError(f"{step.kind} reads text, and there is none.", where="--corpus", cure="Give a file of text.")
     texts = tuple(_weighted(given) for given in ((corpus,) if isinstance(corpus, str | Path) else corpus))
     work = target.absolute().with_name(f".{target.name}.work")
@@ -158,8 +240,6 @@ def _weighted(given: PathLike) -> WeightedLines:
         share = float(weight) if name else 1.0
     except ValueError:
         name, share = str(given), 1.0
-    from ndogo.registry.corpora import corpus_of
-
     text = name or str(given)
     return WeightedLines(corpus_of(text), share, Path(text).name)
 

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from ndogo import budget_command, runs, step_commands
+from ndogo import budget_command, run_commands, step_commands
+from ndogo_run.cli import COMMANDS
+from ndogo_run.errors import RunError
 
 app = typer.Typer(
     name="ndogo",
@@ -22,8 +24,10 @@ languages_app = typer.Typer(
 )
 app.add_typer(languages_app, name="languages", rich_help_panel="Look")
 step_commands.register(app)
-runs.register(app)
+run_commands.register(app)
 budget_command.register(app)
+for command in COMMANDS:
+    app.command(rich_help_panel="Run an export, without torch")(command)
 
 
 @app.command(rich_help_panel="Look")
@@ -91,7 +95,7 @@ def main() -> None:
 
     try:
         app()
-    except NdogoError as error:
+    except (NdogoError, RunError) as error:
         typer.echo(f"ndogo: {error}", err=True)
         sys.exit(1)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ndogo.registry.model_registry import Version
     from ndogo.steps.plan import Planned
     from ndogo.steps.recipe import Recipe
-    from ndogo.tasks.records import RunRecord
+    from ndogo.tasks.run_record import RunRecord
 
 console = Console()
 
@@ -85,7 +85,7 @@ def languages_table() -> None:
 def result(store: "Store", run_id: str) -> None:
     """What a run made, step by step, and where to look."""
     from ndogo.tasks.publication import TOY, cells
-    from ndogo.tasks.records import RUNS, RunRecord
+    from ndogo.tasks.run_record import RUNS, RunRecord
 
     record = store.read_record(RUNS, run_id, RunRecord)
     assert record is not None and record.report is not None, "the run has just ended"
@@ -101,6 +101,8 @@ def result(store: "Store", run_id: str) -> None:
     for sentence in record.report.sentences:
         console.print(sentence, highlight=False)
     console.print(f"model   {store.path(record.steps[record.last].key)}", soft_wrap=True)
+    for step in record.steps.values():
+        opening(store.path(step.key))
     console.print(f"look    make serve, then the MLflow address that it prints; experiment compress/{record.language}")
 
 
@@ -112,6 +114,20 @@ def made(path: "Path", numbers: Mapping[str, object]) -> None:
     for name, value in numbers.items():
         console.print(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
     console.print(f"written to {path}")
+    opening(path)
+
+
+def opening(folder: "Path") -> None:
+    """How to use what an export wrote; nothing for another model."""
+    from ndogo.core.exported import FOLDER, WEB
+
+    if (folder / FOLDER).is_dir():
+        console.print(
+            f"run     ndogo fill {folder} 'text with a <mask>'; also classify, tag, embed, search", soft_wrap=True
+        )
+    if (folder / WEB).is_dir():
+        serve = f"python3 -m http.server 8000 --directory {folder / WEB}"
+        console.print(f"page    {serve}, then open http://localhost:8000", soft_wrap=True)
 
 
 def markdown(text: str) -> None:

@@ -70,7 +70,8 @@ def _parameters(step: type[Step]) -> Iterator[inspect.Parameter]:
         if info.is_required():
             yield _parameter(name, _shell_type(info), typer.Option(help=text))
         else:
-            told = "" if info.default in (None, ()) else f" Default: {info.default}."
+            shown = ",".join(map(str, info.default)) if isinstance(info.default, tuple) else info.default
+            told = "" if info.default in (None, ()) else f" Default: {shown}."
             yield _parameter(name, _shell_type(info) | None, typer.Option(help=text + told, show_default=False), None)
     if step.draws:
         yield _parameter("seed", int, typer.Option(min=0, help="Of whatever is drawn."), 0)

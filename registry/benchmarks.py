@@ -5,14 +5,14 @@ from functools import cache, partial
 from pathlib import Path
 
 from ndogo.core.errors import NdogoError
-from ndogo.evaluation import Benchmark, Broken, checked, collect, json_rows, read_local
+from ndogo.evaluation import KINDS, Benchmark, Broken, checked, collect, json_rows, read_local
 from ndogo.registry import sources
 from ndogo.registry.corpora import Profile, local_folder
 from ndogo.registry.hub import Hub
 from ndogo.registry.languages import Language, language
 from ndogo.registry.sources import DataSource
 
-NAMES = ("sentiment", "topic", "ner", "pos")
+NAMES = tuple(KINDS)
 SPLITS = ("train", "dev", "test")
 
 

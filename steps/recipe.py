@@ -36,8 +36,8 @@ class Recipe(Frozen):
 
     @property
     def last(self) -> str:
-        """The id of the step whose result is the small model: the last one written."""
-        return self.steps[-1].id
+        """The id of the step whose result is the small model: the last one written that makes a model."""
+        return next((step.id for step in reversed(self.steps) if step.makes_model), ORIGINAL)
 
     def step(self, name: str) -> Step:
         """The step with an id."""

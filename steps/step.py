@@ -98,6 +98,8 @@ class Step(Frozen):
     """Whether it is a training: it takes long, is resumed, and counts against the limit of GPU steps."""
     draws: ClassVar[bool] = False
     """Whether the result depends on the run's seed."""
+    makes_model: ClassVar[bool] = True
+    """Whether its model is another than its student's; else it only adds to it, and is not what a recipe ends with."""
     makes_vocabulary: ClassVar[bool] = False
     result: ClassVar[str] = ""
     """What its model is to the reader of a report, where it is something of its own: adapted, trimmed."""
@@ -115,6 +117,11 @@ class Step(Frozen):
     def reads_text(self) -> bool:
         """Whether the result depends on the corpus."""
         return self.trains
+
+    @property
+    def needs_text(self) -> bool:
+        """Whether there must be a corpus."""
+        return self.reads_text
 
     def content(self) -> dict[str, Any]:
         """What the result depends on: the numbers, not the names within a recipe."""

@@ -13,8 +13,8 @@ from ndogo.registry.languages import Language, language
 from ndogo.registry.sources import DataSource, default
 from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks.evaluation import EVALUATIONS
-from ndogo.tasks.records import RUNS, RunRecord, run_of
 from ndogo.tasks.run import Run
+from ndogo.tasks.run_record import RUNS, RunRecord, run_of
 
 
 def run_that_made(store: Store, model: str) -> RunRecord:

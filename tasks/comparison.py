@@ -12,7 +12,7 @@ from ndogo.registry import model_registry
 from ndogo.registry.bundles import Store, canonical
 from ndogo.tasks import pictures, tracking
 from ndogo.tasks.publication import TOY
-from ndogo.tasks.records import RunRecord, SweepRow
+from ndogo.tasks.run_record import RunRecord, SweepRow
 
 PAGE, PICTURE = "sweep.md", "size-and-quality.png"
 ADDRESS = "http://127.0.0.1:5000"

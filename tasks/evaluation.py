@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
 from ndogo.core.errors import NdogoError
+from ndogo.core.exported import FOLDER, MANIFEST
 from ndogo.core.progress import Report
 from ndogo.evaluation import Broken, Evaluation, LanguageModelSettings, evaluate
 from ndogo.evaluation.judge import RECORD_VERSION, versions
@@ -17,8 +18,8 @@ from ndogo.registry.corpora import corpus
 from ndogo.registry.hub import Hub
 from ndogo.tasks import notes
 from ndogo.tasks.progress import reporter
-from ndogo.tasks.records import EvaluationNote
 from ndogo.tasks.run import Owner, Run
+from ndogo.tasks.run_record import EvaluationNote
 
 EVALUATIONS = "evaluations"
 LANGUAGE_MODEL = LanguageModelSettings(lines=100, words=2)
@@ -52,8 +53,11 @@ def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, Evaluation
     def measure() -> Evaluation:
         from ndogo.core.models import load_config
         from ndogo.evaluation import language_model_quality
+        from ndogo.evaluation.exported import load_exported
 
         folder = run.store.path(bundle)
+        if (folder / FOLDER / MANIFEST).is_file():  # what an export adds is its files, so one of them is judged
+            return evaluate(load_exported(folder), rows, run.settings, report)
         judged = evaluate(folder, rows, run.settings, report)
         if not (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM"):
             return judged

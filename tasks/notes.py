@@ -17,7 +17,8 @@ from ndogo.registry.integrity import file_hash
 from ndogo.steps.recipe import ORIGINAL
 from ndogo.steps.step import Step
 from ndogo.tasks import tracking
-from ndogo.tasks.records import (
+from ndogo.tasks.run import Run
+from ndogo.tasks.run_record import (
     RUNS,
     EvaluationNote,
     RelativeSizes,
@@ -28,7 +29,6 @@ from ndogo.tasks.records import (
     StepNumbers,
     opening,
 )
-from ndogo.tasks.run import Run
 
 CURVE_POINTS = 400
 """Most points of one training curve that a record keeps."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ndogo.steps.recipe import ORIGINAL
-from ndogo.tasks.records import RunRecord, SweepRow
 from ndogo.tasks.run import BASELINE
+from ndogo.tasks.run_record import RunRecord, SweepRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,8 +20,8 @@ from ndogo.registry.bundles import Bundle, Store, canonical
 from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks import gate, notes, pictures, tracking
 from ndogo.tasks.evaluation import EVALUATIONS, metrics_of
-from ndogo.tasks.records import RunRecord, run_of
 from ndogo.tasks.run import Run, planned
+from ndogo.tasks.run_record import RunRecord, run_of
 
 if TYPE_CHECKING:
     from ndogo.steps.plan import Planned
@@ -95,6 +95,10 @@ def summarise(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) -
         summary[f"over_{role}"] = beaten.difference
         summary[f"over_{role}_low"], summary[f"over_{role}_high"] = beaten.difference_interval
     for step in run.recipe.steps:
+        if not step.makes_model and step.id in evaluations:
+            lost = retention(evaluations[step.id], last).mean
+            summary[f"{step.id}_difference"] = lost.difference
+            summary[f"{step.id}_difference_low"], summary[f"{step.id}_difference_high"] = lost.difference_interval
         if step.result == "adapted" and step.id not in (run.recipe.last, *run.baselines):
             summary["retention_adapted"] = retention(last, evaluations[step.id]).mean.retention
     return summary
@@ -201,7 +205,8 @@ def cells(record: RunRecord) -> tuple[list[str], list[list[str]]]:
         scores = judged.metrics if judged else {}
         shown = [_shown(n, scores[n]) if n in scores else "" for n in names]
         millions, ratio = f"{sizes.params / 1e6:.2f}M", f"{sizes.compression_ratio:.1f}x"
-        body.append([name, millions, f"{sizes.size_mb:.1f}", ratio, *shown])
+        megabytes = sizes.found().get("file_mb", sizes.size_mb)  # of an export: its default file
+        body.append([name, millions, f"{megabytes:.1f}", ratio, *shown])
     return ["step", "params", "MB", "ratio", *(SHORT.get(n, n[:WIDEST]) for n in names)], body
 
 

@@ -67,12 +67,15 @@ class Run(Frozen):
         return f"ndogo-{self.language}-{self.recipe.name}{'-pocket' if self.profile == 'pocket' else ''}"
 
     def evaluated(self) -> list[str]:
-        """The ids of the models to judge: the ends and the adapted teacher, or every step."""
-        order = self.recipe.order()
+        """The ids of the models to judge: the ends, exports and the adapted teacher, or every step.
+
+        The file of an export cannot be fine-tuned: only a probe judges it.
+        """
+        order = [step for step in self.recipe.order() if step.makes_model or self.settings.mode == "probe"]
         if self.recipe.evaluate == "every-step":
             return [ORIGINAL, *(s.id for s in order if not s.id.startswith(BASELINE) or s.id in self.baselines)]
         ends = {self.recipe.last, *self.baselines}
-        return [ORIGINAL, *(s.id for s in order if s.result == "adapted" or s.id in ends)]
+        return [ORIGINAL, *(s.id for s in order if s.result == "adapted" or s.id in ends or not s.makes_model)]
 
     def cap(self, step: Step) -> int | None:
         """The most tokens that a training may read; a baseline reads as many as it says, since the recipe did."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ndogo.registry.bundles import Store, canonical
 from ndogo.registry.integrity import MARK
 from ndogo.registry.model_registry import client, tracking_uri
-from ndogo.tasks.records import RunRecord, RunState, Sent, SentRun, StepNote
+from ndogo.tasks.run_record import RunRecord, RunState, Sent, SentRun, StepNote
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

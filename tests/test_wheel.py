@@ -1,4 +1,4 @@
-"""The wheel holds all that a run needs, puts one name into site-packages, and runs outside the repository."""
+"""The wheels of ndogo and ndogo-run: they hold all that a run needs, put one name each into site-packages, and run anywhere."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"  # a build leaves folders behind: not in the checkout
     source.mkdir()
@@ -25,24 +25,32 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 target.symlink_to(os.readlink(ROOT / name))
             else:
                 target.hardlink_to(ROOT / name) if _one_disk(source) else target.write_bytes((ROOT / name).read_bytes())
-    line = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, source]
+    line = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder]
+    line += [source, source / "run"]
     subprocess.run(line, check=True, capture_output=True)
-    return next(folder.glob("ndogo-*.whl"))
+    return sorted(folder.glob("*.whl"))
 
 
 def _one_disk(folder: Path) -> bool:
     return os.stat(folder).st_dev == os.stat(ROOT).st_dev
 
 
-def test_it_puts_one_name_into_site_packages(wheel: Path):
-    names = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
-    assert {name for name in names if not name.endswith(".dist-info")} == {"ndogo"}
+def test_each_puts_one_name_into_site_packages(wheels: list[Path]):
+    for wheel, expected in zip(wheels, ("ndogo", "ndogo_run"), strict=True):
+        names = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+        assert {name for name in names if not name.endswith(".dist-info")} == {expected}
+
+
+def test_the_page_is_inside_with_its_runtime_and_licences(wheels: list[Path]):
+    inside = {name.removeprefix("ndogo/compressors/export/web/") for name in zipfile.ZipFile(wheels[0]).namelist()}
+    assert {"index.html", "labels.json", "vendor/ort.mjs", "vendor/ort-wasm.bin", "vendor/LICENCES.txt"} <= inside
 
 
 @pytest.mark.timeout(600)
-def test_a_run_outside_the_repository_completes(wheel: Path, tmp_path: Path):
+def test_a_run_outside_the_repository_completes(wheels: list[Path], tmp_path: Path):
     site, home = tmp_path / "site", tmp_path / "home"
-    zipfile.ZipFile(wheel).extractall(site)  # what installing without dependencies does
+    for wheel in wheels:
+        zipfile.ZipFile(wheel).extractall(site)  # what installing without dependencies does
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "NDOGO_", "MLFLOW_"))}
     environment |= {"PYTHONPATH": str(site), "NDOGO_HOME": str(home)}
     where = (

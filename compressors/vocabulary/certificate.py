@@ -115,9 +115,9 @@ def certify(
     """
     kept = selection.kept
     trimmed = _plain_backend(out)
-    held_out, covered = compare_segmentation(vocabulary, kept, counts.held_out, trimmed)
+    held_out, covered = compare_segmentation(vocabulary, kept, counts.certificate_sample, trimmed)
     others = tuple(name for name in TWINS if (out / name).is_file())
-    texts = [text for text, _ in counts.held_out]
+    texts = [text for text, _ in counts.certificate_sample]
     equal = _twins_equal(out, trimmed, texts) if others else None
     equal_before = _twins_equal(source, vocabulary.backend, texts) if equal is not None and equal < 1.0 else None
     old, new = load_model(source), load_model(out)
@@ -135,7 +135,7 @@ def certify(
         asked=selection.asked,
         used_by_corpus=selection.used,
         fewer_than_asked=selection.asked is not None and ordinary < selection.asked,
-        counted_lines=counts.lines - len(counts.held_out),
+        counted_lines=counts.lines - len(counts.certificate_sample),
         counted_pieces=counts.tokens,
         counted_coverage=selection.coverage,
         scripts=selection.scripts,

@@ -28,8 +28,8 @@ STRETCHES = 500_000
 STRETCH_BATCH = 20_000
 STRETCH_CHARACTERS = 20_000_000
 """Distinct stretches are encoded and forgotten when there are so many: about 100 MB."""
-HELD_OUT_EVERY = 50
-HELD_OUT_AT_MOST = 2000
+SAMPLE_EVERY = 50
+SAMPLE_AT_MOST = 2000
 SAMPLE = 256
 
 Encoded = tuple[str, list[int]]
@@ -44,18 +44,18 @@ class TokenCounts:
     """(ids,) occurrences of each id in the counted lines, times the weight of their corpus."""
     lines: int
     tokens: int
-    held_out: tuple[Encoded, ...]
+    certificate_sample: tuple[Encoded, ...]
     """Lines set aside and not counted: every 50th, at most 2,000 of them, drawn with a fixed seed."""
     sample: tuple[Encoded, ...]
-    """The first counted lines, for checks that need more lines than were held out."""
+    """The first counted lines, for checks that need more lines than the certificate's sample."""
 
 
 class _Tally:
-    """The counts and the held-out lines while they grow."""
+    """The counts and the sample for the certificate while they grow."""
 
     def __init__(self, backend: Tokenizer, size: int) -> None:
         self.weighted = np.zeros(size, np.float64)
-        self.held_out: list[tuple[str, list[int], float]] = []
+        self.certificate_sample: list[tuple[str, list[int], float]] = []
         self.sample: list[Encoded] = []
         self.seen = self.tokens = 0
         self._backend = backend
@@ -67,11 +67,11 @@ class _Tally:
         self._draw = random.Random(0)
 
     def add(self, lines: list[str], weight: float) -> None:
-        """Count lines of one corpus; every so manieth is held out."""
-        first = -self.seen % HELD_OUT_EVERY
+        """Count lines of one corpus; every so manieth is set aside for the certificate."""
+        first = -self.seen % SAMPLE_EVERY
         self.seen += len(lines)
-        set_aside = lines[first::HELD_OUT_EVERY]
-        del lines[first::HELD_OUT_EVERY]
+        set_aside = lines[first::SAMPLE_EVERY]
+        del lines[first::SAMPLE_EVERY]
         for line, ids in zip(set_aside, encode(self._backend, set_aside), strict=True):
             self._hold_out(line, ids, weight)
         if missing := lines[: SAMPLE - len(self.sample)]:
@@ -95,19 +95,19 @@ class _Tally:
         self._counts[:] = 0
 
     def take_back(self) -> None:
-        """Count the held-out lines as well: for a corpus of a line or two, which is all held out."""
-        for _, ids, weight in self.held_out:
+        """Count the lines of the certificate's sample as well: for a corpus of a line or two, which is all set aside."""
+        for _, ids, weight in self.certificate_sample:
             self._count_one(ids, weight)
 
     def _hold_out(self, line: str, ids: list[int], weight: float) -> None:
         self._candidates += 1
-        if len(self.held_out) < HELD_OUT_AT_MOST:
-            self.held_out.append((line, ids, weight))
+        if len(self.certificate_sample) < SAMPLE_AT_MOST:
+            self.certificate_sample.append((line, ids, weight))
             return
         place = self._draw.randrange(self._candidates)
         entry = (line, ids, weight)
-        if place < HELD_OUT_AT_MOST:
-            entry, self.held_out[place] = self.held_out[place], entry
+        if place < SAMPLE_AT_MOST:
+            entry, self.certificate_sample[place] = self.certificate_sample[place], entry
         self._count_one(entry[1], entry[2])
 
     def _count_one(self, ids: list[int], weight: float) -> None:
@@ -152,8 +152,8 @@ def count_tokens(backend: Tokenizer, size: int, corpora: Sequence[WeightedLines]
         tally.take_back()
     if not tally.weighted.any():
         raise NdogoError("There is no text to count.", where=", ".join(c.name for c in corpora) or "--corpus")
-    held_out = tuple((line, ids) for line, ids, _ in tally.held_out)
-    return TokenCounts(tally.weighted, tally.seen, tally.tokens, held_out, tuple(tally.sample))
+    certificate_sample = tuple((line, ids) for line, ids, _ in tally.certificate_sample)
+    return TokenCounts(tally.weighted, tally.seen, tally.tokens, certificate_sample, tuple(tally.sample))
 
 
 SPACE_BLIND = ("Precompiled", "BertNormalizer", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Nmt")

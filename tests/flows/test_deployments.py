@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from ndogo.flows.deployments import deployments
+from ndogo.flows.deployments import ZOMBIES, deployments
+from ndogo.flows.login import PROFILES
+from ndogo.flows.servers import PORTS, environment
 from ndogo.registry.languages import languages
 from ndogo.steps.step import kinds
 from ndogo.tasks.steps import tags_of
@@ -43,6 +46,18 @@ def test_prefect_yaml_cannot_drift_from_the_language_table():
         (other,) = served[name].schedules
         assert (schedule["cron"], schedule["timezone"]) == (other.schedule.cron, other.schedule.timezone)
         assert entry["concurrency_limit"]["limit"] == 1
+
+
+def test_what_the_embedded_servers_are_told_is_what_prefect_toml_says():
+    written = tomllib.loads((ROOT / "prefect.toml").read_text(encoding="utf-8"))
+    told = environment(Path("home"), PORTS)
+    assert told["PREFECT_API_URL"] == written["api"]["url"]
+    assert told["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == str(written["flows"]["heartbeat_frequency"])
+    assert told["PREFECT_RUNNER_POLL_FREQUENCY"] == str(written["runner"]["poll_frequency"])
+    assert told["PREFECT_LOGGING_EXTRA_LOGGERS"] == written["logging"]["extra_loggers"]
+    assert Path(written["profiles_path"]) == ".ndogo" / PROFILES
+    beats = yaml.safe_load(ZOMBIES.read_text(encoding="utf-8"))["trigger"]["within"] / 30
+    assert beats == 6, "missed heartbeats before a run is called dead"
 
 
 def test_parameters_explain_themselves_and_are_limited_to_what_there_is():

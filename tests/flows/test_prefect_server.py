@@ -206,10 +206,12 @@ def test_fifty_runs_end_at_once_and_only_the_dead_one_is_called_so(servers: Addr
             while (kinds := await runs.kinds([dead, waiting]))[0] != "CRASHED" and time.monotonic() < until:
                 await asyncio.sleep(1)
             await asyncio.sleep(10)  # whatever else was to come comes with it
-            fired = {"filter": {"event": {"name": ["prefect.automation.triggered"]}}, "limit": 50}
-            found = (await runs.post("/events/filter", fired))["events"]
+            acted = {"filter": {"event": {"name": ["prefect.automation.action.triggered"]}}, "limit": 50}
+            found = (await runs.post("/events/filter", acted))["events"]
             assert [kind for kind in await runs.kinds(ended) if kind != "COMPLETED"] == []
-            return runs.refused, kinds, {related for event in found for related in runs_of(event)} - {dead}
+            fired = {run for event in found for run in runs_of(event)}
+            assert dead in fired
+            return runs.refused, kinds, fired - {dead}
 
     refused, kinds, wrong = asyncio.run(play())
     assert refused == []

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from mlflow import MlflowClient
 from ndogo.flows.servers import Addresses, Servers, basic, environment, running
 from ndogo.registry.bundles import Store, open_store
 from ndogo.registry.languages import Language, add_language
-from ndogo.tasks.records import RunRecord
+from ndogo.tasks.run_record import RunRecord
 from ndogo.tasks.tracking import delivered
 from tests import pico, tiny
 
@@ -213,13 +214,13 @@ def healthy(address: str) -> bool:
     return False
 
 
-def kill(servers: Servers, name: str) -> None:
-    """SIGKILL for a process of ours; of MLflow's two, for the one that answers, which takes the other along."""
+def kill(servers: Servers, name: str, number: int = signal.SIGKILL) -> None:
+    """A signal for a process of ours; of MLflow's two, for the one that answers, which takes the other along."""
     (one,) = [one for one in servers.processes.watched if one.name == name]
     assert one.process is not None
     for process in one.process.children() if name == "mlflow" else [one.process]:
-        process.kill()
-    one.process.wait(timeout=20)
+        process.send_signal(number)
+    one.process.wait(timeout=60)
 
 
 def look_until(servers: Servers, there: Callable[[], bool]) -> None:
@@ -237,10 +238,11 @@ def logs(servers: Servers) -> str:
     )
 
 
-def test_a_run_whose_runner_is_killed_is_taken_up_and_resumes(servers, world, folder: Path):
-    """SIGKILL for the runner in mid-distillation: it is started again, and the same run completes."""
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_whose_runner_is_killed_or_stopped_is_taken_up_and_resumes(servers, world, folder: Path, number: int):
+    """In mid-distillation: the runner is started again, and the same run completes."""
     addresses, told = world
-    assert deployment_run(told, "long").returncode == 0
+    assert deployment_run(told, "long", "--param", f"seed={number}").returncode == 0
     store = Store(folder / "home")
     until = time.monotonic() + PATIENCE
     while not list(store.folder.glob("work/*/checkpoint*")) and time.monotonic() < until:
@@ -249,7 +251,7 @@ def test_a_run_whose_runner_is_killed_is_taken_up_and_resumes(servers, world, fo
     run = newest_run(addresses)
     assert run["state_type"] == "RUNNING"
     made = sorted(p.name for p in (store.folder / "bundles").iterdir())
-    kill(servers, "deployments")
+    kill(servers, "deployments", number)
 
     ends = ("COMPLETED", "FAILED", "CRASHED")
     look_until(servers, lambda: api(addresses, f"/flow_runs/{run['id']}")["state_type"] in ends)

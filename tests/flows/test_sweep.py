@@ -16,8 +16,8 @@ from ndogo.flows.sweep import dask, sweep
 from ndogo.registry.bundles import Store, open_store
 from ndogo.registry.languages import Language, add_language
 from ndogo.registry.model_registry import client
+from ndogo.steps.step import threads
 from ndogo.tasks import comparison, notes
-from ndogo.tasks.steps import threads
 from tests import pico, tiny
 
 RECIPES = {

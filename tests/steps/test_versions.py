@@ -36,6 +36,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "prune_hidden, pca, shrink": ("prune_hidden", {"size": 16, "select": "pca", "sentences": 9}),
     "prune_hidden, pca, drop": ("prune_hidden", {"size": 16, "select": "pca", "heads": "drop", "sentences": 9}),
     "fresh": ("fresh", {"layers": 1, "hidden": 16, "ffn": 24, "heads": 2}),
+    "export": ("export", {"dtype": "int8", "lines": 4}),
     "adapt": ("adapt", TRAINING),
     "distil, mlm and direct": ("distil", TRAINING | {"objective": {"mlm": 1, "direct": 10}}),
     "distil, logits": (

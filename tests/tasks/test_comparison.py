@@ -5,7 +5,7 @@ import pytest
 from ndogo.tasks.comparison import interval, markdown, rows
 from ndogo.tasks.pictures import front
 from ndogo.tasks.publication import TOY
-from ndogo.tasks.records import RunRecord
+from ndogo.tasks.run_record import RunRecord
 
 
 def record(language: str, recipe: str, params: int, retained: float) -> RunRecord:

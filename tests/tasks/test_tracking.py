@@ -14,8 +14,8 @@ from ndogo.registry.bundles import open_store
 from ndogo.registry.model_registry import tracking_uri
 from ndogo.steps.recipe import parse_recipe
 from ndogo.tasks import notes
-from ndogo.tasks.records import RunRecord
 from ndogo.tasks.run import Run
+from ndogo.tasks.run_record import RunRecord
 from ndogo.tasks.tracking import left_for_later
 
 RECIPE = "name: r\nabout: x\nsteps:\n  - truncate: {layers: 1}\n  - adapt: {steps: 1}"

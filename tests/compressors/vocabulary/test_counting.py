@@ -34,12 +34,12 @@ def test_every_token_of_every_line_is_counted_or_held_out(vocabulary):
     expected = np.zeros(len(vocabulary.tokens))
     for ids in encode(vocabulary.backend, lines):
         np.add.at(expected, ids, 0.5)
-    for text, ids in found.held_out:
+    for text, ids in found.certificate_sample:
         assert [ids] == encode(vocabulary.backend, [text])
         np.subtract.at(expected, ids, 0.5)
     assert np.array_equal(found.weighted, expected) and found.lines == len(lines)
     assert found.tokens == expected.sum() * 2
-    assert [text for text, _ in found.held_out] == lines[::50]
+    assert [text for text, _ in found.certificate_sample] == lines[::50]
 
 
 def test_only_tokenizers_that_cut_at_spaces_are_given_stretches(model_of):
@@ -90,17 +90,19 @@ def test_batches_are_bounded_by_lines_and_by_characters(monkeypatch):
 
 def test_at_most_so_many_lines_are_held_out_spread_over_the_corpus_and_the_rest_is_counted(model_of, monkeypatch):
     vocabulary = read_vocabulary(model_of("xlmr"), load_config(model_of("xlmr")))
-    monkeypatch.setattr(counting, "HELD_OUT_AT_MOST", 4)
+    monkeypatch.setattr(counting, "SAMPLE_AT_MOST", 4)
     lines = [f"siku {number}" for number in range(2000)]
     first, again = count(vocabulary, lines), count(vocabulary, lines)
-    assert first.held_out == again.held_out and len(first.held_out) == 4
-    numbers = sorted(int(text.split()[1]) for text, _ in first.held_out)
+    assert first.certificate_sample == again.certificate_sample and len(first.certificate_sample) == 4
+    numbers = sorted(int(text.split()[1]) for text, _ in first.certificate_sample)
     assert all(n % 50 == 0 for n in numbers) and numbers[-1] > 500
     total = sum(len(ids) for ids in encode(vocabulary.backend, lines))
-    assert first.tokens == total - sum(len(ids) for _, ids in first.held_out) == first.weighted.sum()
+    assert first.tokens == total - sum(len(ids) for _, ids in first.certificate_sample) == first.weighted.sum()
 
 
 def test_a_corpus_of_one_line_is_held_out_and_counted(model_of):
     vocabulary = read_vocabulary(model_of("xlmr"), load_config(model_of("xlmr")))
     found = count(vocabulary, ["Kitabu kikubwa"])
-    assert len(found.held_out) == 1 and found.weighted.sum() == found.tokens == len(found.held_out[0][1])
+    assert len(found.certificate_sample) == 1 and found.weighted.sum() == found.tokens == len(
+        found.certificate_sample[0][1]
+    )

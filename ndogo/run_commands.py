@@ -1,11 +1,5 @@
 """Commands that run recipes and look at what came of them."""
 
-import contextlib
-import contextvars
-import logging
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -39,25 +33,16 @@ def compress(
     budget: Annotated[str, typer.Option(help="Instead of a recipe: 20MB of weights, 12M parameters or 5ms.")] = "",
 ) -> None:
     """Make a small model of a language: the whole pipeline, without any server running."""
-    from ndogo.registry.corpora import default_profile
-    from ndogo.registry.languages import language as find_language
-    from ndogo.registry.recipes import recipe as find_recipe
-    from ndogo.registry.teachers import weights
+    from ndogo import api, show
+    from ndogo.registry.bundles import open_store
 
-    entry = find_language(language)
-    chosen = profile or default_profile(entry)
-    find_recipe(recipe)  # these two refuse bad input before Prefect starts
-    weights(teacher, entry, chosen)
     if budget:
         from ndogo.budget_command import make_recipe
 
-        recipe = make_recipe(language, budget, chosen, teacher)
-    with _without_server():
-        from ndogo import show
-        from ndogo.flows.compress import compress as flow
-        from ndogo.registry.bundles import open_store
-
-        show.result(open_store(), flow(language, recipe, chosen, seed, teacher, mode, baselines))
+        recipe = make_recipe(language, budget, profile, teacher)
+    asked = {"profile": profile, "teacher": teacher, "seed": seed, "mode": mode, "baselines": baselines}
+    made = api.compress(language, recipe, **asked)
+    show.result(open_store(), made.run)
 
 
 def sweep(
@@ -80,8 +65,10 @@ def sweep(
         find_language(name)
     for name in names["recipes"]:
         find_recipe(name)
-    with _without_server(shared=runner == "dask"):
-        from ndogo import show
+    from ndogo import show
+    from ndogo.flows.without_server import without_server
+
+    with without_server(shared=runner == "dask"):
         from ndogo.flows.sweep import dask
         from ndogo.flows.sweep import sweep as flow
         from ndogo.tasks import comparison
@@ -115,41 +102,11 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Write report.html, .md, .json and .png here.")] = None,
 ) -> None:
     """Judge any model on a language's benchmarks, alone or against its teacher."""
-    from ndogo import show
-    from ndogo.core.models import load_config
-    from ndogo.evaluation import (
-        Cost,
-        Entry,
-        EvaluationSettings,
-        LanguageModelSettings,
-        Role,
-        cost,
-        language_model_quality,
-        rich_table,
-        summary,
-        write_report,
-    )
-    from ndogo.evaluation import evaluate as judge
-    from ndogo.registry.benchmarks import benchmarks
-    from ndogo.registry.corpora import corpus, default_profile
-    from ndogo.registry.languages import language as find_language
+    from ndogo import api, show
+    from ndogo.evaluation import rich_table
 
-    settings = EvaluationSettings(mode=mode)
-    source = profile or default_profile(find_language(language))
-    rows, held_out = benchmarks(language, source), corpus(language, source).held_out
-    title = f"{model.name}, {language}"
     with show.progress() as report:
-        costs = cost(model, teacher, report=report)
-
-        def entry(folder: Path, role: Role, spent: Cost | None) -> Entry:
-            masked = (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM")
-            quality = language_model_quality(folder, held_out, LanguageModelSettings(), report) if masked else None
-            judged = judge(folder, rows, settings, report).model_copy(update={"language_model": quality})
-            return Entry(folder.name, role, judged, spent)
-
-        entries = [entry(teacher, "original", costs.teacher)] if teacher else []
-        entries.append(entry(model, "student", costs.student))
-    made = write_report(title, entries, out) if out else summary(title, entries)
+        made = api.evaluate(model, language, teacher=teacher, profile=profile, mode=mode, out=out, report=report)
     show.console.print(rich_table(made))
     for sentence in made.sentences:
         show.console.print(sentence)
@@ -218,51 +175,3 @@ def clean(
     for folder in gone:
         typer.echo(f"{'would remove' if dry_run else 'removed'} {folder}")
     typer.echo(f"{len(gone)} folders")
-
-
-@contextlib.contextmanager
-def _without_server(*, shared: bool = False) -> Iterator[None]:
-    """Prefect's own files lie beside the store, and unless PREFECT_API_URL names a server a temporary one is used.
-
-    It takes seconds to start; meanwhile this process imports what the steps need. `shared`: it is named to all processes, else
-    every worker would start one of its own.
-    """
-    from ndogo.registry.bundles import home
-
-    folder = home() / "prefect"
-    folder.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("PREFECT_HOME", str(folder))
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault(
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120"
-    )  # a busy laptop is slow, not broken
-    logging.getLogger("ndogo").setLevel(logging.INFO)
-    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    if os.environ.get("PREFECT_API_URL"):
-        yield
-        return
-    from prefect.server.api.server import SubprocessASGIServer
-
-    server = SubprocessASGIServer()  # Prefect stops it when this process ends
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(temporary_settings({PREFECT_API_URL: None, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
-        with ThreadPoolExecutor(1) as aside:
-            started = aside.submit(contextvars.copy_context().run, server.start)
-            _import_what_steps_need()
-        started.result()
-        if shared:
-            stack.enter_context(temporary_settings({PREFECT_API_URL: server.api_url}))
-        yield
-
-
-def _import_what_steps_need() -> None:
-    """And bring MLflow's database up: seconds that would be lost one after the other."""
-    import sklearn.linear_model  # noqa: F401  # only to be loaded, as the next
-    import transformers.models.xlm_roberta.modeling_xlm_roberta  # noqa: F401  # with torch; the pocket teacher's kind
-
-    from ndogo.registry.bundles import open_store
-    from ndogo.tasks import tracking
-
-    tracking.prepare(open_store())

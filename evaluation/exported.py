@@ -1,0 +1,80 @@
+"""A file of an export as an encoder, so that it is judged by the same benchmarks as the model that it was made from."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import onnx
+import onnxruntime
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from ndogo.core.errors import NdogoError
+from ndogo.core.exported import FOLDER, HIDDEN, MANIFEST, MIDDLE
+from ndogo.core.models import empty_model, load_config, load_tokenizer
+from ndogo.evaluation.encoder import Encoder
+
+
+class _File(nn.Module):
+    """A file that answers as an encoder does; it computes on the CPU, in onnxruntime, each row alone.
+
+    Alone, because an int8 file rounds its inputs by the largest of them all, so that a neighbour would change an answer.
+    """
+
+    def __init__(self, model: onnx.ModelProto, config: Any, threads: int) -> None:
+        super().__init__()
+        self.hidden_size: int = config.hidden_size
+        self.config = config
+        self.body = [empty_model(config).base_model]  # in a list, since it is no child: it has no weights to move
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """Those of the model that the file was made from."""
+        return self.body[0].parameters(recurse)
+
+    @property
+    def base_model(self) -> nn.Module:
+        """The shape of that model, without weights."""
+        return self.body[0]
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **_: Any) -> SimpleNamespace:
+        """Ids and mask (B, L) to states (B, L, H), zero where there is padding; of the layers, the middle and the last."""
+        ids_BL = input_ids.cpu()
+        lengths = [ids_BL.shape[1]] * len(ids_BL) if attention_mask is None else attention_mask.sum(1).tolist()
+        shape = (*ids_BL.shape, self.hidden_size)
+        middle_BLH, last_BLH = torch.zeros(shape), torch.zeros(shape)
+        for row, length in enumerate(lengths):
+            inputs = {"input_ids": ids_BL[row : row + 1, :length].numpy()}
+            inputs["attention_mask"] = torch.ones_like(ids_BL[row : row + 1, :length]).numpy()
+            for states_BLH, found in zip(
+                (middle_BLH, last_BLH), self.session.run([MIDDLE, HIDDEN], inputs), strict=True
+            ):
+                states_BLH[row, :length] = torch.from_numpy(found[0])
+        return SimpleNamespace(hidden_states=(middle_BLH, middle_BLH, last_BLH), last_hidden_state=last_BLH)
+
+
+def load_exported(path: Path, file: str = "", threads: int = 1) -> Encoder:
+    """One file of an export (default: the one that export.json names), to be probed as an encoder.
+
+    :raises NdogoError: there is no export, or no such file.
+    """
+    folder = path / FOLDER
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        name = file or manifest["default"]
+        model = onnx.load(folder / name)
+    except (OSError, ValueError, KeyError) as error:
+        raise NdogoError(f"There is no export to judge: {error}", where=str(folder), cure="Export it first.") from error
+    states = onnx.helper.make_tensor_value_info(MIDDLE, onnx.TensorProto.FLOAT, ["texts", "length", None])
+    if MIDDLE not in [output.name for output in model.graph.output]:
+        model.graph.output.append(states)
+    judged = _File(model, load_config(path), threads)
+    return Encoder(f"{path.name}/{name}", cast(PreTrainedModel, judged), load_tokenizer(path))

@@ -1,0 +1,1 @@
+export { InferenceSession, Tensor, env } from "onnxruntime-web/wasm";
