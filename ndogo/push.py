@@ -21,12 +21,12 @@ def push(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the folder, and send nothing.")] = False,
 ) -> None:
     """Publish a model on the hub, with a card made from its lineage. Pushing the same again changes nothing."""
-    from ndogo.registry.bundles import Store, home
+    from ndogo.registry.bundles import open_store
     from ndogo.registry.push import check_target
     from ndogo.registry.push import push as send
 
     check_target(to)
-    folder = write_folder(Store(home()), model, to, stated_license)
+    folder = write_folder(open_store(), model, to, stated_license)
     if dry_run:
         typer.echo(f"Written to {folder}; nothing was sent.")
         return
