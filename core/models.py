@@ -127,7 +127,10 @@ def _from_pretrained(kind: Any, path: Path, **options: Any) -> tuple[PreTrainedM
     spoken = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity_error()
     try:
-        return kind.from_pretrained(str(path), local_files_only=True, output_loading_info=True, **options)
+        loaded: tuple[PreTrainedModel, dict[str, Any]] = kind.from_pretrained(
+            str(path), local_files_only=True, output_loading_info=True, **options
+        )
+        return loaded
     except pickle.UnpicklingError as error:
         raise NdogoError(
             "The pickled weights ask for code to be run, which is never done.",

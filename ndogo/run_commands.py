@@ -40,8 +40,7 @@ def compress(
         from ndogo.budget_command import make_recipe
 
         recipe = make_recipe(language, budget, profile, teacher)
-    asked = {"profile": profile, "teacher": teacher, "seed": seed, "mode": mode, "baselines": baselines}
-    made = api.compress(language, recipe, **asked)
+    made = api.compress(language, recipe, profile=profile, teacher=teacher, seed=seed, mode=mode, baselines=baselines)
     show.result(open_store(), made.run)
 
 

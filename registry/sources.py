@@ -62,7 +62,7 @@ class DataSource(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _in_short(cls, given: Any) -> Any:
+    def _in_short(cls, given: object) -> object:
         """`hf:ID` and `hf:ID:CONFIGURATION` are the whole line where the rest can be found."""
         if not isinstance(given, str):
             return given
@@ -123,7 +123,7 @@ def fetched(source: DataSource, split: str, hub: Hub) -> list[Path]:
     raise AssertionError(source)
 
 
-def rows(source: DataSource, split: str, hub: Hub) -> Iterator[tuple[str, dict[str, Any]]]:
+def rows(source: DataSource, split: str, hub: Hub) -> Iterator[tuple[str, dict[str, object]]]:
     """The rows of a split with their place: `{text, label}` or `{tokens, tags}`, labels as words.
 
     :raises NdogoError: what `fetched` refuses, a file that cannot be read, a column that is not there.
@@ -237,7 +237,7 @@ def _no_data(source: DataSource, scripts: list[str]) -> NdogoError:
     )
 
 
-def _is_dev(row: Mapping[str, Any]) -> bool:
+def _is_dev(row: Mapping[str, object]) -> bool:
     digest = hashlib.blake2b(json.dumps(row, sort_keys=True, default=str).encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") % SHARE == 0
 
@@ -255,14 +255,16 @@ def _column(source: DataSource, meaning: str, there: Iterable[str], file: Path) 
     return wanted[0]
 
 
-def _meaning(source: DataSource, row: Mapping[str, Any], names: Mapping[str, list[str]], file: Path) -> dict[str, Any]:
+def _meaning(
+    source: DataSource, row: Mapping[str, object], names: Mapping[str, list[str]], file: Path
+) -> dict[str, object]:
     """A row as benchmarks have it; labels that are numbers become the words they stand for."""
     tagged = bool(source.tokens or source.tags) or (not source.text and any(c in row for c in COLUMNS["tokens"]))
     first, second = ("tokens", "tags") if tagged else ("text", "label")
     given, marked = (row[_column(source, meaning, row, file)] for meaning in (first, second))
     known = source.labels or names.get(_column(source, second, row, file), [])
 
-    def word(value: Any) -> Any:
+    def word(value: object) -> object:
         if source.labels and isinstance(value, str) and value.isdigit():
             value = int(value)  # a number as CSV writes it
         if not isinstance(value, int):
@@ -275,4 +277,4 @@ def _meaning(source: DataSource, row: Mapping[str, Any], names: Mapping[str, lis
             )
         return known[value]
 
-    return {first: given, second: [word(tag) for tag in marked] if tagged else word(marked)}
+    return {first: given, second: [word(tag) for tag in marked] if isinstance(marked, list) else word(marked)}

@@ -3,7 +3,7 @@
 import csv
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def read(file: Path, column: str = "") -> Iterator[Any]:
         raise NdogoError(f"The file cannot be read: {fault}", where=f"{file}, after row {good}") from fault
 
 
-def _parquet(file: Path, column: str) -> Iterator[dict[str, Any]]:
+def _parquet(file: Path, column: str) -> Iterator[Mapping[str, object]]:
     import pyarrow.parquet
 
     table = pyarrow.parquet.ParquetFile(file)
@@ -44,7 +44,7 @@ def _parquet(file: Path, column: str) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _lines(file: Path) -> Iterator[dict[str, Any]]:
+def _lines(file: Path) -> Iterator[Mapping[str, object]]:
     opener = gzip.open if file.name.endswith(".gz") else open
     kind = _suffix(file.name)
     with opener(file, "rt", encoding="utf-8", newline="") as text:
@@ -76,10 +76,10 @@ def label_names(file: Path) -> dict[str, list[str]]:
     return {column: names for column, feature in features.items() if (names := _label_names(feature))}
 
 
-def _label_names(feature: Any) -> list[str]:
+def _label_names(feature: object) -> list[str]:
     """The names in a feature, or in the one that its list is made of."""
     if isinstance(feature, list):
         feature = feature[0]
     if not isinstance(feature, dict):
         return []
-    return feature["names"] if "names" in feature else _label_names(feature.get("feature"))
+    return list(feature["names"]) if "names" in feature else _label_names(feature.get("feature"))

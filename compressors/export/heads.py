@@ -70,11 +70,13 @@ class SentenceVectors(nn.Module):
 
     def forward(self, found: Any, attention_mask: Tensor) -> Tensor:
         """A model's output and the mask (B, L) to vectors."""
-        return self.rest(self.pooling(found.last_hidden_state, attention_mask))
+        vectors: Tensor = self.rest(self.pooling(found.last_hidden_state, attention_mask))
+        return vectors
 
 
 def _logits(found: Any, _: Tensor) -> Tensor:
-    return found.logits
+    logits: Tensor = found.logits
+    return logits
 
 
 def exportable(path: Path) -> Exportable:

@@ -141,7 +141,7 @@ def limit_of(source: Exportable, tokenizer: PreTrainedTokenizerBase) -> int:
     table = getattr(getattr(source.model.base_model, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)
     positions = config.max_position_embeddings - (0 if padding is None else padding + 1)
-    return min(tokenizer.model_max_length, positions)
+    return int(min(tokenizer.model_max_length, positions))
 
 
 @torch.inference_mode()
@@ -193,13 +193,13 @@ def _measured(source: Exportable, expected: list[Answer], found: list[Answer]) -
 
 def _similarities(rows_NK: np.ndarray) -> np.ndarray:
     unit = rows_NK / np.maximum(np.linalg.norm(rows_NK, axis=-1, keepdims=True), 1e-12)
-    similar = unit @ unit.T
+    similar: np.ndarray = unit @ unit.T
     np.fill_diagonal(similar, -2.0)
-    return similar
+    return np.asarray(similar)
 
 
 def _nearest(rows_NK: np.ndarray) -> np.ndarray:
-    return _similarities(rows_NK).argmax(-1)
+    return np.asarray(_similarities(rows_NK).argmax(-1))
 
 
 def _cosine(right: np.ndarray, given: np.ndarray) -> float:

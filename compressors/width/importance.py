@@ -7,6 +7,7 @@ Sites are what a cut would zero: norm outputs (hidden), projected queries (qk), 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -83,7 +84,8 @@ def _measured(model: PreTrainedModel, kind: str, batches: Sequence[Batch], repor
     model.requires_grad_(False)  # gradients of activations only: a third of the memory, and no weight's is needed
     try:
         for number, part in enumerate(parts):
-            with _sites(model, partial(_add, sums, kind, part.real)), torch.set_grad_enabled(gradients):
+            note = _Tally(sums, kind, part.real)
+            with _sites(model, note), torch.set_grad_enabled(gradients):
                 _RUNS[kind](model, part, number)
             report(f"scoring units ({kind})", number + 1, len(parts))
     finally:
@@ -93,32 +95,46 @@ def _measured(model: PreTrainedModel, kind: str, batches: Sequence[Batch], repor
     return {key: (total if key in whole else total.sqrt()).float() for key, total in sums.items()}
 
 
-def _add(  # noqa: PLR0913  three are bound, the rest is what a site tells
-    sums: Scores, kind: str, real: Tensor, key: str, heads: int, value: Tensor, width: int | None = None
-) -> None:
-    """Note the first `width` of a site's output (B, L, W), or have their gradient noted when it comes."""
-    if key == "stream" and kind != "pca":
-        return
-    if kind in FORWARD:
-        value = value[..., :width]
-        if kind == "pca" and key in ("hidden", "stream"):  # of unit size, so that no site outweighs
-            rows = value[real]
-            _note(sums, "moment", rows.T @ rows * (len(rows) / rows.square().sum()))
+@dataclass(frozen=True)
+class _Tally:
+    """Adds what the sites of one batch tell to the sums of a kind of importance."""
+
+    sums: Scores
+    kind: str
+    real: Tensor
+
+    def __call__(self, key: str, heads: int, value: Tensor, width: int | None = None) -> None:
+        """Note the first `width` of a site's output (B, L, W), or have their gradient noted when it comes."""
+        if self.kind in FORWARD:
+            self._forward(key, heads, value[..., :width])
+            return
+
+        def arrived(gradient: Tensor) -> None:
+            change_BW = (value.detach() * gradient).sum(1)[:, :width]
+            self._add(key, _total(change_BW, self.kind))
+            if heads:
+                self._add(_head(key), _total(change_BW.unflatten(-1, (heads, -1)).sum(-1), self.kind))
+
+        if key != "stream":
+            value.register_hook(arrived)
+
+    def _forward(self, key: str, heads: int, value: Tensor) -> None:
+        if self.kind == "pca" and key in ("hidden", "stream"):  # of unit size, so that no site outweighs
+            rows = value[self.real]
+            self._add("moment", rows.T @ rows * (len(rows) / rows.square().sum()))
         if key == "stream":
             return
-        _note(sums, key, _mean_size(value, real).square().sum(0))
+        self._add(key, _mean_size(value, self.real).square().sum(0))
         if heads:
             size = value.unflatten(-1, (heads, -1)).square().sum(-1).sqrt()
-            _note(sums, key.replace("v.", "head."), _mean_size(size, real).square().sum(0))
-        return
+            self._add(_head(key), _mean_size(size, self.real).square().sum(0))
 
-    def arrived(gradient: Tensor) -> None:
-        change_BW = (value.detach() * gradient).sum(1)[:, :width]
-        _note(sums, key, _total(change_BW, kind))
-        if heads:
-            _note(sums, key.replace("v.", "head."), _total(change_BW.unflatten(-1, (heads, -1)).sum(-1), kind))
+    def _add(self, key: str, part: Tensor) -> None:
+        self.sums[key] = self.sums.get(key, torch.zeros((), dtype=torch.float64)) + part.double()
 
-    value.register_hook(arrived)
+
+def _head(key: str) -> str:
+    return key.replace("v.", "head.")
 
 
 def _mean_size(value: Tensor, real: Tensor) -> Tensor:
@@ -127,10 +143,6 @@ def _mean_size(value: Tensor, real: Tensor) -> Tensor:
 
 def _total(change_BW: Tensor, kind: str) -> Tensor:
     return (change_BW.square() if kind == "self" else change_BW.abs()).sum(0)
-
-
-def _note(sums: Scores, key: str, part: Tensor) -> None:
-    sums[key] = sums.get(key, torch.zeros((), dtype=torch.float64)) + part.double()
 
 
 @contextmanager

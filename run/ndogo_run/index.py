@@ -40,7 +40,7 @@ def index_of(model: "Model", file: Path, lines: Sequence[str]) -> np.ndarray:
     kept = file.with_name(file.name + ENDING)
     with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(kept) as found:
         if str(found["mark"]) == mark and len(found["vectors"]) == len(lines):
-            return found["vectors"].astype(np.float32)
+            return np.asarray(found["vectors"], dtype=np.float32)
     vectors = model.embed(lines)
     draft = kept.with_name(f".{kept.name}.{os.getpid()}.npz")
     with contextlib.suppress(OSError):  # a folder that is read-only is searched without an index

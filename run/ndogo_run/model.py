@@ -191,12 +191,12 @@ class Model:
 
     def _run(self, ids: np.ndarray, output: str) -> np.ndarray:
         (found,) = self.session.run([output], {"input_ids": ids[None], "attention_mask": np.ones_like(ids)[None]})
-        return found[0]
+        return np.asarray(found[0])
 
 
 def _softmax(values: np.ndarray) -> np.ndarray:
     risen = np.exp(values - values.max(-1, keepdims=True))
-    return risen / risen.sum(-1, keepdims=True)
+    return np.asarray(risen / risen.sum(-1, keepdims=True))
 
 
 def _best(values: np.ndarray, count: int) -> list[int]:

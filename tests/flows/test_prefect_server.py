@@ -17,10 +17,12 @@ import httpx
 import psutil
 import pytest
 import yaml
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from ndogo.flows.deployments import ZOMBIES
+from ndogo.flows.deployments import ZOMBIES, ensure_automation
 from ndogo.flows.login import PROFILES, login
 from ndogo.flows.servers import Addresses, basic, environment, running
 
@@ -154,6 +156,17 @@ def test_prefects_server_does_not_start_without_a_login(home: Path):
     line = [sys.executable, "-m", "ndogo.flows.prefect_server"]
     done = subprocess.run(line, env=told, capture_output=True, text=True, timeout=120)
     assert done.returncode != 0 and "would answer everybody" in done.stderr
+
+
+def test_the_automation_is_there_once_however_often_the_runner_starts(servers: Addresses, home: Path):
+    told = {PREFECT_API_URL: f"{servers.prefect}/api", PREFECT_API_AUTH_STRING: login(home)}
+    with temporary_settings(told):
+        for _ in range(2):
+            ensure_automation()
+        with get_client(sync_client=True) as client:
+            (found,) = client._client.post("/automations/filter", json={}).raise_for_status().json()
+            client._client.delete(f"/automations/{found['id']}").raise_for_status()
+    assert (found["name"], found["trigger"]["expect"]) == ("ndogo-crash-zombies", ["prefect.flow-run.*"])
 
 
 class Runs:

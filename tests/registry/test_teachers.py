@@ -15,7 +15,7 @@ from transformers import AutoModelForTokenClassification
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import check_model_directory, load_model, load_tokenizer
 from ndogo.core.text import WeightedLines
-from ndogo.registry.bundles import Store, home
+from ndogo.registry.bundles import open_store
 from ndogo.registry.languages import check_teacher, language
 from ndogo.registry.teachers import weights
 from ndogo.steps.kinds.prune_hidden import PruneHidden
@@ -63,7 +63,7 @@ def test_pickled_weights_are_converted_once_with_their_head(teacher: Path, cache
     stamp = (made / "model.safetensors").stat().st_mtime_ns
     assert found(teacher) == made
     assert (made / "model.safetensors").stat().st_mtime_ns == stamp
-    assert Store(home()).adopt(made).step == "original"
+    assert open_store().adopt(made).step == "original"
 
 
 def test_a_pickle_that_wants_to_run_code_is_refused_and_does_not_run(teacher: Path, tmp_path: Path, cache: Path):
@@ -94,7 +94,7 @@ def test_shards_are_adopted_whole(teacher: Path):
     whole.save_pretrained(teacher, max_shard_size="20KB")
     (teacher / "model.safetensors").unlink(missing_ok=True)
     assert len(list(teacher.glob("*.safetensors"))) > 2
-    store = Store(home())
+    store = open_store()
     loaded = load_model(store.path(store.adopt(found(teacher)))).state_dict()
     assert all(torch.equal(value, loaded[name]) for name, value in whole.state_dict().items())
 
@@ -103,7 +103,7 @@ def test_a_fine_tuned_head_stays(teacher: Path, tmp_path: Path):
     labels = {0: "O", 1: "B-PER", 2: "I-PER"}
     tuned = AutoModelForTokenClassification.from_pretrained(teacher, num_labels=3, id2label=labels)
     tuned.save_pretrained(teacher)
-    store = Store(home())
+    store = open_store()
     adopted = store.path(store.adopt(found(teacher)))
     out = tmp_path / "trimmed"
     out.mkdir()
@@ -137,7 +137,7 @@ def sentence_model(folder: Path, *, dense: bool = False) -> Path:
 
 
 def test_what_sentence_transformers_keeps_stays_all_the_way(teacher: Path, tmp_path: Path):
-    store = Store(home())
+    store = open_store()
     adopted = store.path(store.adopt(found(sentence_model(teacher))))
     trimmed, cut = tmp_path / "trimmed", tmp_path / "cut"
     for folder in (trimmed, cut):
