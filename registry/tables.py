@@ -123,16 +123,19 @@ class Table:
 def _bad_line(file: Path) -> int:
     """The first line that is no JSON; 0 where it is not by lines, or packed and damaged."""
     opener = gzip.open if file.name.endswith(".gz") else open
-    number = 0
     try:
         with opener(file, "rb") as lines:
-            for number, line in enumerate(lines, 1):
-                json.loads(line.strip() or b"null")
-    except ValueError:
-        return number
+            return next((number for number, line in enumerate(lines, 1) if not _is_json(line)), 0)
     except (OSError, EOFError, zlib.error):
         return 0
-    return 0
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line.strip() or b"null")
+    except ValueError:
+        return False
+    return True
 
 
 FAULTS = (ValueError, TypeError, KeyError, OSError, EOFError, RuntimeError, StopIteration, zlib.error)

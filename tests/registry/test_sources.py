@@ -149,7 +149,11 @@ def test_a_file_that_is_none_is_named_with_its_row(tmp_path: Path, name: str):
 
 def test_words_that_look_like_holes_or_numbers_stay_words(tmp_path: Path):
     (tmp_path / "train.csv").write_text("text,label\nNA,1\nnan,2\n007,NULL\n", encoding="utf-8")
-    assert [list(row.values()) for row in given(source(tmp_path), "train")] == [["NA", "1"], ["nan", "2"], ["007", "NULL"]]
+    assert [list(row.values()) for row in given(source(tmp_path), "train")] == [
+        ["NA", "1"],
+        ["nan", "2"],
+        ["007", "NULL"],
+    ]
 
 
 def test_a_corpus_is_read_from_the_column_that_holds_text(tmp_path: Path):
