@@ -59,28 +59,33 @@ def _page(text: str, seen: "Survey", answers: "Sequence[Advice]") -> None:
         console.print(f"! {warning}", highlight=False, markup=False)
     if not answers:
         return
-    split = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title="Tokenizers")
-    sizes = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title="Millions of parameters")
     per = "tokens/word" if seen.spaced else "characters/token"
-    recipes = list(dict.fromkeys(name for advice in answers for name in advice.sizes))
-    for column in ("teacher", per, "unknown", "letters", *(f"rows {share:.2%}" for share in answers[0].rows)):
-        split.add_column(column, justify="left" if column == "teacher" else "right")
-    for column in ("teacher", "now", *recipes):
-        sizes.add_column(column, justify="left" if column == "teacher" else "right")
+    split = _table("Tokenizers", per, "unknown", "letters", *(f"rows {share:.2%}" for share in answers[0].rows))
+    by_support: dict[str, list[Advice]] = {}
     for advice in answers:
         shown = advice.tokens_per_word if seen.spaced else advice.characters_per_token
         rows = (f"{count:,}" for count in advice.rows.values())
         split.add_row(advice.name, f"{shown:.2f}", f"{advice.unknown:.2%}", f"{advice.letters:.1%}", *rows)
-        after = (_millions(advice.sizes.get(name, 0)) for name in recipes)
-        sizes.add_row(advice.name, _millions(advice.params), *after)
-    for table in (split, sizes):
-        table.title_justify = "left"
-        console.print(table)
-    by_support: dict[str, list[str]] = {}
-    for advice in answers:
-        by_support.setdefault(advice.support, []).append(advice.name)
-    for support, names in by_support.items():
-        console.print(f"Supported: {support} ({', '.join(names)}).", highlight=False)
+        by_support.setdefault(advice.support, []).append(advice)
+    console.print(split)
+    for support, alike in by_support.items():
+        recipes = list(dict.fromkeys(name for advice in alike for name in advice.sizes))
+        sizes = _table(
+            f"Millions of parameters ({support})", "now", *(name.replace("ndogo-", "ndogo-\n") for name in recipes)
+        )
+        for advice in alike:
+            after = (_millions(advice.sizes.get(name, 0)) for name in recipes)
+            sizes.add_row(advice.name, _millions(advice.params), *after)
+        console.print(sizes)
+
+
+def _table(title: str, *columns: str) -> Table:
+    """An empty table of teachers with columns of numbers."""
+    made = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
+    made.add_column("teacher", no_wrap=True)
+    for column in columns:
+        made.add_column(column, justify="right")
+    return made
 
 
 def _millions(params: int) -> str:
@@ -88,7 +93,7 @@ def _millions(params: int) -> str:
 
 
 def _next(text: str, answers: "Sequence[Advice]", missing: Sequence[str]) -> None:
-    from ndogo.registry.advice import DEFAULT_RECIPE, sentences
+    from ndogo.registry.advice import sentences
     from ndogo.registry.teachers import teacher, teacher_names
 
     best = next((advice for advice in answers if advice.sizes), None)
@@ -102,6 +107,5 @@ def _next(text: str, answers: "Sequence[Advice]", missing: Sequence[str]) -> Non
     if best:
         named = best.name in teacher_names() and "snapshots" in best.folder.parts
         guide = teacher(best.name).hub if named else best.folder
-        steps = DEFAULT_RECIPE if DEFAULT_RECIPE in best.sizes else next(iter(best.sizes))
         console.print(f"Next: ndogo languages add --name NAME --corpus {text} --teacher {guide}", soft_wrap=True)
-        console.print(f"      ndogo compress NAME --recipe {steps}", soft_wrap=True)
+        console.print(f"      ndogo compress NAME --recipe {next(iter(best.sizes))}", soft_wrap=True)

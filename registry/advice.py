@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 COVERAGES = (0.99, 0.9995)
 """Shares of running tokens for which the rows are counted; the recipes of ours take the last."""
-RECIPES = ("trim-only", "ndogo-base", "ndogo-small", "ndogo-tiny", "two-step")
-"""Those whose results are foretold; `ndogo plan` shows any."""
-DEFAULT_RECIPE = "ndogo-small"
+RECIPES = ("ndogo-small", "ndogo-base", "ndogo-tiny", "two-step", "trim-only")
+VECTOR_RECIPES = ("ndogo-embed-small", "ndogo-embed-tiny", "ndogo-embed-micro", "trim-only")
+"""Those whose results are foretold, of masked-LM teachers and of bare encoders, the one to begin with first."""
 ALL, SOME, NONE = "all steps", "trim and truncate only", "no"
 HEADS = ("ForMaskedLM", "ForPreTraining")
 MEASURED = 1_500_000
@@ -71,7 +71,7 @@ class Advice:
     @property
     def better(self) -> tuple[bool, float, float, int]:
         """Sorts the most promising first: fully supported, no unknown tokens, few tokens, small."""
-        return not self.support.startswith(ALL), round(self.unknown, 3), round(self.tokens_per_word, 1), self.params
+        return self.support != ALL, round(self.unknown, 3), round(self.tokens_per_word, 1), self.params
 
 
 def known_teachers(folders: Sequence[Path] = ()) -> tuple[dict[str, Path], list[str]]:
@@ -112,8 +112,11 @@ def support_of(config: "PreTrainedConfig") -> str:
         listed = architecture_of(config).listed
     except NdogoError as refusal:
         return f"{NONE}: {refusal.what.rpartition(': ')[2]}"
-    head = any(name.endswith(HEADS) for name in config.architectures or [])
-    return f"{ALL if listed else SOME}{'' if head else '; sentence vectors, no masked-LM head'}"
+    return f"{ALL if listed else SOME}{'' if _has_head(config) else '; sentence vectors, no masked-LM head'}"
+
+
+def _has_head(config: "PreTrainedConfig") -> bool:
+    return any(name.endswith(HEADS) for name in config.architectures or [])
 
 
 def advise(found: Mapping[str, Path], lines: Sequence[str], text: Survey) -> tuple[list[Advice], dict[str, str]]:
@@ -227,7 +230,7 @@ def _sizes(config: "PreTrainedConfig", vocabulary: Vocabulary, weighted: NDArray
         return step.model_copy(update={"size": rows[wanted], "coverage": None, "multiple_of": 1})
 
     found: dict[str, int] = {}
-    for name in RECIPES:
+    for name in RECIPES if _has_head(config) else VECTOR_RECIPES:
         asked: Recipe = recipe(name)
         try:
             steps = tuple(counted(step) for step in asked.steps)
