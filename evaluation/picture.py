@@ -77,7 +77,7 @@ def _point(axes: "Axes", entry: ModelSummary) -> None:
 def _move_labels_apart(figure: "Figure", axes: "Axes") -> None:
     """Move a label that lies on another one up until it is free, the lowest first."""
     figure.draw_without_rendering()
-    placed: "list[Bbox]" = []
+    placed: list[Bbox] = []
     for label in sorted(axes.texts, key=lambda text: text.get_window_extent().y0):
         box = label.get_window_extent()
         while other := next((one for one in placed if one.overlaps(box)), None):

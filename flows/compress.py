@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 from prefect import flow
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Completed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field, WithJsonSchema
 
@@ -57,7 +57,7 @@ def compress(  # noqa: PLR0913  # its parameters are the form in the UI
     teacher: str = "",
     mode: Mode = "probe",
     baselines: bool = False,
-) -> "str | State[str]":
+) -> str:
     """Make a small model of a language and prove what it retains.
 
     Args:
@@ -78,7 +78,9 @@ def compress(  # noqa: PLR0913  # its parameters are the form in the UI
             run = with_baselines(run)
             submit([run], work)
         made = publication.publish(run, *outcome(run, work))
-        return Completed(message=links.told(run.store, made), data=made)
+        for line in links.told(run.store, made):  # where `prefect deployment run ... --watch` ends
+            get_run_logger().info(line)
+        return made
 
 
 def run_name(language: str, recipe: str, seed: int, **_: object) -> str:

@@ -16,8 +16,8 @@ def to_flow_run() -> dict[str, str]:
     return {PREFECT: flow_run.ui_url}
 
 
-def told(store: Store, run_id: str) -> str:
-    """A run in a message of a few lines: score, size, where the model lies, and its page in MLflow."""
+def told(store: Store, run_id: str) -> list[str]:
+    """A run in a few lines: score, size, where the model lies, and its page in MLflow."""
     record = store.read_record(RUNS, run_id, RunRecord)
     assert record is not None, "the run has just ended"
     lines = [f"{record.name}: {result(record)}"]
@@ -26,4 +26,4 @@ def told(store: Store, run_id: str) -> str:
     lines.append(f"model: {store.path(record.steps[record.last].key)}")
     if record.mlflow.parent:
         lines.append(f"MLflow: {page_of(store, record.mlflow.experiment, record.mlflow.parent.run_id)}")
-    return "\n".join(lines)
+    return lines

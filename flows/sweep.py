@@ -12,7 +12,7 @@ from prefect import Flow, flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
-from prefect.states import Completed, State
+from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from ndogo.core.errors import NdogoError
@@ -59,7 +59,7 @@ def sweep(
     profile: ProfileName = None,
     teacher: str = "",
     mode: Mode = "probe",
-) -> "Swept | State[Swept]":
+) -> Swept:
     """Compare recipes: every language with every recipe and seed. One run that fails leaves the others their results.
 
     Args:
@@ -98,7 +98,9 @@ def sweep(
     create_markdown_artifact(table, key="sweep", description="Retention by size")
     swept = Swept(rows, folder, failed)
     told = f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}"
-    return Completed(name="Partial", message=told, data=swept) if failed else swept
+    if failed:
+        return Completed(name="Partial", message=told, data=swept)  # type: ignore[return-value]  # Prefect hands on its data
+    return swept
 
 
 def _conclude(runs: Sequence[Run], work: Submitted) -> tuple[list[RunRecord], dict[str, str]]:
