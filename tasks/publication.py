@@ -21,6 +21,7 @@ from ndogo.registry.card import description
 from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks import gate, notes, pictures, tracking
 from ndogo.tasks.cards import evaluation_of, facts_of
+from ndogo.tasks.descriptions import result
 from ndogo.tasks.evaluation import metrics_of
 from ndogo.tasks.run import Run, planned
 from ndogo.tasks.run_record import RunRecord, run_of
@@ -47,6 +48,7 @@ def publish(run: Run, bundle: Bundle, judged: Mapping[str, str]) -> str:
     evaluations = read(run.store, judged)
     record = conclude(run, bundle, evaluations)
     refusals = register(run, bundle, evaluations[run.recipe.last], record)
+    tell(run, record, f"**The gate refused it**: {'; '.join(refusals)}." if refusals else "The gate let it through.")
     if refusals:
         notes.close(run.store, run.id, "REFUSED")
         raise NdogoError(
@@ -71,10 +73,20 @@ def conclude(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) ->
     folder, sentences = write_report(run, evaluations, record)
     sentences = [*sentences, FASTER.format(**record.summary)]
     record = notes.note_report(run, folder, sentences)
-    told = "".join(f"\n- {sentence}" for sentence in sentences)
-    about = f"{run.name}: size and quality, step by step"
-    create_markdown_artifact(f"{table(record)}\n{told}", key=run.name, description=about)
     return record
+
+
+def tell(run: Run, record: RunRecord, verdict: str) -> None:
+    """Leave the result as an artefact of the flow run: a sentence, the gate's verdict, the way to MLflow, step by step."""
+    parts = [f"{result(record)} {verdict}".strip()]
+    if record.mlflow.parent:
+        page = model_registry.page_of(run.store, record.mlflow.experiment, record.mlflow.parent.run_id)
+        parts.append(f"[The run in MLflow, with its report]({page})")
+    parts.append(table(record))
+    if record.report:
+        parts.append("\n".join(f"- {sentence}" for sentence in record.report.sentences))
+    about = f"{run.name}: size and quality, step by step"
+    create_markdown_artifact("\n\n".join(parts), key=run.name, description=about)
 
 
 def summarise(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
@@ -117,7 +129,7 @@ def write_report(run: Run, evaluations: Mapping[str, Evaluation], record: RunRec
         for name, judged in evaluations.items()
         if name in roles
     ]
-    made = evaluation.write_report(f"{run.name} ({run.profile})", entries, folder)
+    made = evaluation.write_report(f"{run.name} ({run.profile})", entries, folder, TOY if record.scaled else "")
     (folder / "steps.md").write_text(table(record) + "\n", encoding="utf-8")
     (folder / "plan.json").write_text(json.dumps([_row(row) for row in planned(run)], indent=1), encoding="utf-8")
     (folder / "stages.png").write_bytes(pictures.stages(record))
