@@ -15,7 +15,8 @@ DAY = 86_400.0
 
 
 def clean(store: Store, keep_days: float, *, pretend: bool = False) -> list[Path]:
-    """Remove bundles unused for `keep_days` that no champion or challenger descends from, and left drafts; what went.
+    """Remove bundles unused for `keep_days` that no champion or challenger descends from, what teachers said and nobody
+    asked for since, and left drafts; what went.
 
     Nothing at all is removed when the model registry cannot be reached: it alone knows the champions.
     :raises NdogoError: the registry cannot be reached.
@@ -24,6 +25,7 @@ def clean(store: Store, keep_days: float, *, pretend: bool = False) -> list[Path
     before = time.time() - keep_days * DAY
     gone = [f for f in _folders(store, "bundles") if f.name not in needed and _last_use(f) < before]
     gone += [f for kind in ("drafts", "work") for f in _folders(store, kind) if not _busy(store, f.name.split("-")[0])]
+    gone += [f for f in _folders(store, "teacher") if f.stat().st_mtime < before]
     gone += [f for f in _folders(store, "damaged") if f.stat().st_mtime < before]
     for folder in [] if pretend else gone:
         shutil.rmtree(folder)

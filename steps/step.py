@@ -55,6 +55,8 @@ class Context:
     work: Path = Path()
     """A folder for checkpoints and the like; it outlives a kill. Whoever made it removes it."""
     report: Report = silent
+    teacher_cache: Path | None = None
+    """Where what teachers say is kept for other steps too; None: in `work`."""
     device: str = "auto"
     threads: int = field(default_factory=threads)
 

@@ -67,6 +67,8 @@ class GlobalBatch:
     ids: np.ndarray
     real: np.ndarray
     labels: np.ndarray
+    text: str = ""
+    """Names the text of the rows."""
 
     @property
     def denominators(self) -> Denominators:
@@ -81,7 +83,8 @@ class GlobalBatch:
         while len(mine):
             width = min(multiple_of_8(int(lengths[mine[0]])), self.ids.shape[1])
             some, mine = np.split(mine, [max(1, tokens // width)])
-            yield Batch(*(torch.from_numpy(part[some, :width]) for part in (self.ids, self.real, self.labels)))
+            parts = (torch.from_numpy(part[some, :width]) for part in (self.ids, self.real, self.labels))
+            yield Batch(*parts, rows=self.rows[some], text=self.text)
 
 
 def read_batch(corpus: Tokenized, rows: np.ndarray, masking: Masking, filler: int, key: tuple[int, ...]) -> GlobalBatch:
@@ -89,7 +92,7 @@ def read_batch(corpus: Tokenized, rows: np.ndarray, masking: Masking, filler: in
     width = min(multiple_of_8(int(corpus.lengths[rows].max())), int(corpus.lengths.max()))
     ids, real = pad([corpus.sequence(int(row)) for row in rows], filler, width)
     inputs, labels = mask(ids, real, masking, key)
-    return GlobalBatch(rows, inputs, real, labels)
+    return GlobalBatch(rows, inputs, real, labels, corpus.name)
 
 
 def multiple_of_8(length: int) -> int:

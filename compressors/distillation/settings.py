@@ -1,8 +1,10 @@
 """How long and how a training learns: plain settings, read without torch."""
 
+from typing import Annotated, Literal
+
 from pydantic import Field, model_validator
 
-from ndogo.core.frozen import Frozen
+from ndogo.core.frozen import Frozen, Later
 
 MICRO_TOKENS = {"cpu": 4096, "cuda": 32768}
 """Padded positions that go through the models at once; a larger batch is done in parts, with the same gradient."""
@@ -37,6 +39,18 @@ class TrainingSettings(Frozen):
     """While training; default: as the student's configuration says. The configuration is never changed."""
     seed_offset: int = 0
     """Added to the run's seed, so that two trainings of one recipe see other masks."""
+    teacher_outputs: Annotated[Literal["live", "fp16", "int8"], Later()] = "live"
+    """live: the teacher reads every batch anew. fp16, int8: what it says of each row of text is computed once and kept in this
+    type, for all epochs and other trainings; needs mask_probability 0."""
+
+    @model_validator(mode="after")
+    def _kept_reads_no_masks(self) -> "TrainingSettings":
+        if self.teacher_outputs != "live" and self.mask_probability:
+            raise ValueError(
+                f"teacher_outputs: {self.teacher_outputs} keeps what the teacher says of the text as it is; "
+                f"with mask_probability: {self.mask_probability:g} it reads other text every time: set it to 0, or keep to live"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_unit(self) -> "TrainingSettings":

@@ -15,7 +15,9 @@ from ndogo.compressors.distillation.corpus import Tokenized, open_tokenized
 from ndogo.compressors.distillation.devices import ProcessGroup
 from ndogo.compressors.distillation.job import TrainingJob
 from ndogo.compressors.distillation.loading import load_losses
+from ndogo.compressors.distillation.objective import TaughtLogitsObjective
 from ndogo.compressors.distillation.settings import MICRO_TOKENS
+from ndogo.compressors.distillation.teacher_cache import Asking, keep
 from ndogo.core.batches import by_length
 from ndogo.core.errors import NdogoError
 from ndogo.core.masking import Masking, masking_of
@@ -54,6 +56,7 @@ class Trainer:
         self.schedule = Schedule(self.corpus.lengths, self.settings.batch_size, self.seed)
         self.masking = masking_for(self.tokenizer, self.settings.mask_probability)
         self.losses = load_losses(job, group.device)
+        self._keep_teacher_outputs()
         self.parameters = self.losses.parameters()
         self.optimiser = torch.optim.AdamW(groups(self.parameters, self.settings.weight_decay), fused=True)
         self.state = checkpoints.State(self.parameters, self.optimiser)
@@ -149,6 +152,20 @@ class Trainer:
             self.group.sum_gradients(list(self.parameters.values()))
         return dict(zip(values, self.group.sum_numbers(list(values.values())), strict=True))
 
+    def _keep_teacher_outputs(self) -> None:
+        """Where the settings say so: have the teacher speak once, and let go of it unless its head is needed."""
+        losses = self.losses
+        if self.settings.teacher_outputs == "live" or losses.teacher is None:
+            return
+        asking = Asking(losses.teacher, losses.wanted[1], self.tokenizer, self.group.device)
+        texts = {Path(self.job.corpus): (self.corpus, len(self.corpus))}
+        if self.job.held_out is not None:
+            held_out = open_tokenized(Path(self.job.held_out))
+            texts[Path(self.job.held_out)] = held_out, min(len(held_out), HELD_OUT_SEQUENCES)
+        losses.outputs = keep(asking, self.job, texts, self.report)
+        if not any(isinstance(objective, TaughtLogitsObjective) for objective in losses.objectives.values()):
+            losses.teacher = None
+
     def _gradient_norm(self) -> float:
         limit = self.settings.clip or math.inf
         return float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), limit))
@@ -204,6 +221,8 @@ class Trainer:
             best, _ = checkpoints.read(self.work / "best.safetensors")
             self.state.restore(best)
             numbers |= {"held_out_loss": progress.best, "best_step": progress.best_step}
+        if self.losses.outputs is not None:
+            numbers |= self.losses.outputs.numbers()
         if self.resumed_at:
             numbers["resumed_at_step"] = self.resumed_at
         if progress.first_held_out is not None:
