@@ -54,6 +54,16 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         ) from error
 
 
+def threads_of(path: Path, identity: str) -> int | None:
+    """How many threads the training of a checkpoint began with; None where there is no readable one of this training."""
+    try:
+        with safe_open(path, framework="pt") as opened:
+            facts = json.loads(opened.metadata()["facts"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+    return facts.get("threads") if facts.get("identity") == identity else None
+
+
 class State:
     """Everything that a step changes, by name: trained parameters and AdamW's moments. Restoring it is exact."""
 

@@ -1,5 +1,6 @@
 """The training loop of one process: batches by step number, checkpoints by rename, the same result however often it is killed."""
 
+import logging
 import math
 import time
 from dataclasses import dataclass, field
@@ -23,7 +24,9 @@ from ndogo.core.errors import NdogoError
 from ndogo.core.masking import Masking, masking_of
 from ndogo.core.models import copy_tokenizer, load_tokenizer, save
 from ndogo.core.progress import Report
+from ndogo.core.threads import Pace
 
+log = logging.getLogger("ndogo.training")
 HELD_OUT_SEQUENCES = 512
 EVALUATIONS = 20
 """Held-out evaluations of a training. Without patience a short one has fewer: ten batches learnt for each one held out."""
@@ -51,6 +54,7 @@ class Trainer:
     def __init__(self, job: TrainingJob, group: ProcessGroup, report: Report) -> None:
         self.job, self.group, self.report = job, group, report
         self.settings, self.work = job.settings, Path(job.work)
+        self._take_up_threads()
         self.tokenizer = load_tokenizer(Path(job.student))
         self.corpus = open_tokenized(Path(job.corpus))
         self.schedule = Schedule(self.corpus.lengths, self.settings.batch_size, self.seed)
@@ -72,11 +76,14 @@ class Trainer:
     def train(self) -> dict[str, float]:
         """Train from the last checkpoint, or from the start, to the end; write the student to the job's `out`."""
         self.resume()
-        saved = time.monotonic()
+        saved, pace = time.monotonic(), Pace(torch.get_num_threads())
         while self.progress.step < self.job.steps and not self._patience_is_out():
             started = time.monotonic()
+            tokens = self.progress.tokens
             self.learn()
-            self.progress.seconds += time.monotonic() - started
+            seconds = time.monotonic() - started
+            self.progress.seconds += seconds
+            pace.add(self.progress.tokens - tokens, seconds)
             self._judge()
             self._tell()
             if time.monotonic() - saved > checkpoints.SECONDS_BETWEEN:
@@ -137,7 +144,11 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint (the first process only: all hold the same)."""
         if self.group.rank == 0:
-            facts = {"identity": self.job.identity, "progress": self.progress.__dict__}
+            facts = {
+                "identity": self.job.identity,
+                "progress": self.progress.__dict__,
+                "threads": torch.get_num_threads(),
+            }
             checkpoints.write(self.work / "checkpoint.safetensors", self.state.tensors(), facts)
 
     def _accumulate(self, whole: GlobalBatch, denominators: Denominators, *, learning: bool) -> dict[str, float]:
@@ -152,19 +163,25 @@ class Trainer:
             self.group.sum_gradients(list(self.parameters.values()))
         return dict(zip(values, self.group.sum_numbers(list(values.values())), strict=True))
 
+    def _take_up_threads(self) -> None:
+        """A training that goes on has the threads that it began with: the last digits depend on them."""
+        began = checkpoints.threads_of(self.work / "checkpoint.safetensors", self.job.identity)
+        if began is not None and began != torch.get_num_threads():
+            log.info("the training began with %d threads and goes on with as many", began)
+            torch.set_num_threads(began)
+
     def _keep_teacher_outputs(self) -> None:
         """Where the settings say so: have the teacher speak once, and let go of it unless its head is needed."""
-        losses = self.losses
-        if self.settings.teacher_outputs == "live" or losses.teacher is None:
+        if self.settings.teacher_outputs == "live" or self.losses.teacher is None:
             return
-        asking = Asking(losses.teacher, losses.wanted[1], self.tokenizer, self.group.device)
         texts = {Path(self.job.corpus): (self.corpus, len(self.corpus))}
         if self.job.held_out is not None:
             held_out = open_tokenized(Path(self.job.held_out))
             texts[Path(self.job.held_out)] = held_out, min(len(held_out), HELD_OUT_SEQUENCES)
-        losses.outputs = keep(asking, self.job, texts, self.report)
-        if not any(isinstance(objective, TaughtLogitsObjective) for objective in losses.objectives.values()):
-            losses.teacher = None
+        asking = Asking(self.losses.teacher, self.losses.wanted[1], self.tokenizer, self.group.device)
+        self.losses.outputs = keep(asking, self.job, texts, self.report)
+        if not any(isinstance(objective, TaughtLogitsObjective) for objective in self.job.objectives.values()):
+            self.losses.teacher = None
 
     def _gradient_norm(self) -> float:
         limit = self.settings.clip or math.inf
@@ -217,6 +234,7 @@ class Trainer:
     def _finish(self) -> dict[str, float]:
         progress = self.progress
         numbers = self.numbers() | {"steps": progress.step, "tokens": progress.tokens, "seconds": progress.seconds}
+        numbers["threads"] = torch.get_num_threads()
         if self.settings.patience is not None and progress.best_step:
             best, _ = checkpoints.read(self.work / "best.safetensors")
             self.state.restore(best)
