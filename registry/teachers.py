@@ -57,10 +57,10 @@ def teacher(name: str) -> Teacher:
         return Teacher(name, config, entry.specials, entry.hub)
     path = Path(name)
     if path.is_dir():
-        from ndogo.core.models import load_config, load_tokenizer
+        from ndogo.core.models import load_config
+        from ndogo.core.specials import count_specials
 
-        config = load_config(path)
-        return Teacher(path.name, config, len(set(load_tokenizer(path).all_special_ids)))
+        return Teacher(path.name, load_config(path), count_specials(path))
     raise unknown("teacher", name, teacher_names(), where="--teacher", otherwise="Or give a model directory.")
 
 
