@@ -64,7 +64,7 @@ def _without_words(whole: dict[str, Any], named: Collection[str]) -> dict[str, A
     if model["type"] == "Unigram":
         unknown = model["vocab"][model["unk_id"]] if model.get("unk_id") is not None else None
         kept = [entry for entry in model["vocab"] if entry[0] in wanted or LIKELY.match(entry[0]) or entry is unknown]
-        changed = {"vocab": kept, "unk_id": None if unknown is None else kept.index(unknown)}
+        changed: dict[str, Any] = {"vocab": kept, "unk_id": None if unknown is None else kept.index(unknown)}
         tokens = [entry[0] for entry in kept]
     else:
         arranged = sorted(model["vocab"], key=model["vocab"].__getitem__)

@@ -36,6 +36,8 @@ class Teacher:
     config: "PreTrainedConfig"
     specials: int
     hub: str = ""
+    pooler: bool = True
+    """Whether its weights hold a pooler, where it is a bare encoder."""
 
 
 def teacher_names() -> list[str]:
@@ -57,10 +59,10 @@ def teacher(name: str) -> Teacher:
         return Teacher(name, config, entry.specials, entry.hub)
     path = Path(name)
     if path.is_dir():
-        from ndogo.core.models import load_config
+        from ndogo.core.models import has_pooler, load_config
         from ndogo.core.specials import count_specials
 
-        return Teacher(path.name, load_config(path), count_specials(path))
+        return Teacher(path.name, load_config(path), count_specials(path), pooler=has_pooler(path))
     raise unknown("teacher", name, teacher_names(), where="--teacher", otherwise="Or give a model directory.")
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 
 from ndogo.core.errors import NdogoError
 
+log = logging.getLogger("ndogo.training")
 SECONDS_BETWEEN = float(os.environ.get("NDOGO_CHECKPOINT_SECONDS", "120"))
 """What a kill loses at most; a machine that is often taken away wants less."""
 
@@ -54,26 +56,39 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         ) from error
 
 
-def threads_of(path: Path, identity: str) -> int | None:
-    """How many threads the training of a checkpoint began with; None where there is no readable one of this training."""
+def take_up_threads(path: Path, identity: str) -> None:
+    """Give torch the threads that a checkpoint's training began with, where it is this one: the last digits depend on them."""
     try:
         with safe_open(path, framework="pt") as opened:
             facts = json.loads(opened.metadata()["facts"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        return None
-    return facts.get("threads") if facts.get("identity") == identity else None
+        return
+    began = facts.get("threads") if facts.get("identity") == identity else None
+    if began is not None and began != torch.get_num_threads():
+        log.info("the training began with %d threads and goes on with as many", began)
+        torch.set_num_threads(began)
 
 
 class State:
-    """Everything that a step changes, by name: trained parameters and AdamW's moments. Restoring it is exact."""
+    """Everything that a step changes, by name: trained parameters and AdamW's moments; and what was measured before step 1.
+    Restoring it is exact.
+    """
 
-    def __init__(self, parameters: Mapping[str, torch.nn.Parameter], optimiser: torch.optim.AdamW) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, torch.nn.Parameter],
+        optimiser: torch.optim.AdamW,
+        measured: Mapping[str, torch.nn.Module],
+    ) -> None:
         self.parameters = parameters
         self.optimiser = optimiser
+        self.measured = measured
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """A flat view: `weight/NAME`, `exp_avg/NAME`, `exp_avg_sq/NAME`, `step/NAME`."""
+        """A flat view: `weight/NAME`, `exp_avg/NAME`, `exp_avg_sq/NAME`, `step/NAME`, `measured/NAME/BUFFER`."""
         flat: dict[str, torch.Tensor] = {f"weight/{name}": parameter for name, parameter in self.parameters.items()}
+        for name, module in self.measured.items():
+            flat |= {f"measured/{name}/{key}": buffer for key, buffer in module.named_buffers(recurse=False)}
         for name, parameter in self.parameters.items():
             for part, value in self.optimiser.state.get(parameter, {}).items():
                 flat[f"{part}/{name}"] = value
@@ -81,10 +96,14 @@ class State:
 
     def restore(self, flat: Mapping[str, torch.Tensor]) -> None:
         """Put a checkpoint's tensors back. Parameters that had no gradient so far have no moments."""
+        for name, module in self.measured.items():
+            for key, buffer in list(module.named_buffers(recurse=False)):
+                if (found := flat.get(f"measured/{name}/{key}")) is not None:
+                    module.register_buffer(key, found.to(buffer.device))
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(flat[f"weight/{name}"])
-                found = {part: flat.get(f"{part}/{name}") for part in ("step", "exp_avg", "exp_avg_sq")}
-                kept = {part: value for part, value in found.items() if value is not None}
+                moments = {part: flat.get(f"{part}/{name}") for part in ("step", "exp_avg", "exp_avg_sq")}
+                kept = {part: value for part, value in moments.items() if value is not None}
                 if kept:
                     self.optimiser.state[parameter] = {part: value.to(parameter.device) for part, value in kept.items()}

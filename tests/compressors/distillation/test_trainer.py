@@ -17,10 +17,11 @@ from ndogo.compressors.distillation import checkpoints, devices, launch, trainer
 from ndogo.compressors.distillation import train as train_module
 from ndogo.compressors.distillation.devices import ProcessGroup
 from ndogo.compressors.distillation.objectives import Objectives
+from ndogo.compressors.distillation.optimiser import rate_at
 from ndogo.compressors.distillation.run import TrainingRun
 from ndogo.compressors.distillation.settings import TrainingSettings
 from ndogo.compressors.distillation.train import prepare, steps_in_minutes, train
-from ndogo.compressors.distillation.trainer import Trainer, rate_at
+from ndogo.compressors.distillation.trainer import Trainer
 from ndogo.core.architectures import with_shape
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import copy_tokenizer, load_model, save
