@@ -74,7 +74,7 @@ def warn_if_busy(wanted: int) -> None:
     idle = idle_cores()
     if idle < wanted - 0.5:
         log.warning(
-            "%.1f cores are idle and a step wants %d threads: threads that wait for each other can be 16 times slower than one. "
+            "%.1f cores are idle and a step wants %d threads; threads that wait for each other can be far slower than one. "
             "Stop the other work, or start again with %s=%d.",
             *(idle, wanted, CURE, max(1, math.floor(idle))),
         )
@@ -94,21 +94,21 @@ def _idle_seconds() -> float:
 
 
 class Pace:
-    """The speed of a training over its own best so far: says once when it has fallen far below."""
+    """The speed of a training beside its own best so far: says once when it has fallen far below."""
 
-    def __init__(self, threads_used: int) -> None:
+    def __init__(self, threads_used: int, tokens: float = 0.0, seconds: float = 0.0) -> None:
         self.threads = threads_used
         self.best = 0.0
         self.said = False
-        self._tokens = self._seconds = 0.0
+        self._since = tokens, seconds
 
-    def add(self, tokens: float, seconds: float) -> None:
-        """Count one step."""
-        self._tokens += tokens
-        self._seconds += seconds
-        if self._seconds < WINDOW:
+    def at(self, tokens: float, seconds: float) -> None:
+        """So many tokens were read so far, in so many seconds."""
+        read, spent = tokens - self._since[0], seconds - self._since[1]
+        if spent < WINDOW:
             return
-        rate = self._tokens / self._seconds
+        self._since = tokens, seconds
+        rate = read / spent
         self.best = max(self.best, rate)
         if rate * SLOW < self.best and not self.said:
             self.said = True
@@ -117,4 +117,3 @@ class Pace:
                 "With %d threads, one more busy process is enough; %s=1 suffers least, and training goes on from its checkpoint.",
                 *(rate, self.best, self.threads, CURE),
             )
-        self._tokens = self._seconds = 0.0

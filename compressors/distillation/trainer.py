@@ -79,14 +79,13 @@ class Trainer:
         """Train from the last checkpoint, or from the start, to the end; write the student to the job's `out`."""
         if not self.resume():
             self.measure()
-        saved, pace = time.monotonic(), Pace(torch.get_num_threads())
+        pace = Pace(torch.get_num_threads(), self.progress.tokens, self.progress.seconds)
+        saved = time.monotonic()
         while self.progress.step < self.job.steps and not self._patience_is_out():
             started = time.monotonic()
-            tokens = self.progress.tokens
             self.learn()
-            seconds = time.monotonic() - started
-            self.progress.seconds += seconds
-            pace.add(self.progress.tokens - tokens, seconds)
+            self.progress.seconds += time.monotonic() - started
+            pace.at(self.progress.tokens, self.progress.seconds)
             self._judge()
             self._tell()
             if time.monotonic() - saved > checkpoints.SECONDS_BETWEEN:
@@ -175,11 +174,8 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint (the first process only: all hold the same)."""
         if self.group.rank == 0:
-            facts = {
-                "identity": self.job.identity,
-                "progress": self.progress.__dict__,
-                "threads": torch.get_num_threads(),
-            }
+            known = {"progress": self.progress.__dict__, "threads": torch.get_num_threads()}
+            facts = {"identity": self.job.identity, **known}
             checkpoints.write(self.work / "checkpoint.safetensors", self.state.tensors(), facts)
 
     def _accumulate(self, whole: GlobalBatch, denominators: Denominators, *, learning: bool) -> dict[str, float]:

@@ -72,9 +72,11 @@ def test_one_thread_waits_for_nobody_and_is_told_nothing(caplog, monkeypatch):
 
 
 def test_a_training_far_below_its_own_speed_says_so_once(caplog):
-    pace = Pace(2)
-    for tokens in (1000, 900, 400, 300, 290, 100):
+    read, spent = 70_000, 50.0
+    pace = Pace(2, read, spent)
+    for rate in (1000, 900, 400, 300, 290, 100):
         for _ in range(5):
-            pace.add(tokens * 2, 2.0)
+            read, spent = read + rate * 2, spent + 2.0
+            pace.at(read, spent)
     assert len(caplog.records) == 1
     assert "runs at 300 tokens a second and ran at 1000" in caplog.text and "OMP_NUM_THREADS=1" in caplog.text
