@@ -21,7 +21,9 @@ from ndogo.core.architectures import with_shape
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import copy_tokenizer, load_model, save
 from ndogo.core.progress import silent
+from ndogo.core.text import WeightedLines
 from ndogo.steps.kinds.distil import Distil
+from ndogo.steps.step import Context
 from tests.compressors.distillation import children
 from tests.pico import TEXT
 
@@ -254,3 +256,17 @@ def test_a_value_beyond_fp16_is_refused(tmp_path):
     with pytest.raises(NdogoError, match="no numbers"):
         file.write(0, torch.full((2, 3), float("nan")))
     assert file.absent() == [0]
+
+
+def test_a_step_keeps_it_where_its_context_says(pico_model, student, tmp_path):
+    step = Distil(objective={"hidden": 1}, steps=2, mask_probability=0, teacher_outputs="int8", max_length=48)
+    text = WeightedLines(partial(iter, LINES), 1.0, "text")
+    for arm in (0, 1):
+        context = Context(
+            texts=(text,), fingerprint="f" * 64, seed=arm, work=tmp_path / f"w{arm}", teacher_cache=tmp_path
+        )
+        (tmp_path / f"out{arm}").mkdir()
+        inputs = {"student": student("xlmr"), "teacher": pico_model("xlmr")}
+        assert step.make(inputs, tmp_path / f"out{arm}", context)["teacher_outputs_error"] < 1e-2
+        assert not (context.work / "teacher").exists()
+    assert len(list((tmp_path / "teacher").glob("*/values"))) == 1, "both arms share it"
