@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ndogo import budget_command, run_commands, step_commands
+from ndogo.advise import advise
 from ndogo.literal_help import App
 from ndogo_run.cli import COMMANDS
 from ndogo_run.errors import RunError
@@ -27,6 +28,9 @@ run_commands.register(app)
 budget_command.register(app)
 for command in COMMANDS:
     app.command(rich_help_panel="Run an export, without torch")(command)
+
+
+app.command(rich_help_panel="Look")(advise)
 
 
 def _print_version(asked: bool) -> None:

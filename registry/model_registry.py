@@ -104,6 +104,11 @@ def register(
     return Version.of(registry.get_model_version(name, number))
 
 
+def describe(store: Store, name: str, version: str, text: str) -> None:
+    """Say what a version is, in Markdown; MLflow keeps 5,000 characters."""
+    client(store).update_model_version(name, version, description=text)
+
+
 def versions(store: Store, name: str) -> list[Version]:
     """All versions of a registered model, newest first; none where it is not registered."""
     registry = client(store)

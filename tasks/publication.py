@@ -17,10 +17,12 @@ from ndogo.evaluation import Entry, Evaluation, Latency, Role, retention
 from ndogo.evaluation.judge import versions
 from ndogo.registry import model_registry
 from ndogo.registry.bundles import Bundle, Store, canonical
+from ndogo.registry.card import description
 from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks import gate, notes, pictures, tracking
+from ndogo.tasks.cards import evaluation_of, facts_of
 from ndogo.tasks.descriptions import result
-from ndogo.tasks.evaluation import EVALUATIONS, metrics_of
+from ndogo.tasks.evaluation import metrics_of
 from ndogo.tasks.run import Run, planned
 from ndogo.tasks.run_record import RunRecord, run_of
 
@@ -62,13 +64,7 @@ def read(store: Store, judged: Mapping[str, str]) -> dict[str, Evaluation]:
 
     :raises NdogoError: one was lost or damaged since it was made.
     """
-    return {name: _evaluation(store, key) for name, key in judged.items()}
-
-
-def _evaluation(store: Store, key: str) -> Evaluation:
-    if found := store.read_record(EVALUATIONS, key, Evaluation):
-        return found
-    raise NdogoError("An evaluation was lost.", where=f"{EVALUATIONS}/{key}.json", cure="Run again: it is made again.")
+    return {name: evaluation_of(store, key) for name, key in judged.items()}
 
 
 def conclude(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> RunRecord:
@@ -181,6 +177,8 @@ def register(run: Run, bundle: Bundle, judged: Evaluation, record: RunRecord) ->
     refusals: list[str] = []
     with tracking.left_for_later(run.store):
         version = model_registry.register(run.store, run.model_name, parent.run_id, bundle, record.summary, tags)
+        told = description(facts_of(run.store, record, run.model_name))
+        model_registry.describe(run.store, run.model_name, version.version, told)
         refusals = gate.decide(run, version, judged, record.summary)
         notes.note_registered(run, version.version)
     return refusals
@@ -190,7 +188,7 @@ def register_missed(store: Store) -> Iterator[str]:
     """Register the models of runs that ended while MLflow was away; a sentence on each."""
     for record in notes.unregistered(store):
         run, last = run_of(record, store), record.last
-        judged = _evaluation(store, record.evaluations[last].key)
+        judged = evaluation_of(store, record.evaluations[last].key)
         refusals = register(run, Bundle(last, record.steps[last].key), judged, record)
         if refusals:
             notes.close(store, run.id, "REFUSED")
