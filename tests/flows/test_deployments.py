@@ -131,7 +131,10 @@ def test_the_form_has_dropdowns_and_takes_a_recipe_of_ones_own():
     with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
         (served,) = [d for d in deployments() if d.name == "swahili"]
         form = served._parameter_openapi_schema.model_dump()["properties"]
-        assert form["profile"]["enum"] == ["pocket", "local", "hub"] and form["mode"]["enum"] == ["probe", "finetune"]
+        assert form["profile"]["enum"] == ["pocket", "local", "hub", None] and form["mode"]["enum"] == [
+            "probe",
+            "finetune",
+        ]
         assert "anyOf" not in form["profile"]
         made = served.apply()
         for more in ({}, {"recipe": "written-later", "profile": None}, {"recipe": "two-step", "profile": "local"}):
