@@ -4,7 +4,7 @@ import base64
 from pathlib import Path
 
 from ndogo.evaluation.summary import Summary, signed
-from ndogo.evaluation.tables import main_table, problems_of, retention_text, score_text
+from ndogo.evaluation.tables import caption_of, main_table, problems_of, retention_text, score_text
 
 TEMPLATE = "report.html"
 
@@ -34,6 +34,7 @@ def page(made: Summary, image: bytes) -> str:
     notes = [f"{name}: {note}" for name, benchmark in made.benchmarks.items() for note in benchmark.notes]
     return templates.get_template(TEMPLATE).render(
         made=made,
+        caption=caption_of(made),
         heads=heads,
         body=body,
         speeds=speeds,
