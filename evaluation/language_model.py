@@ -100,12 +100,17 @@ def dropped_columns(
     return float(dropped.sum()) / sum(word.bytes for word in words)
 
 
-def retained_columns(trimmed_dir: Path) -> list[int]:
-    """The ids of the untrimmed model's tokens that a trimmed one still has; none where no trim left its map there."""
+def retained_columns(trimmed_dir: Path, untrimmed_dir: Path) -> list[int]:
+    """The ids of the untrimmed model's tokens that the trimmed one still has; none where it was not trimmed from that model."""
     file = trimmed_dir / "old_to_new.json"
     if not file.is_file():
         return []
-    return sorted(int(old) for old in json.loads(file.read_text(encoding="utf-8"))["old_to_new"])
+    ids = {int(old): int(new) for old, new in json.loads(file.read_text(encoding="utf-8"))["old_to_new"].items()}
+    trimmed, untrimmed = load_tokenizer(trimmed_dir), load_tokenizer(untrimmed_dir)
+    if max(ids) >= len(untrimmed):
+        return []
+    tokens = untrimmed.convert_ids_to_tokens(list(ids)), trimmed.convert_ids_to_tokens(list(ids.values()))
+    return sorted(ids) if tokens[0] == tokens[1] else []
 
 
 def code_lengths(tokenizer: PreTrainedTokenizerBase, lines: Sequence[str]) -> "CodeLengths":

@@ -147,7 +147,7 @@ def evaluate(
     def entry(folder: Path, role: judging.Role, spent: judging.Cost | None) -> judging.Entry:
         found = judging.evaluate(folder, rows, settings, report)
         if (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM"):
-            columns = judging.retained_columns(folder) if guide else []
+            columns = judging.retained_columns(folder, guide) if guide else []
             asked = judging.LanguageModelSettings()
             dropped = judging.dropped_columns(guide, columns, text.held_out, asked, report) if guide and columns else 0.0
             quality = judging.language_model_quality(folder, text.held_out, (text.lines,), asked, report, dropped)

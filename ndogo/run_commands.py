@@ -131,42 +131,51 @@ def compare(
 def history(
     name: Annotated[str, typer.Argument(help="A registered model, such as ndogo-swahili-two-step-pocket.")],
 ) -> None:
-    """The versions of a registered model, newest first, with the gate's word on each."""
+    """The versions of a registered model, newest first, with their aliases and the gate's word on each."""
     from ndogo import show
+    from ndogo.core.errors import unknown
     from ndogo.registry import model_registry
     from ndogo.registry.bundles import open_store
 
-    show.versions(name, model_registry.versions(open_store(), name))
+    store = open_store()
+    found = model_registry.versions(store, name)
+    if not found:
+        raise unknown("registered model", name, model_registry.names(store), where="NAME", otherwise="Make one.")
+    show.versions(name, found)
 
 
 def promote(
     name: Annotated[str, typer.Argument(help="A registered model.")],
     version: Annotated[str, typer.Option(help="Default: the challenger.")] = "",
+    reference: Annotated[bool, typer.Option("--reference", help="Also make it the gate's fixed reference.")] = False,
 ) -> None:
     """Make a version the champion, whatever the gate said."""
     from ndogo.core.errors import NdogoError
     from ndogo.registry import model_registry
     from ndogo.registry.bundles import open_store
+    from ndogo.tasks.gate import crowned_of
 
     store = open_store()
+    known = {v.version: v for v in model_registry.versions(store, name)}
     challenger = model_registry.by_alias(store, name, model_registry.CHALLENGER)
-    known = [v.version for v in model_registry.versions(store, name)]
-    chosen = version or (challenger.version if challenger else "")
-    if chosen not in known:
+    chosen = known.get(version or (challenger.version if challenger else ""))
+    if chosen is None:
         raise NdogoError(
-            f"{name} has no version `{chosen}`.",
+            f"{name} has no version `{version}`.",
             where="--version",
             cure=f"Known: {', '.join(known) or 'none'}.",
         )
-    model_registry.promote(store, name, chosen, {"gate": "overruled by hand"})
-    typer.echo(f"{name} version {chosen} is the champion")
+    model_registry.promote(store, name, chosen.version, crowned_of(store, chosen), reference=reference)
+    overruled = f"{chosen.description} Overruled by hand.".strip()
+    model_registry.note(store, name, chosen.version, {"gate": "overruled by hand"}, overruled)
+    typer.echo(f"{name} version {chosen.version} is the champion{' and the reference' if reference else ''}")
 
 
 def clean(
     keep: Annotated[float, typer.Option(help="Keep what was used in so many days.")] = 30.0,
     dry_run: Annotated[bool, typer.Option(help="Only say what would go.")] = False,
 ) -> None:
-    """Remove old bundles that no champion or challenger descends from, and what crashes left."""
+    """Remove old bundles that no champion, reference or challenger descends from, and what crashes left."""
     from ndogo.registry.bundles import open_store
     from ndogo.registry.cleaning import clean as remove
 

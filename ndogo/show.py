@@ -84,7 +84,7 @@ def languages_table() -> None:
 
 def result(store: "Store", run_id: str) -> None:
     """What a run made, step by step, and where to look."""
-    from ndogo.tasks.publication import TOY, cells
+    from ndogo.tasks.publication import TOY, cells, legend
     from ndogo.tasks.run_record import RUNS, RunRecord
 
     record = store.read_record(RUNS, run_id, RunRecord)
@@ -96,6 +96,7 @@ def result(store: "Store", run_id: str) -> None:
     for row in body:
         shown.add_row(*row)
     console.print(shown)
+    console.print(legend(record), highlight=False)
     if record.scaled:
         console.print(TOY)
     for sentence in record.report.sentences:
@@ -161,23 +162,31 @@ def comparison(language: str, records: "Sequence[RunRecord]") -> None:
             f"{summary['params']:,.0f}",
             f"{summary['size_mb']:.1f}",
             f"{summary['compression_ratio']:.1f}x",
-            f"{100 * summary['retention']:.1f}%",
-            f"{100 * summary['retention_low']:.1f} to {100 * summary['retention_high']:.1f}",
-            f"{100 * summary['score']:.1f}",
+            *_retained(summary),
         )
     console.print(table)
 
 
+def _retained(summary: Mapping[str, float]) -> tuple[str, str, str]:
+    """Retention, its interval and the mean score; nothing but a word where the means are not comparable."""
+    if "retention" not in summary:
+        return "not comparable", "", ""
+    low, high = 100 * summary["retention_low"], 100 * summary["retention_high"]
+    return f"{100 * summary['retention']:.1f}%", f"{low:.1f} to {high:.1f}", f"{100 * summary['score']:.1f}"
+
+
 def versions(name: str, found: "Sequence[Version]") -> None:
-    """The versions of a registered model."""
-    table = Table(title=name, box=SIMPLE_HEAD)
-    for column in ("version", "alias", "recipe", "seed", "bundle", "gate"):
-        table.add_column(column)
+    """The versions of a registered model: one row each, and below the table why the gate refused one."""
+    table = Table(title=name, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    columns = ("recipe", "seed", "score", "size_mb", "bundle", "gate")
+    for column in ("version", "alias", *columns):
+        table.add_column("MB" if column == "size_mb" else column)
     for version in found:
-        tags = version.tags
-        shown = (tags.get("recipe", ""), tags.get("seed", ""), tags.get("bundle", ""), tags.get("gate", ""))
-        table.add_row(version.version, ", ".join(version.aliases), *shown)
+        table.add_row(version.version, "\n".join(version.aliases), *(version.tags.get(tag, "") for tag in columns))
     console.print(table)
+    for version in found:
+        if reasons := version.tags.get("refused"):
+            console.print(f"version {version.version} was refused: {reasons}", highlight=False)
 
 
 @contextlib.contextmanager

@@ -9,18 +9,20 @@ from filelock import FileLock, Timeout
 from ndogo.core.errors import NdogoError
 from ndogo.registry import model_registry
 from ndogo.registry.bundles import Store
+from ndogo.registry.champions import standings
 from ndogo.registry.integrity import MARK
 
 DAY = 86_400.0
 
 
 def clean(store: Store, keep_days: float, *, pretend: bool = False) -> list[Path]:
-    """Remove bundles unused for `keep_days` that no champion or challenger descends from, and left drafts; what went.
+    """Remove bundles unused for `keep_days` that no champion, reference or challenger descends from, and left drafts; what went.
 
-    Nothing at all is removed when the model registry cannot be reached: it alone knows the champions.
-    :raises NdogoError: the registry cannot be reached.
+    Nothing at all is removed when the model registry cannot be reached or a champion's record cannot be read.
+    :raises NdogoError: one of these.
     """
-    needed = lineage(store, _registered(store))
+    crowned = {key for standing in standings(store) for key in standing.bundles()}
+    needed = lineage(store, _registered(store) | crowned)
     before = time.time() - keep_days * DAY
     gone = [f for f in _folders(store, "bundles") if f.name not in needed and _last_use(f) < before]
     gone += [f for kind in ("drafts", "work") for f in _folders(store, kind) if not _busy(store, f.name.split("-")[0])]

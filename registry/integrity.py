@@ -35,11 +35,12 @@ def damage(folder: Path) -> str:
 
 
 def check_model(folder: Path) -> Sizes:
-    """Load a directory strictly and measure it: parameters by part and bytes.
+    """Load a directory strictly and measure it: parameters by part, and what a user downloads.
 
     :raises NdogoError: it does not load, or has fewer rows than its tokenizer has tokens.
     """
     from ndogo.core.architectures import architecture_of
+    from ndogo.core.download import download_mb, tokenizer_bytes
     from ndogo.core.models import encoder_parameters, load_model, load_tokenizer, parameters
 
     model, tokenizer = load_model(folder), load_tokenizer(folder)
@@ -53,7 +54,7 @@ def check_model(folder: Path) -> Sizes:
         params=parameters(model),
         params_encoder=encoder_parameters(model.config),
         params_embedding=words,
-        size_mb=round(sum(f.stat().st_size for f in folder.glob("*.safetensors")) / 1e6, 4),
+        size_mb=download_mb(parameters(model), tokenizer_bytes(folder)),
     )
 
 

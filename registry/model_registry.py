@@ -1,4 +1,4 @@
-"""The MLflow Model Registry: final models, their versions and the two aliases, challenger and champion."""
+"""The MLflow Model Registry: final models, their versions and their aliases: challenger, champion and reference."""
 
 import logging
 import os
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ndogo.registry import champions
 from ndogo.registry.bundles import Bundle, Store
+from ndogo.registry.champions import Crowned
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"
+REFERENCE = "reference"
+LONGEST_TAG = 5000
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -30,11 +34,12 @@ class Version:
     version: str
     tags: Mapping[str, str]
     aliases: tuple[str, ...]
+    description: str = ""
 
     @classmethod
     def of(cls, found: "ModelVersion", aliases: Iterable[str] = ()) -> "Version":
         """What we read of MLflow's own record; a search does not fill in the aliases."""
-        return cls(str(found.version), found.tags, tuple(sorted({*found.aliases, *aliases})))
+        return cls(str(found.version), found.tags, tuple(sorted({*found.aliases, *aliases})), found.description or "")
 
 
 def tracking_uri(store: Store) -> str:
@@ -101,6 +106,11 @@ def versions(store: Store, name: str) -> list[Version]:
     return [Version.of(v, (alias for alias, number in known.items() if str(number) == str(v.version))) for v in found]
 
 
+def names(store: Store) -> list[str]:
+    """The names of all registered models."""
+    return sorted(model.name for model in client(store).search_registered_models())
+
+
 def by_alias(store: Store, name: str, alias: str) -> Version | None:
     """The version that carries an alias, or None."""
     from mlflow.exceptions import MlflowException
@@ -113,9 +123,18 @@ def by_alias(store: Store, name: str, alias: str) -> Version | None:
         raise
 
 
-def promote(store: Store, name: str, version: str, tags: Mapping[str, str]) -> None:
-    """Make a version the champion and tag it with what decided."""
+def note(store: Store, name: str, version: str, tags: Mapping[str, str], description: str) -> None:
+    """Write onto a version what was decided of it, and its scores, for people who read the registry."""
     registry = client(store)
     for key, value in tags.items():
-        registry.set_model_version_tag(name, version, key, value)
+        registry.set_model_version_tag(name, version, key, value[:LONGEST_TAG])
+    registry.update_model_version(name, version, description)
+
+
+def promote(store: Store, name: str, version: str, crowned: Crowned, *, reference: bool = False) -> None:
+    """Make a version the champion: in the store first, then in the registry, which shows the reference as well."""
+    now = champions.crown(store, name, crowned, reference=reference)
+    registry = client(store)
     registry.set_registered_model_alias(name, CHAMPION, version)
+    if now.reference == crowned:
+        registry.set_registered_model_alias(name, REFERENCE, version)

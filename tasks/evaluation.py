@@ -36,7 +36,9 @@ def judge(owners: Sequence[Owner], bundle: Bundle) -> "str | State[str]":
     """Find or make the evaluation of a model that one run or several ask for; the key of its record."""
     run, name = owners[0]
     key, judged, found = evaluated(run, bundle, reporter(run, f"evaluate-{name}"))
-    note = EvaluationNote(key=key, metrics=metrics_of(judged), problems=judged.problems)
+    note = EvaluationNote(
+        key=key, metrics=metrics_of(judged), benchmarks=list(judged.benchmarks), problems=judged.problems
+    )
     for owner, own_name in owners:
         notes.note_evaluation(owner, own_name, note)
     return Completed(name="Cached", message=f"found evaluation {key}", data=key) if found else key
@@ -91,7 +93,7 @@ def _dropped(run: Run, bundle: Bundle, held_out: Lines, report: Report) -> float
 
     store, key, bits = run.store, bundle.key, 0.0
     while before := store.details(key).parents.get("student", ""):
-        if retained := retained_columns(store.path(key)):
+        if retained := retained_columns(store.path(key), store.path(before)):
             asked = [key, before, RECORD_VERSION, LANGUAGE_MODEL.model_dump(mode="json"), held_out_fingerprint(run)]
 
             def measure(untrimmed: str = before, columns: Sequence[int] = retained) -> DroppedColumns:

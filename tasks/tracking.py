@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ndogo.core.download import SIZE_TYPE
 from ndogo.registry.bundles import Store, canonical
 from ndogo.registry.integrity import MARK
 from ndogo.registry.model_registry import client, tracking_uri
-from ndogo.tasks.run_record import RunRecord, RunState, Sent, SentRun, StepNote
+from ndogo.tasks.run_record import RunRecord, RunState, Sent, SentRun, StepNote, mode_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,6 +32,7 @@ STATES: dict[RunState, str] = {
 }
 PARENT_PARAMS = ("language", "recipe", "profile", "seed", "scaled")
 PARENT_TAGS = ("recipe", "profile", "seed", "commit", "scaled")
+"""Beside these: how the models were judged, on what, and at which type sizes are given."""
 
 
 def deliver(record: RunRecord, store: Store) -> bool:
@@ -133,9 +135,12 @@ def _project(mlflow: "MlflowClient", record: RunRecord, store: Store) -> None:
         describe(mlflow, record.mlflow.experiment)
     sent = record.mlflow
     tags = {name: str(getattr(record, name)) for name in PARENT_TAGS} | record.tags
-    tags |= {"level": "pipeline", "ndogo.run": record.id}
+    tags |= {"level": "pipeline", "ndogo.run": record.id, "mode": mode_of(record), "size_type": SIZE_TYPE}
     parent = sent.parent = _run(mlflow, sent.experiment, sent.parent, tags, record.name)
     params = {name: str(getattr(record, name)) for name in PARENT_PARAMS}
+    judged = record.evaluations.get(record.last)
+    if judged and record.summary:  # known at the end only
+        params["mean_of"] = ",".join(judged.benchmarks)
     _log(mlflow, parent, params, _numbers(record.summary))
     if sent.recipe != (recipe := _digest(record.recipe_text)):
         mlflow.log_text(parent.run_id, record.recipe_text, "recipe.yaml")
