@@ -22,10 +22,12 @@ def push(
 ) -> None:
     """Publish a model on the hub, with a card made from its lineage. Pushing the same again changes nothing."""
     from ndogo.registry.bundles import open_store
-    from ndogo.registry.push import check_target
+    from ndogo.registry.push import check_login, check_target
     from ndogo.registry.push import push as send
 
     check_target(to)
+    if not dry_run:
+        check_login(to)
     folder = write_folder(open_store(), model, to, stated_license)
     if dry_run:
         typer.echo(f"Written to {folder}; nothing was sent.")

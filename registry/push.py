@@ -21,17 +21,27 @@ def check_target(repository: str) -> None:
         )
 
 
+def check_login(repository: str) -> None:
+    """Refuse before any work who could not push.
+
+    :raises NdogoError: no token is there.
+    """
+    from huggingface_hub import get_token
+
+    if not get_token():
+        raise NdogoError("You are not logged in.", where=f"--to {repository}", cure=f"First {LOG_IN}.")
+
+
 def push(folder: Path, repository: str) -> tuple[str, bool]:
     """Make a repository's main branch hold the folder's files: the commit's address, and whether anything had changed.
 
     Files that are there already are not sent again; others that are there are left alone.
     :raises NdogoError: not logged in, no right to write there, or somebody else pushed meanwhile.
     """
-    from huggingface_hub import CommitOperationAdd, get_token
+    from huggingface_hub import CommitOperationAdd
 
     check_target(repository)
-    if not get_token():
-        raise NdogoError("You are not logged in.", where=f"--to {repository}", cure=f"First {LOG_IN}.")
+    check_login(repository)
     hub = api()
     with faults_in_words("model", repository, MAIN):
         hub.create_repo(repository, exist_ok=True)

@@ -195,7 +195,7 @@ def _similarities(rows_NK: np.ndarray) -> np.ndarray:
     unit = rows_NK / np.maximum(np.linalg.norm(rows_NK, axis=-1, keepdims=True), 1e-12)
     similar: np.ndarray = unit @ unit.T
     np.fill_diagonal(similar, -2.0)
-    return similar
+    return np.asarray(similar)
 
 
 def _nearest(rows_NK: np.ndarray) -> np.ndarray:

