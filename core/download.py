@@ -4,7 +4,7 @@ from pathlib import Path
 
 SIZE_TYPE = "fp32"
 """The type at which sizes are shown, whatever a file holds: sizes of one table are of one type."""
-WEIGHT_BYTES = {"fp32": 4, "fp16": 2}
+WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 MEGA = 1e6
 
 

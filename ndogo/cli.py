@@ -43,7 +43,7 @@ def plan(
     from ndogo.steps.plan import plan as make_plan
 
     chosen, guide = find_recipe(recipe), find_teacher(teacher)
-    rows = make_plan(chosen, guide.config, guide.specials)
+    rows = make_plan(chosen, guide.config, guide.specials, tokenizer_bytes=guide.tokenizer_bytes)
     show.plan_json(rows) if as_json else show.plan_table(chosen, guide.name, rows)
 
 

@@ -30,7 +30,7 @@ def compress(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     mode: Annotated[Mode, typer.Option(help="How models are judged.")] = "probe",
     baselines: Annotated[bool, typer.Option("--baselines", help="Also make what the recipe must beat.")] = False,
-    budget: Annotated[str, typer.Option(help="Instead of a recipe: 20MB of weights, 12M parameters or 5ms.")] = "",
+    budget: Annotated[str, typer.Option(help="Instead of a recipe: 20MB to download, 12M parameters or 5ms.")] = "",
 ) -> None:
     """Make a small model of a language: the whole pipeline, without any server running."""
     from ndogo import api, show

@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from ndogo.core.download import WEIGHT_BYTES
 from ndogo.core.progress import Report
 
 if TYPE_CHECKING:
@@ -37,11 +38,12 @@ def plan_table(recipe: "Recipe", teacher: str, rows: "list[Planned]") -> None:
             f"{shape.layers}x{shape.hidden}",
             *(f"{n:,}" for n in (shape.ffn, shape.vocab, row.params)),
             f"{row.ratio:.2f}x",
-            "/".join(f"{row.size_bytes(bits) / 1e6:.0f}" for bits in (32, 16, 8)),
+            "/".join(f"{row.size_mb(dtype):.0f}" for dtype in WEIGHT_BYTES),
             f"{row.peak_bytes / 1e9:.1f}G" if row.peak_bytes else "",
         )
     console.print(table)
-    console.print(recipe.about, highlight=False)
+    tokenizer = "and tokenizer" if rows[0].tokenizer_bytes else "alone: the teacher's tokenizer is not here"
+    console.print(f"MB: weights as fp32, fp16, int8 {tokenizer}. {recipe.about}", highlight=False)
 
 
 def plan_json(rows: "list[Planned]") -> None:
@@ -50,7 +52,7 @@ def plan_json(rows: "list[Planned]") -> None:
     shown = [
         {name: getattr(row, name) for name in fields}
         | row.shape.__dict__
-        | {f"bytes_{name}": row.size_bytes(bits) for name, bits in (("fp32", 32), ("fp16", 16), ("int8", 8))}
+        | {f"mb_{dtype}": row.size_mb(dtype) for dtype in WEIGHT_BYTES}
         for row in rows
     ]
     console.file.write(json.dumps(shown, indent=1) + "\n")

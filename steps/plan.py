@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from transformers import PreTrainedConfig
 
 from ndogo.core.architectures import Shape, architecture_of, shape_of
+from ndogo.core.download import download_mb
 from ndogo.core.models import empty_model, encoder_parameters, parameters
 from ndogo.steps.recipe import ORIGINAL, Recipe
 from ndogo.steps.step import Planning
@@ -31,15 +32,25 @@ class Planned:
     peak_bytes: int | None = None
     """Predicted peak memory of the step, where it says so."""
 
-    def size_bytes(self, bits: int) -> int:
-        """Bytes of the weights alone at so many bits each."""
-        return self.params * bits // 8
+    tokenizer_bytes: int = 0
+    """The teacher's, in proportion to the rows; 0 where its files are not here."""
+
+    def size_mb(self, dtype: str) -> float:
+        """Millions of bytes of what a user downloads, with weights of a type."""
+        return download_mb(self.params, self.tokenizer_bytes, dtype)
 
 
 def plan(
-    recipe: Recipe, teacher: PreTrainedConfig, specials: int, where: str = "", *, scaled: bool = False
+    recipe: Recipe,
+    teacher: PreTrainedConfig,
+    specials: int,
+    where: str = "",
+    *,
+    scaled: bool = False,
+    tokenizer_bytes: int = 0,
 ) -> list[Planned]:
     """The rows `original` and one per step, in running order. `scaled`: lengths are cut to what the teacher reads.
+    `tokenizer_bytes`: of the teacher's tokenizer, where its files are here.
 
     :raises NdogoError: a step that this teacher cannot take, before any work.
     """
@@ -55,7 +66,8 @@ def plan(
         else:
             row = _row(step.id, step.kind, config, vocabulary, rows[ORIGINAL].params)
         rows[step.id] = replace(row, peak_bytes=step.peak_bytes(row, planning))
-    return list(rows.values())
+    whole = rows[ORIGINAL].shape.vocab
+    return [replace(row, tokenizer_bytes=tokenizer_bytes * row.shape.vocab // whole) for row in rows.values()]
 
 
 def _row(name: str, kind: str, config: PreTrainedConfig, vocabulary: str, teacher_params: int | None) -> Planned:

@@ -12,7 +12,7 @@ from ndogo.core.errors import NdogoError
 from ndogo.core.exported import FOLDER, MANIFEST
 from ndogo.core.progress import Report
 from ndogo.core.text import Lines, fingerprint
-from ndogo.evaluation import Broken, Evaluation, LanguageModelScores, LanguageModelSettings, evaluate
+from ndogo.evaluation import Benchmark, Broken, Evaluation, LanguageModelScores, LanguageModelSettings, evaluate
 from ndogo.evaluation.judge import RECORD_VERSION, versions
 from ndogo.evaluation.records import DroppedColumns
 from ndogo.registry.benchmarks import benchmarks
@@ -47,15 +47,7 @@ def judge(owners: Sequence[Owner], bundle: Bundle) -> "str | State[str]":
 def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, Evaluation, bool]:
     """A bundle's evaluation on a run's benchmarks, found or made: its key, itself, and whether it was found."""
     rows = benchmarks(run.language, run.profile, Hub(run.sources.benchmarks))
-    content = {
-        "bundle": bundle.key,
-        "version": RECORD_VERSION,
-        "settings": run.settings.model_dump(mode="json"),
-        "benchmarks": [f"{b.name} cannot be read" if isinstance(b, Broken) else b.fingerprint() for b in rows],
-        "versions": versions(),
-        "language_model": [LANGUAGE_MODEL.model_dump(mode="json"), run.corpus, held_out_fingerprint(run)],
-    }
-    key = _key(content)
+    key = evaluation_key(run, bundle, rows)
 
     def measure() -> Evaluation:
         from ndogo.core.models import load_config
@@ -75,6 +67,20 @@ def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, Evaluation
 
     judged, found = run.store.record(EVALUATIONS, key, Evaluation, measure)
     return key, judged, found
+
+
+def evaluation_key(run: Run, bundle: Bundle, rows: Sequence[Benchmark | Broken]) -> str:
+    """Names an evaluation by all that decides its numbers: model, rows, texts, settings, code and libraries."""
+    return _key(
+        {
+            "bundle": bundle.key,
+            "version": RECORD_VERSION,
+            "settings": run.settings.model_dump(mode="json"),
+            "benchmarks": [f"{b.name} cannot be read" if isinstance(b, Broken) else b.fingerprint() for b in rows],
+            "versions": versions(),
+            "language_model": [LANGUAGE_MODEL.model_dump(mode="json"), run.corpus, held_out_fingerprint(run)],
+        }
+    )
 
 
 def _language_model(run: Run, bundle: Bundle, report: Report) -> LanguageModelScores:

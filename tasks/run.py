@@ -184,4 +184,5 @@ def planned(run: Run) -> "list[Planned]":
 
     guide = teacher(str(run.store.path(run.original)))
     scaled = run.token_cap is not None
-    return plan(run.recipe, guide.config, guide.specials, where=f"{run.recipe.name}.yaml", scaled=scaled)
+    where, size = f"{run.recipe.name}.yaml", guide.tokenizer_bytes
+    return plan(run.recipe, guide.config, guide.specials, where=where, scaled=scaled, tokenizer_bytes=size)
