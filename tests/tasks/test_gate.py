@@ -1,6 +1,7 @@
 """The gate: a challenger is measured against the champion and the fixed reference, and what cannot be measured is refused."""
 
 import json
+import shutil
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from ndogo.evaluation.judge import RECORD_VERSION, entry
 from ndogo.flows.closing import close
 from ndogo.registry import champions, model_registry
 from ndogo.registry.benchmarks import benchmarks
-from ndogo.registry.bundles import Bundle, BundleRequest
+from ndogo.registry.bundles import Bundle, BundleRequest, Store
 from ndogo.registry.cleaning import clean
 from ndogo.registry.languages import Language, add_language
 from ndogo.registry.model_registry import Version
@@ -77,8 +78,18 @@ def test_the_budget_is_a_limit_in_the_recipe():
     assert over_budget(Budget(params=10), {"params": 11.0, "size_mb": 1.0}) == ["params is 11, the budget 10"]
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of MLflow's: making one takes seconds, copying it none."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    model_registry.client(Store(folder)).search_registered_models()
+    return folder / "mlflow.db"
+
+
 @pytest.fixture
-def run(pico_model, tmp_path: Path) -> Run:
+def run(pico_model, database: Path, tmp_path: Path) -> Run:
+    (tmp_path / "home").mkdir(exist_ok=True)
+    shutil.copyfile(database, tmp_path / "home" / "mlflow.db")
     text, rows = tiny.write(tmp_path / "tiny")
     teacher = pico_model("xlmr")
     add_language(Language(name=tiny.NAME, corpus=str(text), teacher=str(teacher), benchmarks=str(rows)))
