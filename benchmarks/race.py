@@ -223,7 +223,9 @@ def base_run(asked: argparse.Namespace, language: str, seed: int) -> Run:
     settings = EvaluationSettings(seeds=seeds, threads=asked.threads, **JUDGED[asked.profile])
     run = resolve(open_store(), "race", Asked(language, "trim-only", asked.profile, seed))
     longest = max(asked.pieces, asked.teacher_pieces) if asked.profile == "pocket" else None
-    return run.model_copy(update={"settings": settings, "token_cap": longest})  # a cap cuts lines to what the teacher reads
+    return run.model_copy(
+        update={"settings": settings, "token_cap": longest}
+    )  # a cap cuts lines to what the teacher reads
 
 
 FILE = TypeAdapter(dict[str, Evaluation])

@@ -15,8 +15,16 @@ from transformers import AutoModel, PreTrainedModel
 
 from ndogo.core.download import tokenizer_bytes
 from ndogo.core.errors import NdogoError
-from ndogo.core.models import TOKENIZER_FILES, check_model_directory, empty_model, load_config, parameters
+from ndogo.core.models import (
+    TOKENIZER_FILES,
+    check_model_directory,
+    empty_model,
+    has_pooler,
+    load_config,
+    parameters,
+)
 from ndogo.core.progress import Report, silent
+from ndogo.core.sentences import sentence_files
 from ndogo.evaluation.encoder import Encoder, load_encoder, position_limit
 from ndogo.evaluation.judge import fixed
 from ndogo.evaluation.records import ByteCounts, Cost, Costs, Latency, Memory, PartParameters, Speed
@@ -52,7 +60,8 @@ def cost(
         found[role] = Cost(
             parameters=parameters_by_part(model),
             bytes=ByteCounts(
-                **{dtype: weights + tokenizer_bytes(path) for dtype, weights in bytes_of(model).items()}, disk=disk(path)
+                **{dtype: weights + tokenizer_bytes(path) for dtype, weights in bytes_of(model).items()},
+                disk=disk(path),
             ),
             memory=peak_memory(path, 1, length),
         )
@@ -80,7 +89,7 @@ def _unloaded(path: Path) -> PreTrainedModel:
     """The model that the configuration names, without memory for its weights; the bare encoder where it names none."""
     config = load_config(path)
     if config.architectures:
-        return empty_model(config)
+        return empty_model(config, pooler=has_pooler(path))
     with torch.device("meta"):
         model: PreTrainedModel = AutoModel.from_config(config)
     return model
@@ -113,8 +122,13 @@ def bytes_of(model: PreTrainedModel) -> dict[str, int]:
 
 
 def disk(path: Path) -> int:
-    """Bytes of the files that one must ship: weights, configuration, tokenizer."""
-    names = ["config.json", *TOKENIZER_FILES, *(f.name for f in path.glob("*.safetensors"))]
+    """Bytes of the files that one must ship: weights, configuration, tokenizer, how vectors are made."""
+    names = [
+        "config.json",
+        *TOKENIZER_FILES,
+        *(f.name for f in path.glob("*.safetensors")),
+        *sentence_files(path),
+    ]
     return sum((path / name).stat().st_size for name in names if (path / name).is_file())
 
 

@@ -84,7 +84,9 @@ def finetune(
 def at_the_edge(rate: float, tried: Sequence[float]) -> list[str]:
     """A remark where the chosen rate is the lowest or highest of several: a better one may lie beyond."""
     if len(tried) > 1 and rate in (min(tried), max(tried)):
-        return [f"the chosen learning rate {rate:g} is the {'lowest' if rate == min(tried) else 'highest'} that was tried"]
+        return [
+            f"the chosen learning rate {rate:g} is the {'lowest' if rate == min(tried) else 'highest'} that was tried"
+        ]
     return []
 
 
@@ -103,7 +105,9 @@ def _train_or_lower(work: _Work, rate: float, seed: int, number: int, retries: i
     for _ in range(retries):
         if not trial.diverged:
             break
-        remarks.append(f"seed {seed} diverged at the learning rate {rate:g} and was trained again at {rate / LOWER:.3g}")
+        remarks.append(
+            f"seed {seed} diverged at the learning rate {rate:g} and was trained again at {rate / LOWER:.3g}"
+        )
         rate /= LOWER
         trial = _train(work, rate, seed, number)
     return trial, remarks

@@ -85,7 +85,11 @@ def language_model_quality(
 
 
 def dropped_columns(
-    untrimmed_dir: Path, retained: Sequence[int], held_out: Lines, settings: LanguageModelSettings, report: Report = silent
+    untrimmed_dir: Path,
+    retained: Sequence[int],
+    held_out: Lines,
+    settings: LanguageModelSettings,
+    report: Report = silent,
 ) -> float:
     """Bits per byte that a model gains by merely not having columns for other tokens than the `retained`: the bits of its
     probability mass on these.

@@ -149,7 +149,9 @@ def evaluate(
         if (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM"):
             columns = judging.retained_columns(folder, guide) if guide else []
             asked = judging.LanguageModelSettings()
-            dropped = judging.dropped_columns(guide, columns, text.held_out, asked, report) if guide and columns else 0.0
+            dropped = (
+                judging.dropped_columns(guide, columns, text.held_out, asked, report) if guide and columns else 0.0
+            )
             quality = judging.language_model_quality(folder, text.held_out, (text.lines,), asked, report, dropped)
             found = found.model_copy(update={"language_model": quality})
         size = download_mb(spent.parameters.total, tokenizer_bytes(folder)) if spent else None
@@ -219,7 +221,7 @@ def make(
         raise NdogoError("The output is there already.", where=str(out), cure="Choose another --out, or remove it.")
     if step.needs_text and not corpus:
         raise NdogoError(f"{step.kind} reads text, and there is none.", where="--corpus", cure="Give a file of text.")
-    texts = tuple(_weighted(given) for given in ((corpus,) if isinstance(corpus, str | Path) else corpus))
+    texts = tuple(weighted(given) for given in ((corpus,) if isinstance(corpus, str | Path) else corpus))
     work = target.absolute().with_name(f".{target.name}.work")
     context = Context(texts=texts, seed=seed, work=work, report=report)
     if step.trains and context.lines:
@@ -238,7 +240,7 @@ def _step(kind: str, **fields: Any) -> Step:
     return validated(kinds()[kind], given, kind)
 
 
-def _weighted(given: PathLike) -> WeightedLines:
+def weighted(given: PathLike) -> WeightedLines:
     """A corpus as a person writes it: a path or hf:ID, with an optional =WEIGHT."""
     name, _, weight = str(given).rpartition("=")
     try:

@@ -156,7 +156,10 @@ def body(facts: Facts) -> str:
         "## Use",
         _use(facts),
         "## How it was made",
-        _table(["step", "kind", "parameters", f"MB ({SIZE_TYPE})", *_judged(facts)], [_step(facts, step) for step in facts.steps]),
+        _table(
+            ["step", "kind", "parameters", f"MB ({SIZE_TYPE})", *_judged(facts)],
+            [_step(facts, step) for step in facts.steps],
+        ),
         f"Scores in the table are means over seeds, in points, {facts.mode}. MB: weights as {SIZE_TYPE} and tokenizer. "
         "The recipe, whole:",
         f"```yaml\n{facts.recipe.strip()}\n```",

@@ -42,6 +42,7 @@ def check_model(folder: Path) -> Sizes:
     from ndogo.core.architectures import architecture_of
     from ndogo.core.download import download_mb, tokenizer_bytes
     from ndogo.core.models import encoder_parameters, load_model, load_tokenizer, parameters
+    from ndogo.core.vectors import dense_parameters
 
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     if model.config.vocab_size < len(tokenizer):
@@ -49,12 +50,14 @@ def check_model(folder: Path) -> Sizes:
             f"The tokenizer has {len(tokenizer)} tokens but the model only {model.config.vocab_size} rows.",
             where=str(folder),
         )
+    dense = dense_parameters(folder)
     words = parameters(model.base_model.get_submodule(architecture_of(model.config).words))
     return Sizes(
+        params_dense=dense or None,
         params=parameters(model),
         params_encoder=encoder_parameters(model.config),
         params_embedding=words,
-        size_mb=download_mb(parameters(model), tokenizer_bytes(folder)),
+        size_mb=download_mb(parameters(model) + dense, tokenizer_bytes(folder)),
     )
 
 

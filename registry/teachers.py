@@ -38,6 +38,8 @@ class Teacher:
     hub: str = ""
     tokenizer_bytes: int = 0
     """Of its tokenizer's files; 0 where it is known by name only."""
+    pooler: bool = True
+    """Whether its weights hold a pooler, where it is a bare encoder."""
 
 
 def teacher_names() -> list[str]:
@@ -60,10 +62,10 @@ def teacher(name: str) -> Teacher:
     path = Path(name)
     if path.is_dir():
         from ndogo.core.download import tokenizer_bytes
-        from ndogo.core.models import load_config, load_tokenizer
+        from ndogo.core.models import has_pooler, load_config, load_tokenizer
 
-        specials = len(set(load_tokenizer(path).all_special_ids))
-        return Teacher(path.name, load_config(path), specials, tokenizer_bytes=tokenizer_bytes(path))
+        specials, size = len(set(load_tokenizer(path).all_special_ids)), tokenizer_bytes(path)
+        return Teacher(path.name, load_config(path), specials, tokenizer_bytes=size, pooler=has_pooler(path))
     raise unknown("teacher", name, teacher_names(), where="--teacher", otherwise="Or give a model directory.")
 
 

@@ -88,9 +88,7 @@ def _language_model(run: Run, bundle: Bundle, report: Report) -> LanguageModelSc
 
     text = corpus(run.language, run.profile, Hub(run.sources.corpus))
     dropped = _dropped(run, bundle, text.held_out, report)
-    return language_model_quality(
-        run.store.path(bundle), text.held_out, (text.lines,), LANGUAGE_MODEL, report, dropped
-    )
+    return language_model_quality(run.store.path(bundle), text.held_out, (text.lines,), LANGUAGE_MODEL, report, dropped)
 
 
 def _dropped(run: Run, bundle: Bundle, held_out: Lines, report: Report) -> float:

@@ -104,7 +104,7 @@ def note_original(run: Run) -> None:
 
 
 def _numbers(run: Run, bundle: Bundle, **further: float) -> StepNumbers:
-    sizes = relative_sizes(run, bundle).model_dump()
+    sizes = relative_sizes(run, bundle).model_dump(exclude_none=True)
     return StepNumbers.model_validate(run.store.details(bundle).numbers.found() | sizes | further)
 
 
@@ -123,7 +123,7 @@ def relative_sizes(run: Run, bundle: Bundle) -> RelativeSizes:
         params=small.params,
         params_encoder=small.params_encoder,
         params_embedding=small.params_embedding,
-        size_mb=download_mb(small.params, tokenizer_bytes(folder)),
+        size_mb=download_mb(small.params + (small.params_dense or 0), tokenizer_bytes(folder)),
         compression_ratio=ratio,
         compression_ratio_trimmed=trimmed / small.params,
         reduction_percent=100 * (1 - 1 / ratio),
@@ -141,9 +141,9 @@ def trimmed_params(teacher: Path, model: Path) -> int:
 @functools.lru_cache(maxsize=64)
 def _with_rows(teacher: Path, rows: int) -> int:
     from ndogo.core.architectures import with_shape
-    from ndogo.core.models import empty_model, load_config, parameters
+    from ndogo.core.models import empty_model, has_pooler, load_config, parameters
 
-    return parameters(empty_model(with_shape(load_config(teacher), vocab=rows)))
+    return parameters(empty_model(with_shape(load_config(teacher), vocab=rows), pooler=has_pooler(teacher)))
 
 
 def note_curve(run: Run, name: str, at: int, numbers: Mapping[str, float]) -> None:

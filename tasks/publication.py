@@ -138,9 +138,7 @@ def write_report(run: Run, evaluations: Mapping[str, Evaluation], record: RunRec
     folder = run.store.folder / "reports" / run.id
     roles = roles_of(run)
     entries = [
-        Entry(
-            name, roles[name], judged, parameters=record.sizes(name).params, size_mb=record.sizes(name).size_mb
-        )
+        Entry(name, roles[name], judged, parameters=record.sizes(name).params, size_mb=record.sizes(name).size_mb)
         for name, judged in evaluations.items()
         if name in roles
     ]

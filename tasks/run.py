@@ -180,9 +180,9 @@ def sharing_evaluations(runs: Sequence[Run], known: Container[str] = ()) -> dict
 
 def planned(run: Run) -> "list[Planned]":
     """The plan of a run, from its teacher's own configuration."""
-    from ndogo.steps.plan import plan
+    from ndogo.steps.plan import Facts, plan
 
     guide = teacher(str(run.store.path(run.original)))
     scaled = run.token_cap is not None
-    where, size = f"{run.recipe.name}.yaml", guide.tokenizer_bytes
-    return plan(run.recipe, guide.config, guide.specials, where=where, scaled=scaled, tokenizer_bytes=size)
+    where, facts = f"{run.recipe.name}.yaml", Facts(guide.pooler, tokenizer_bytes=guide.tokenizer_bytes)
+    return plan(run.recipe, guide.config, guide.specials, where=where, scaled=scaled, facts=facts)

@@ -12,7 +12,9 @@ from ndogo.registry.integrity import check_model
 
 def test_weights_and_tokenizer_are_counted_and_nothing_else(pico_model, tmp_path):
     shutil.copytree(pico_model("xlmr"), tmp_path / "model")
-    files = sum(f.stat().st_size for f in pico_model("xlmr").iterdir() if "config.json" != f.name and "model.s" not in f.name)
+    files = sum(
+        f.stat().st_size for f in pico_model("xlmr").iterdir() if f.name != "config.json" and "model.s" not in f.name
+    )
     (tmp_path / "model" / "certificate.json").write_text("{}" * 10_000)
     assert tokenizer_bytes(tmp_path / "model") == files > 0
     assert download_mb(1_000_000, 500_000) == 4.5 and download_mb(1_000_000, 500_000, "fp16") == 2.5

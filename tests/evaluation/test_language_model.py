@@ -31,9 +31,7 @@ ALL = LanguageModelSettings(lines=50, words=50, threads=1)
 
 def quality(path, line, training="ab cd ab cd cd", dropped=0.0):
     """Of a line, after training text of 1,000 words; one number of tokens for all words costs next to nothing."""
-    return language_model_quality(
-        path, lambda: iter([line]), [lambda: iter([training] * 200)], ALL, dropped=dropped
-    )
+    return language_model_quality(path, lambda: iter([line]), [lambda: iter([training] * 200)], ALL, dropped=dropped)
 
 
 def known_model(path, probabilities):

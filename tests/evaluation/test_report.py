@@ -129,7 +129,18 @@ def test_cost_and_language_model_are_shown_where_they_were_measured(entries, tmp
     measured = Entry(student.name, student.role, judged, cost)
     made = write_report("Swahili", [teacher, measured], tmp_path)
     page = (tmp_path / "report.html").read_text()
-    for shown in ("12.3 / 15.6, 81", "1.235", "0.042", "0.068", "25.0 %", "77 whole words", "0.60 M", "345", "45", "5.5"):
+    for shown in (
+        "12.3 / 15.6, 81",
+        "1.235",
+        "0.042",
+        "0.068",
+        "25.0 %",
+        "77 whole words",
+        "0.60 M",
+        "345",
+        "45",
+        "5.5",
+    ):
         assert shown in page, shown
     assert "| 1.235 |" in markdown(made)
     without = write_report("Swahili", [teacher], tmp_path)

@@ -73,4 +73,8 @@ def test_a_budget_becomes_a_recipe_whose_model_has_the_predicted_size(
     lies = (made / "model.safetensors").stat().st_size
     assert lies <= counter.file_bytes(shape) == pytest.approx(lies, rel=0.01)
     limit = read_budget(most)
-    assert lies + tokenizer_bytes(made) <= limit.most * 1e6 if limit.kind == "size_mb" else counter.params(shape) <= limit.most
+    assert (
+        lies + tokenizer_bytes(made) <= limit.most * 1e6
+        if limit.kind == "size_mb"
+        else counter.params(shape) <= limit.most
+    )

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ndogo.core.progress import silent
-from ndogo.evaluation.records import DroppedColumns
 from ndogo.evaluation import Evaluation, EvaluationSettings
+from ndogo.evaluation.records import DroppedColumns
 from ndogo.registry.benchmarks import benchmarks
 from ndogo.registry.bundles import Bundle
 from ndogo.registry.languages import Language, add_language

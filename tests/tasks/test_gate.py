@@ -44,7 +44,13 @@ def judged(problems: Mapping[str, str] | None = None, **wrong: int) -> Evaluatio
         benchmark = checked(f"pos_{name}", {"train": rows, "dev": rows, "test": rows})
         guesses = [("VERB",) if n < count else ("NOUN",) for n in range(ROWS)]
         found[name] = entry(benchmark, SETTINGS, Judged({}, [0.0] * 3, [guesses] * 3))
-    given = {"settings": SETTINGS, "versions": {}, "benchmarks": found, "problems": dict(problems or {}), "seconds": 0.0}
+    given = {
+        "settings": SETTINGS,
+        "versions": {},
+        "benchmarks": found,
+        "problems": dict(problems or {}),
+        "seconds": 0.0,
+    }
     return Evaluation(version=RECORD_VERSION, model="m", parameters=1, **given)
 
 
