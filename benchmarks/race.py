@@ -5,10 +5,10 @@
     python benchmarks/race.py --rates 4e-4 1e-3 2e-3 --seeds 0 swahili        # how the rates below were chosen: on dev
     NDOGO_DATA=DIR NDOGO_TEACHER=DIR python benchmarks/race.py --profile local --out real.json swahili
 
-The arm `ndogo` is the recipe ndogo-small as its file says, to the last number, but for the lengths of its trainings. Equal for all:
-the trimmed vocabulary, the adapted teacher (one per seed), the student's final shape (that of the file, unless `--width` asks for
-another), the text, the pieces read in training after the teacher, how a training goes (batches, length, warm-up, dropout: the file's)
-and the judging. Every arm is a recipe, made of the steps that every recipe is made of. Killed and called again, it goes on.
+The arm `ndogo` is the recipe ndogo-small as its file says, to the last number, but for the lengths of its trainings. Equal for
+all: the trimmed vocabulary, the adapted teacher (one per seed), the student's final shape (the file's, unless `--width` asks for
+another), the text, the pieces read in training after the teacher, how a training goes (batches, length, warm-up, dropout: the
+file's) and the judging. Every arm is a recipe, made of the steps that every recipe has. Killed and called again, it goes on.
 """
 
 import argparse
@@ -181,7 +181,7 @@ RATES = {
     "pocket": dict.fromkeys(ARMS, 4e-3) | {"hs-last": 8e-3, "direct": 8e-3, "mha": 2e-3, "mlm": 2e-3},
     "local": dict.fromkeys(ARMS, 2e-3) | {"two-step": 1e-3, "od": 1e-3, "mha": 1e-3},
 }
-"""Of the rivals: each the best of 1e-3, 2e-3, 4e-3 and so on, on dev, in Swahili with seed 0 (docs/log.md). Ours is the file's."""
+"""Of the rivals: each the best of 1e-3, 2e-3, 4e-3 and so on, on dev, in Swahili with seed 0 (docs/log.md). Ours: the file's."""
 OURS = ("ndogo", TRIM_ONLY, *ABLATIONS)
 
 

@@ -15,7 +15,7 @@ Records = Mapping[str, Evaluation]
 
 
 def tables(records: Records, first: str) -> str:
-    """What each arm keeps of its teacher, and by how much the first is ahead of it; with 95% intervals (`evaluation.retention`)."""
+    """What each arm keeps of its teacher, and by how much the first is ahead of it; with 95% intervals."""
     languages, arms = languages_of(records), arms_of(records, first)
     return "\n".join(
         [
@@ -61,7 +61,7 @@ def row(arm: str, cells: Sequence[tuple[float, float, float] | None], form: str)
 
 
 def kept(records: Records, language: str, arm: str) -> tuple[float, float, float] | None:
-    """What an arm keeps of its teacher's scores, in percent, with the interval; None where it did not run or is not comparable."""
+    """What an arm keeps of its teacher's scores, in percent, with the interval; None where there is none."""
     found, teacher = paired(records, language, arm, "teacher")
     mean = retention(found, teacher).mean if found else None
     if mean is None:

@@ -58,8 +58,8 @@ def finetune(
 ) -> Judged:
     """Fine-tune once per learning rate with the first seed, then with the best rate once per other seed.
 
-    A training of those that diverges is tried again at a lower rate. The encoder is left untouched. Digits repeat for equal seeds,
-    threads and versions; torch's generator is reseeded.
+    A training of those that diverges is tried again at a lower rate. The encoder is left untouched. Digits repeat for equal
+    seeds, threads and versions; torch's generator is reseeded.
     """
     data = {split: encode(encoder, benchmark, benchmark.splits[split], settings.max_length) for split in SPLITS}
     rows = used_rows(encoder, (ids for encoded in data.values() for ids in encoded.ids))
@@ -116,7 +116,7 @@ def _train_or_lower(work: _Work, rate: float, seed: int, number: int, retries: i
 def _train(work: _Work, rate: float, seed: int, trial: int) -> _Trial:
     """Train with warm-up, decay and clipping, up to the epoch with the best dev score.
 
-    It diverged where a loss is no number, or where in its last epoch the loss is not below that of guessing by the labels' shares.
+    It diverged where a loss is no number, or is in the last epoch not below that of guessing by the labels' shares.
     """
     settings, train = work.settings, work.data["train"]
     model = with_head(work.encoder, work.benchmark, work.rows, seed)

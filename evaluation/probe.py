@@ -1,7 +1,7 @@
 """Probing: the encoder is frozen, its last layer's states are computed once, and a linear head is fitted on them.
 
-One layer only: two side by side would give a wide teacher twice as many more numbers than its narrow student. A convex head has no
-spread of its own, so each seed trains on another sample of the train rows; all of them are scored on all test rows.
+One layer only: two side by side would give a wide teacher twice as many more numbers than its narrow student. A convex head
+has no spread of its own, so each seed trains on another sample of the train rows; all of them are scored on all test rows.
 """
 
 import warnings

@@ -70,7 +70,7 @@ def retention(student: OneOrMore, teacher: OneOrMore) -> Retention:
 def gap_closed(student: Evaluation, teacher: Evaluation, floors: Mapping[str, Evaluation]) -> GapClosed | None:
     """(student - floor) / (teacher - floor) on mean scores, the floor being the best of the given baselines.
 
-    None, "not measured": no baseline was judged on the same benchmarks, or the teacher is not above the floor beyond the interval.
+    None, "not measured": no baseline was judged on the same benchmarks, or the teacher is not above it beyond the interval.
 
     :raises NdogoError: settings or rows differ.
     """

@@ -81,8 +81,8 @@ def _entities(tags: tuple[str, ...]) -> set[tuple[str, int, int]]:
 def score_from_counts(kind: Kind, table_RC: np.ndarray, weights_BR: np.ndarray) -> np.ndarray:
     """The compared metric for each of B weightings of R rows (bootstrap multiplicities): shape (B,).
 
-    `table_RC` holds the rows' counts. Macro averages run over the classes that a resample holds, as the judges' own score of those
-    rows does: a rare class that was not drawn says nothing, and does not count as 0.
+    `table_RC` holds the rows' counts. Macro averages run over the classes that a resample holds, as the judges' own score of
+    those rows does: a rare class that was not drawn says nothing, and does not count as 0.
     """
     if kind == "classes":
         gold, predicted = table_RC[:, 0], table_RC[:, 1]

@@ -1,9 +1,9 @@
 """The gate: what a challenger must show before it becomes the champion. Whatever cannot be shown is a refusal.
 
-Against the champion and against the fixed reference, each judged again on today's rows, settings and libraries, as paired differences
-in points, challenger minus the other: refused where the set of benchmarks is another than at the crowning, where any benchmark's
-interval lies wholly below -1, or where the difference of the means is below -1. And the size must keep to the recipe's budget, and
-every trim of the lineage must have a valid certificate. A first model has nobody to be compared with.
+Against the champion and against the fixed reference, each judged again on today's rows, settings and libraries, as paired
+differences in points, challenger minus the other: refused where the set of benchmarks is another than at the crowning, where any
+benchmark's interval lies wholly below -1, or where the difference of the means is below -1. And the size must keep to the
+recipe's budget, and every trim of the lineage must have a valid certificate. A first model has nobody to be compared with.
 """
 
 import json
