@@ -19,3 +19,10 @@ def close(flow: Flow[P, R], flow_run: FlowRun, state: State) -> None:
     One that the gate refused is closed already, as such, and stays so: its flow run fails, whatever the message says.
     """
     notes.close(open_store(), str(flow_run.id), "FAILED", unless="REFUSED")
+
+
+def close_derived(flow: Flow[P, R], flow_run: FlowRun, state: State) -> None:
+    """Close what a sweep left open when it ended badly; its runs that came to their end keep their word."""
+    store = open_store()
+    for run_id in notes.of_flow_run(store, str(flow_run.id)):
+        notes.close_open(store, run_id, "FAILED")

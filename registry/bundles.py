@@ -241,7 +241,9 @@ class Store:
         )
         mark = draft / MARK
         mark.write_text(details.model_dump_json(indent=1, exclude_unset=True), encoding="utf-8")
+        readers = draft.stat().st_mode & 0o666  # whoever may look into the folder may read its files
         for file in (*files, mark):
+            file.chmod(readers)
             _sync(file)
         _sync(draft)
         target = self.path(request.key)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ndogo.registry import champions
+from ndogo.registry import artifacts, champions
 from ndogo.registry.bundles import Bundle, Store
 from ndogo.registry.champions import Crowned
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 CHALLENGER = "challenger"
 CHAMPION = "champion"
 REFERENCE = "reference"
-LONGEST_TAG = 5000
+LONGEST_TEXT = 5000
+VERDICT = "\n\nThe gate: "
+"""How the part of a version's description begins that says what was decided."""
+ADDRESS = "http://127.0.0.1:5000"
+"""Where `make serve` puts MLflow; for links while no server runs."""
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -45,6 +49,12 @@ class Version:
 def tracking_uri(store: Store) -> str:
     """$MLFLOW_TRACKING_URI, else the SQLite file beside the store."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store.folder / 'mlflow.db'}"
+
+
+def page_of(store: Store, experiment: str, run_id: str) -> str:
+    """The page of a run in MLflow's machine-learning mode; the address is that of `make serve` while no server is named."""
+    server = tracking_uri(store) if tracking_uri(store).startswith("http") else ADDRESS
+    return f"{server}/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
 
 
 def client(store: Store) -> "MlflowClient":
@@ -83,6 +93,8 @@ def register(
                 artifacts={"model": str(store.path(bundle))},
                 pip_requirements=["mlflow", "torch", "transformers", "sentencepiece"],
             )
+        if place := artifacts.local(registry.get_logged_model(logged.model_id).artifact_location):
+            artifacts.link(store.path(bundle), place / "artifacts" / bundle.key)
         for key, value in metrics.items():
             registry.log_metric(run_id, key, value, model_id=logged.model_id)
         try:
@@ -96,6 +108,11 @@ def register(
         number = str(made.version)
     registry.set_registered_model_alias(name, CHALLENGER, number)
     return Version.of(registry.get_model_version(name, number))
+
+
+def describe(store: Store, name: str, version: str, text: str) -> None:
+    """Say what a version is, in Markdown; MLflow keeps 5,000 characters."""
+    client(store).update_model_version(name, version, description=text)
 
 
 def versions(store: Store, name: str) -> list[Version]:
@@ -123,12 +140,13 @@ def by_alias(store: Store, name: str, alias: str) -> Version | None:
         raise
 
 
-def note(store: Store, name: str, version: str, tags: Mapping[str, str], description: str) -> None:
-    """Write onto a version what was decided of it, and its scores, for people who read the registry."""
+def note(store: Store, name: str, version: str, tags: Mapping[str, str], verdict: str) -> None:
+    """Write onto a version what was decided of it, and its scores, as tags and as the end of its description."""
     registry = client(store)
     for key, value in tags.items():
-        registry.set_model_version_tag(name, version, key, value[:LONGEST_TAG])
-    registry.update_model_version(name, version, description)
+        registry.set_model_version_tag(name, version, key, value[:LONGEST_TEXT])
+    before, _, _ = (registry.get_model_version(name, version).description or "").partition(VERDICT)
+    describe(store, name, version, f"{before}{VERDICT}{verdict}"[-LONGEST_TEXT:])
 
 
 def promote(store: Store, name: str, version: str, crowned: Crowned, *, reference: bool = False) -> None:

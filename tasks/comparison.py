@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
@@ -13,12 +13,11 @@ from ndogo.registry import model_registry
 from ndogo.registry.bundles import Store, canonical
 from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks import pictures, tracking
-from ndogo.tasks.publication import TOY, evaluation
+from ndogo.tasks.cards import evaluation_of
+from ndogo.tasks.publication import TOY
 from ndogo.tasks.run_record import RunRecord, SweepRow
 
 PAGE, PICTURE = "sweep.md", "size-and-quality.png"
-ADDRESS = "http://127.0.0.1:5000"
-"""Where `make serve` puts MLflow; for links while no server runs."""
 
 
 def rows(store: Store, records: Sequence[RunRecord]) -> list[SweepRow]:
@@ -33,8 +32,8 @@ def rows(store: Store, records: Sequence[RunRecord]) -> list[SweepRow]:
 
 
 def _row(store: Store, language: str, recipe: str, same: Sequence[RunRecord]) -> SweepRow:
-    students = [evaluation(store, record.evaluations[record.last].key) for record in same]
-    teachers = [evaluation(store, record.evaluations[ORIGINAL].key) for record in same]
+    students = [evaluation_of(store, record.evaluations[record.last].key) for record in same]
+    teachers = [evaluation_of(store, record.evaluations[ORIGINAL].key) for record in same]
     compared, first = retention(students, teachers), same[0]
     mean = compared.mean
     return SweepRow(
@@ -90,14 +89,19 @@ def _shown(row: SweepRow) -> tuple[str, str]:
     return f"{100 * row.score:.1f}", f"{100 * row.retention:.1f}% [{low:.1f}, {high:.1f}]"
 
 
-def publish(store: Store, records: Sequence[RunRecord]) -> tuple[list[SweepRow], Path]:
+def with_failures(page: str, failed: Mapping[str, str]) -> str:
+    """A page, and below it the runs that failed, each with why."""
+    return "\n".join([page, *(f"\n- **{name} failed**: {why}" for name, why in failed.items())])
+
+
+def publish(store: Store, records: Sequence[RunRecord], failed: Mapping[str, str]) -> tuple[list[SweepRow], Path]:
     """The rows, and the folder with their page and picture, which MLflow gets as well. The same sweep again replaces it."""
     found, name = rows(store, records), name_of(records)
     folder = store.folder / "sweeps" / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PICTURE).write_bytes(pictures.front(found))
     side_by_side = f"[The runs side by side in MLflow]({link(records, model_registry.tracking_uri(store))})"
-    page = [f"# {name}", markdown(found), f"![Size and quality]({PICTURE})", side_by_side]
+    page = [f"# {name}", with_failures(markdown(found), failed), f"![Size and quality]({PICTURE})", side_by_side]
     (folder / PAGE).write_text("\n\n".join(page) + "\n", encoding="utf-8")
     keys = ("language", "recipe", "profile", "seed")
     asked = {key: ",".join(sorted({str(getattr(record, key)) for record in records})) for key in keys}
@@ -117,6 +121,7 @@ def link(records: Sequence[RunRecord], server: str) -> str:
     sent = [(record.mlflow.experiment, record.mlflow.parent.run_id) for record in records if record.mlflow.parent]
     asked = {
         "runs": canonical([run for _, run in sent]),
+        "workflowType": "machine_learning",
         "experiments": canonical(sorted({experiment for experiment, _ in sent})),
     }
-    return f"{server if server.startswith('http') else ADDRESS}/#/compare-runs?{urlencode(asked)}"
+    return f"{server if server.startswith('http') else model_registry.ADDRESS}/#/compare-runs?{urlencode(asked)}"

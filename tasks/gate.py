@@ -51,8 +51,7 @@ def decide(run: Run, version: Version, judged: Evaluation, summary: Mapping[str,
                 against += _against(run, judged, role, other)
         except NdogoError as error:  # what cannot be read cannot be compared with
             against = [str(error)]
-        tags, about = _told(against, summary)
-        model_registry.note(store, name, version.version, tags, about)
+        model_registry.note(store, name, version.version, *_told(against, summary))
         if not against:
             crowned = Crowned(bundle=bundle, version=version.version, benchmarks=list(judged.benchmarks))
             model_registry.promote(store, name, version.version, crowned)
@@ -171,9 +170,9 @@ def fallen(judged: Evaluation, before: Evaluation, other: str) -> list[str]:
 
 
 def _told(against: Sequence[str], summary: Mapping[str, float]) -> tuple[dict[str, str], str]:
-    """Tags and description of a version: size, scores and the gate's word."""
+    """Tags of a version, and the end of its description: size, scores and the gate's word."""
     shown = {name: f"{summary[name]:.4g}" for name in ("score", "retention", "size_mb", "params") if name in summary}
     word = "refused" if against else "passed"
     about = ", ".join(f"{name} {value}" for name, value in shown.items())
     reasons = "; ".join(against)
-    return shown | {"gate": word, "refused": reasons}, f"{about}. The gate: {word}{': ' + reasons if reasons else ''}."
+    return shown | {"gate": word, "refused": reasons}, f"{word} ({about}){': ' + reasons if reasons else ''}."
