@@ -5,9 +5,10 @@
     python benchmarks/race.py --rates 4e-4 1e-3 2e-3 --seeds 0 swahili        # how the rates below were chosen: on dev
     NDOGO_DATA=DIR NDOGO_TEACHER=DIR python benchmarks/race.py --profile local --out real.json swahili
 
-Equal for all: the trimmed vocabulary, the adapted teacher (one per seed), the student's final shape (half the layers and, unless
-asked, half the FFN and half the width), the text, the pieces read in training after the teacher, the batches' size and the
-judging. Every arm is a recipe, made of the steps that every recipe is made of. Killed and called again, it goes on.
+The arm `ndogo` is the recipe ndogo-small as its file says, to the last number, but for the lengths of its trainings. Equal for
+all: the trimmed vocabulary, the adapted teacher (one per seed), the student's final shape (the file's, unless `--width` asks for
+another), the text, the pieces read in training after the teacher, how a training goes (batches, length, warm-up, dropout: the
+file's) and the judging. Every arm is a recipe, made of the steps that every recipe has. Killed and called again, it goes on.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import yaml
 from pydantic import TypeAdapter
 
 from benchmarks.blocks import replace_block
@@ -33,13 +35,19 @@ from ndogo.evaluation import Evaluation, EvaluationSettings, evaluate
 from ndogo.pocket import LANGUAGES
 from ndogo.registry.benchmarks import benchmarks
 from ndogo.registry.bundles import open_store
+from ndogo.registry.recipes import FOLDER
 from ndogo.steps.recipe import ORIGINAL, Recipe, parse_recipe
+from ndogo.steps.step import kinds
 from ndogo.tasks.run import Asked, Run, resolve
 from ndogo.tasks.steps import find_or_make
 
 Steps = list[dict[str, dict[str, Any]]]
 TITLES = {"pocket": "pocket world, a toy", "local": "real text"}
-TRAINING: dict[str, Any] = {"batch_size": 32, "max_length": 64, "warmup": 0.06, "dropout": 0.0}
+SHIPPED = "ndogo-small"
+"""The recipe that is raced."""
+LENGTHS = {"epochs", "steps", "tokens"}
+OWN = {"teacher", "objective", "learning_rate", *LENGTHS}
+"""What of a training is an arm's own; all else is the file's for every arm."""
 JUDGED: dict[str, dict[str, Any]] = {
     "pocket": {"mode": "finetune", "learning_rates": (1e-3, 2e-3), "epochs": 10, "patience": 10, "max_length": 96},
     "local": {"mode": "probe", "max_length": 128},
@@ -63,15 +71,25 @@ SINGLE: dict[str, dict[str, Any]] = {
 """One objective each, after the plain cut."""
 
 
+def shipped() -> dict[str, dict[str, Any]]:
+    """The numbers of the shipped recipe's steps that make a model, by kind, as they stand in its file."""
+    text = (FOLDER / f"{SHIPPED}.yaml").read_text(encoding="utf-8")
+    steps = {kind: numbers for step in yaml.safe_load(text)["steps"] for kind, numbers in step.items()}
+    return {kind: numbers for kind, numbers in steps.items() if kinds()[kind].makes_model}
+
+
+def long(numbers: dict[str, Any], pieces: int, **more: Any) -> dict[str, Any]:
+    """A training's numbers with another length."""
+    return {key: value for key, value in numbers.items() if key not in LENGTHS} | {"tokens": pieces} | more
+
+
 def taught(
     pieces: int, objective: dict[str, Any], rate: float, *, teacher: str = "adapt", **more: Any
 ) -> dict[str, Any]:
-    """A distillation step that reads so many pieces."""
-    return {
-        "distil": TRAINING
-        | {"tokens": pieces, "objective": objective, "learning_rate": rate, "teacher": teacher}
-        | more
-    }
+    """A distillation step that reads so many pieces, and in all that is not its own goes as the file's."""
+    alike = {key: value for key, value in shipped()["distil"].items() if key not in OWN}
+    own = {"tokens": pieces, "objective": objective, "learning_rate": rate, "teacher": teacher}
+    return {"distil": alike | own | more}
 
 
 def two_step(pieces: int, rate: float, width: str) -> Steps:
@@ -92,34 +110,35 @@ def single(pieces: int, rate: float, width: str, objective: dict[str, Any]) -> S
     return [{"truncate": {"layers": "1/2"}}, *narrow, taught(pieces, objective, rate)]
 
 
-MIX: dict[str, Any] = {"mlm": 1.0, "direct": 10.0}
-OURS: dict[str, Any] = {"keep": "importance", "ffn": "activation", "select": "pca", "heads": "shrink", "hops": "one"}
-
-
 def ours(pieces: int, rate: float, width: str, **changed: Any) -> Steps:
-    """The recipe `ndogo-small`; with any decision changed, its neighbours."""
-    asked = OURS | {"objective": MIX} | changed
-    keep, objective = asked["keep"], asked["objective"]
-    chosen = {"keep": keep, "importance": "loss"} if keep == "importance" else {"keep": keep}
-    half: Steps = [{"truncate": {"layers": "1/2", **chosen}}]
-    one = taught(pieces, objective, rate)
-    first = taught(pieces // 2, objective, rate, id="first")
-    second = taught(pieces // 2, objective, rate, id="second", seed_offset=1)
+    """The shipped recipe after its adapted teacher; with any decision changed, its neighbours."""
+    file = shipped()
+    keep = changed.get("keep")
+    depth = {"layers": file["truncate"]["layers"], "keep": keep} if keep else file["truncate"]
+    half: Steps = [{"truncate": depth}]
+    objective = {"objective": changed.get("objective", file["distil"]["objective"]), "learning_rate": rate}
+    one = {"distil": long(file["distil"], pieces, **objective)}
+    first = {"distil": long(file["distil"], pieces // 2, id="first", **objective)}
+    second = {"distil": long(file["distil"], pieces // 2, id="second", seed_offset=1, **objective)}
 
     def narrow(size: str, hop: str = "") -> Steps:
-        hidden = {"id": f"hidden{hop}", "size": size, "select": asked["select"], "heads": asked["heads"]}
-        return [{"prune_ffn": {"id": f"ffn{hop}", "size": size, "importance": asked["ffn"]}}, {"prune_hidden": hidden}]
+        ffn = file["prune_ffn"] | {"size": size} | ({"importance": changed["ffn"]} if "ffn" in changed else {})
+        hidden = file["prune_hidden"] | {"size": size} | {k: changed[k] for k in ("select", "heads") if k in changed}
+        named = ({"id": f"ffn{hop}"}, {"id": f"hidden{hop}"}) if hop else ({}, {})
+        return [{"prune_ffn": ffn | named[0]}, {"prune_hidden": hidden | named[1]}]
 
-    if asked["hops"] == "depth, then width":
-        return [*half, first, *narrow(width), second]
-    if asked["hops"] == "half the width, then the rest":
-        return [*half, *narrow("1/2"), first, *narrow(str(2 * Fraction(width)), "-again"), second]
+    match changed.get("hops"):
+        case "depth, then width":
+            return [*half, first, *narrow(width), second]
+        case "half the width, then the rest":
+            return [*half, *narrow("1/2"), first, *narrow(str(2 * Fraction(width)), "-again"), second]
     return [*half, *narrow(width), one]
 
 
 def mix(**changed: Any) -> dict[str, Any]:
     """Our objective with terms changed; None takes one away."""
-    return {"objective": {name: spec for name, spec in (MIX | changed).items() if spec is not None}}
+    whole = shipped()["distil"]["objective"] | changed
+    return {"objective": {name: spec for name, spec in whole.items() if spec is not None}}
 
 
 TRIM_LAST = "trim-last"
@@ -162,14 +181,21 @@ RATES = {
     "pocket": dict.fromkeys(ARMS, 4e-3) | {"hs-last": 8e-3, "direct": 8e-3, "mha": 2e-3, "mlm": 2e-3},
     "local": dict.fromkeys(ARMS, 2e-3) | {"two-step": 1e-3, "od": 1e-3, "mha": 1e-3},
 }
-"""Each the best of 1e-3, 2e-3, 4e-3 and so on, on dev, in Swahili with seed 0 (docs/log.md)."""
+"""Of the rivals: each the best of 1e-3, 2e-3, 4e-3 and so on, on dev, in Swahili with seed 0 (docs/log.md). Ours: the file's."""
+OURS = ("ndogo", TRIM_ONLY, *ABLATIONS)
+
+
+def rate_of(arm: str, profile: str) -> float:
+    """The learning rate at which an arm runs, unless others are asked for."""
+    return float(shipped()["distil"]["learning_rate"]) if arm in OURS else RATES[profile][arm]
 
 
 def recipe(arm: str, asked: argparse.Namespace, rate: float) -> Recipe:
     """An arm's recipe; JSON is YAML."""
-    trim: Steps = [{"trim": {"coverage": 0.9995}}]
-    adapt: Steps = [{"adapt": TRAINING | {"tokens": asked.teacher_pieces, "learning_rate": 3e-4}}]
-    cut_and_taught: Steps = ARMS[arm](asked.pieces, rate, asked.width)
+    file = shipped()
+    trim: Steps = [{"trim": file["trim"]}]
+    adapt: Steps = [{"adapt": long(file["adapt"], asked.teacher_pieces)}]
+    cut_and_taught: Steps = ARMS[arm](asked.pieces, rate, asked.width or file["prune_hidden"]["size"])
     orders = {TRIM_ONLY: trim, TRIM_LAST: adapt + cut_and_taught + trim}
     steps = orders.get(arm, trim + adapt + cut_and_taught)
     return parse_recipe(json.dumps({"name": f"race-{arm}", "steps": steps}))
@@ -196,7 +222,10 @@ def base_run(asked: argparse.Namespace, language: str, seed: int) -> Run:
     seeds = tuple(range(many * seed + 1, many * (seed + 1) + 1))
     settings = EvaluationSettings(seeds=seeds, threads=asked.threads, **JUDGED[asked.profile])
     run = resolve(open_store(), "race", Asked(language, "trim-only", asked.profile, seed))
-    return run.model_copy(update={"settings": settings, "token_cap": None})
+    longest = max(asked.pieces, asked.teacher_pieces) if asked.profile == "pocket" else None
+    return run.model_copy(
+        update={"settings": settings, "token_cap": longest}
+    )  # a cap cuts lines to what the teacher reads
 
 
 FILE = TypeAdapter(dict[str, Evaluation])
@@ -210,7 +239,7 @@ def race(asked: argparse.Namespace) -> dict[str, Evaluation]:
         for seed in asked.seeds:
             base = base_run(asked, language, seed)
             for arm in asked.arms:
-                for rate in asked.rates or [RATES[asked.profile][arm]]:
+                for rate in asked.rates or [rate_of(arm, asked.profile)]:
                     name = f"{language} {arm} {rate:g} {seed}"
                     if name in records:
                         continue
@@ -254,7 +283,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--pieces", type=int, default=300_000, help="read in training by every student")
     parser.add_argument("--teacher-pieces", type=int, default=300_000, help="read in training by the teacher")
-    parser.add_argument("--width", default="1/2", help="of the student, and of its FFN")
+    parser.add_argument("--width", default="", help="of the student, and of its FFN; default: the recipe's")
     parser.add_argument("--rates", type=float, nargs="+", help="try these learning rates instead of the chosen ones")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="keep every record here")

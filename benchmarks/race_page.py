@@ -8,14 +8,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ndogo.evaluation import Evaluation, retention
-from ndogo.evaluation.records import Spread
+from ndogo.evaluation.summary import MODES
 
 Records = Mapping[str, Evaluation]
 """The evaluation by "language arm rate seed"."""
 
 
 def tables(records: Records, first: str) -> str:
-    """What each arm keeps of its teacher, and by how much the first is ahead of it; with 95% intervals over rows and seeds."""
+    """What each arm keeps of its teacher, and by how much the first is ahead of it; with 95% intervals."""
     languages, arms = languages_of(records), arms_of(records, first)
     return "\n".join(
         [
@@ -40,14 +40,16 @@ def teachers(records: Records, languages: Sequence[str]) -> str:
     """One line on what was made smaller."""
     told = []
     for language in languages:
-        found = joined(records, language, "teacher")
-        assert found is not None, "every arm has a teacher"
-        score = 100 * fmean(one.mean for one in found.benchmarks.values())
+        found = of_arm(records, language, "teacher").values()
+        score = 100 * fmean(one.mean for record in found for one in record.benchmarks.values())
         sizes = {r.parameters for name, r in records.items() if name.split()[0] == language}
         told.append(f"{language} {score:.1f} ({max(sizes):,} to {min(sizes):,})")
     seeds = ", ".join(sorted({name.split()[3] for name in records}))
+    names = sorted({name for record in records.values() for name in record.benchmarks})
+    modes = ", ".join(sorted({MODES[record.settings.mode] for record in records.values()}))
     return (
-        f"Adapted teachers, mean score (parameters, teacher to student): {'; '.join(told)}. Compression seeds {seeds}."
+        f"Adapted teachers, mean score of {', '.join(names)}, {modes} (parameters, teacher to student): {'; '.join(told)}. "
+        f"Compression seeds {seeds}."
     )
 
 
@@ -59,41 +61,35 @@ def row(arm: str, cells: Sequence[tuple[float, float, float] | None], form: str)
 
 
 def kept(records: Records, language: str, arm: str) -> tuple[float, float, float] | None:
-    """What an arm keeps of its teacher's scores, in percent, with the interval; None where it did not run."""
-    found, teacher = joined(records, language, arm), joined(records, language, "teacher")
-    if not found or not teacher:
+    """What an arm keeps of its teacher's scores, in percent, with the interval; None where there is none."""
+    found, teacher = paired(records, language, arm, "teacher")
+    mean = retention(found, teacher).mean if found else None
+    if mean is None:
         return None
-    mean = retention(found, teacher).mean
     low, high = mean.retention_interval
     return 100 * mean.retention, 100 * low, 100 * high
 
 
 def ahead(records: Records, language: str, first: str, arm: str) -> tuple[float, float, float] | None:
-    """The points that the first arm is ahead of another, with the interval; None where one of them did not run."""
-    ours, theirs = joined(records, language, first), joined(records, language, arm)
-    if not ours or not theirs:
+    """The points that the first arm is ahead of another, with the interval; None where one did not run or is not comparable."""
+    ours, theirs = paired(records, language, first, arm)
+    mean = retention(ours, theirs).mean if ours else None
+    if mean is None:
         return None
-    mean = retention(ours, theirs).mean
     low, high = mean.difference_interval
     return 100 * mean.difference, 100 * low, 100 * high
 
 
-def joined(records: Records, language: str, arm: str) -> Evaluation | None:
-    """The evaluations of an arm's seeds as one with so many seeds; None where there is none."""
-    each = [record for name, record in sorted(records.items()) if name.split()[:2] == [language, arm]]
-    if not each:
-        return None
-    first = each[0]
-    found = {}
-    for name, scores in first.benchmarks.items():
-        parts = [record.benchmarks[name] for record in each]
-        spread = Spread.of([score for part in parts for score in part.scores])
-        items = [item for part in parts for item in part.items]
-        more = {"items": items, "seeds": list(range(spread.n_seeds))}
-        found[name] = scores.model_copy(update=dict(spread) | more)
-    # the seeds of judging differ from one compression seed to the next, and are joined here
-    settings = first.settings.model_copy(update={"seeds": ()})
-    return first.model_copy(update={"model": arm, "settings": settings, "benchmarks": found})
+def paired(records: Records, language: str, arm: str, other: str) -> tuple[list[Evaluation], list[Evaluation]]:
+    """The evaluations of two arms with the compression seeds that both ran with."""
+    ours, theirs = of_arm(records, language, arm), of_arm(records, language, other)
+    seeds = sorted(ours.keys() & theirs.keys())
+    return [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
+
+
+def of_arm(records: Records, language: str, arm: str) -> dict[str, Evaluation]:
+    """An arm's evaluations by compression seed."""
+    return {name.split()[3]: record for name, record in records.items() if name.split()[:2] == [language, arm]}
 
 
 def languages_of(records: Records) -> list[str]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from transformers import PreTrainedConfig
@@ -17,9 +18,11 @@ from transformers import PreTrainedConfig
 from ndogo.compressors.latency import Clock
 from ndogo.compressors.sizes import Counter
 from ndogo.compressors.vocabulary.counting import count_tokens
+from ndogo.compressors.vocabulary.files import write_tokenizer
 from ndogo.compressors.vocabulary.selection import Wanted, select
 from ndogo.compressors.vocabulary.source import read_vocabulary
 from ndogo.core.architectures import Shape, architecture_of, shape_of
+from ndogo.core.download import MEGA, tokenizer_bytes
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_config
 from ndogo.core.progress import Report
@@ -43,7 +46,7 @@ UNITS: dict[str, tuple[Kind, float]] = {"MB": ("size_mb", 1.0), "M": ("params", 
 
 @dataclass(frozen=True)
 class Limit:
-    """The budget: millions of bytes of weights, parameters, or milliseconds for a row of 128 pieces on one thread."""
+    """The budget: millions of bytes to download, parameters, or milliseconds for a row of 128 pieces on one thread."""
 
     kind: Kind
     most: float
@@ -52,11 +55,12 @@ class Limit:
 
 @dataclass(frozen=True)
 class Rows:
-    """A vocabulary that trimming can give: its rows, how many of them are specials, and what it covers."""
+    """A vocabulary that trimming can give: its rows, how many of them are specials, what it covers, and its tokenizer's bytes."""
 
     rows: int
     specials: int
     coverage: float
+    tokenizer_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Candidate:
     vocabulary: Rows
     params: int
     size_mb: float
-    """Millions of bytes of model.safetensors."""
+    """Millions of bytes of what a user downloads: model.safetensors and the tokenizer's files."""
     ms: float | None
     lost: float
     """Expected points."""
@@ -83,7 +87,7 @@ def read_budget(text: str) -> Limit:
         raise NdogoError(
             f"`{text}` is no budget.",
             where="--budget",
-            cure="Give megabytes of weights, millions of parameters or milliseconds: 20MB, 12M or 5ms.",
+            cure="Give megabytes to download, millions of parameters or milliseconds: 20MB, 12M or 5ms.",
         )
     kind, factor = UNITS[found[2]]
     return Limit(kind, float(found[1]) * factor, f"{found[1]}{found[2]}")
@@ -99,7 +103,11 @@ def vocabularies(source: Path, corpora: Sequence[WeightedLines], report: Report)
     found: dict[int, Rows] = {}
     for number, coverage in enumerate(COVERAGES):
         kept = select(vocabulary, counts.weighted, Wanted(coverage=coverage))
-        found.setdefault(len(kept.kept), Rows(len(kept.kept), len(vocabulary.specials), kept.coverage))
+        if len(kept.kept) not in found:
+            with TemporaryDirectory() as folder:  # its files, written as trimming writes them
+                write_tokenizer(source, Path(folder), vocabulary, kept.kept)
+                size = tokenizer_bytes(Path(folder))
+            found[len(kept.kept)] = Rows(len(kept.kept), len(vocabulary.specials), kept.coverage, size)
         report("choosing vocabularies", number + 1, len(COVERAGES))
     return list(found.values())
 
@@ -124,7 +132,8 @@ def candidates(
     best: dict[int, Candidate] = {}
     least = math.inf
     for shape, vocabulary in _shapes(config, choices):
-        params, size_mb, ms = counter.params(shape), counter.file_bytes(shape) / 1e6, clock(shape) if clock else None
+        params, ms = counter.params(shape), clock(shape) if clock else None
+        size_mb = (counter.file_bytes(shape) + vocabulary.tokenizer_bytes) / MEGA
         size = {"params": params, "size_mb": size_mb, "ms": ms}[limit.kind]
         assert size is not None
         least = min(least, size)

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from ndogo.evaluation.judge import evaluate
-from ndogo.evaluation.records import Cost, Costs, Evaluation, LanguageModelScores, Latency, Retention
+from ndogo.evaluation.records import Cost, Costs, Evaluation, GapClosed, LanguageModelScores, Latency, Retention
 from ndogo.evaluation.report import write_report
-from ndogo.evaluation.retention import retention
+from ndogo.evaluation.retention import gap_closed, retention
 from ndogo.evaluation.rows import KINDS, Benchmark, Broken, checked, collect, json_rows, kind_of, read_local
 from ndogo.evaluation.settings import CostSettings, EvaluationSettings, LanguageModelSettings, Mode
 from ndogo.evaluation.summary import ROLES, Entry, Role, Summary, summary
@@ -13,7 +13,12 @@ from ndogo.evaluation.tables import markdown, rich_table
 
 if TYPE_CHECKING:
     from ndogo.evaluation.costs import cost, latency
-    from ndogo.evaluation.language_model import language_model_quality, refuse_overlap
+    from ndogo.evaluation.language_model import (
+        dropped_columns,
+        language_model_quality,
+        refuse_overlap,
+        retained_columns,
+    )
 
 __all__ = [
     "KINDS",
@@ -26,6 +31,7 @@ __all__ = [
     "Entry",
     "Evaluation",
     "EvaluationSettings",
+    "GapClosed",
     "LanguageModelScores",
     "LanguageModelSettings",
     "Latency",
@@ -36,7 +42,9 @@ __all__ = [
     "checked",
     "collect",
     "cost",
+    "dropped_columns",
     "evaluate",
+    "gap_closed",
     "json_rows",
     "kind_of",
     "language_model_quality",
@@ -44,6 +52,7 @@ __all__ = [
     "markdown",
     "read_local",
     "refuse_overlap",
+    "retained_columns",
     "retention",
     "rich_table",
     "summary",
@@ -57,7 +66,7 @@ def __getattr__(name: str) -> object:
         from ndogo.evaluation import costs
 
         return getattr(costs, name)
-    if name in ("language_model_quality", "refuse_overlap"):
+    if name in ("dropped_columns", "language_model_quality", "refuse_overlap", "retained_columns"):
         from ndogo.evaluation import language_model
 
         return getattr(language_model, name)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
 
+from ndogo.core.download import tokenizer_bytes
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import (
     TOKENIZER_FILES,
@@ -58,7 +59,10 @@ def cost(
         length = min(128, position_limit(encoders[role].model, encoders[role].tokenizer))
         found[role] = Cost(
             parameters=parameters_by_part(model),
-            bytes=ByteCounts(**bytes_of(model), disk=disk(path)),
+            bytes=ByteCounts(
+                **{dtype: weights + tokenizer_bytes(path) for dtype, weights in bytes_of(model).items()},
+                disk=disk(path),
+            ),
             memory=peak_memory(path, 1, length),
         )
     with fixed(settings.threads):

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ndogo.core.errors import NdogoError
-from ndogo.core.exported import FOLDER, HIDDEN, MANIFEST, MIDDLE
+from ndogo.core.exported import FOLDER, HIDDEN, MANIFEST
 from ndogo.core.models import empty_model, load_config, load_tokenizer
 from ndogo.evaluation.encoder import Encoder
 
@@ -46,19 +46,17 @@ class _File(nn.Module):
         return self.body[0]
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **_: Any) -> SimpleNamespace:
-        """Ids and mask (B, L) to states (B, L, H), zero where there is padding; of the layers, the middle and the last."""
+        """Ids and mask (B, L) to the last layer's states (B, L, H), zero where there is padding."""
         ids_BL = input_ids.cpu()
         lengths = [ids_BL.shape[1]] * len(ids_BL) if attention_mask is None else attention_mask.sum(1).tolist()
         shape = (*ids_BL.shape, self.hidden_size)
-        middle_BLH, last_BLH = torch.zeros(shape), torch.zeros(shape)
+        last_BLH = torch.zeros(shape)
         for row, length in enumerate(lengths):
             inputs = {"input_ids": ids_BL[row : row + 1, :length].numpy()}
             inputs["attention_mask"] = torch.ones_like(ids_BL[row : row + 1, :length]).numpy()
-            for states_BLH, found in zip(
-                (middle_BLH, last_BLH), self.session.run([MIDDLE, HIDDEN], inputs), strict=True
-            ):
-                states_BLH[row, :length] = torch.from_numpy(found[0])
-        return SimpleNamespace(hidden_states=(middle_BLH, middle_BLH, last_BLH), last_hidden_state=last_BLH)
+            (found,) = self.session.run([HIDDEN], inputs)
+            last_BLH[row, :length] = torch.from_numpy(found[0])
+        return SimpleNamespace(last_hidden_state=last_BLH)
 
 
 def load_exported(path: Path, file: str = "", threads: int = 1) -> Encoder:
@@ -73,8 +71,5 @@ def load_exported(path: Path, file: str = "", threads: int = 1) -> Encoder:
         model = onnx.load(folder / name)
     except (OSError, ValueError, KeyError) as error:
         raise NdogoError(f"There is no export to judge: {error}", where=str(folder), cure="Export it first.") from error
-    states = onnx.helper.make_tensor_value_info(MIDDLE, onnx.TensorProto.FLOAT, ["texts", "length", None])
-    if MIDDLE not in [output.name for output in model.graph.output]:
-        model.graph.output.append(states)
     judged = _File(model, load_config(path), threads)
     return Encoder(f"{path.name}/{name}", cast(PreTrainedModel, judged), load_tokenizer(path))

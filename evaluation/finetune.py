@@ -1,6 +1,7 @@
-"""Fine-tuning all weights under a fresh head: the learning rate found on dev, early stop on dev, the same for every model."""
+"""Fine-tuning all weights under a fresh head: learning rate and end chosen on dev for each model, by one rule for all."""
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,19 +20,21 @@ from ndogo.evaluation.settings import EvaluationSettings
 WARMUP = 0.1
 WEIGHT_DECAY = 0.01
 CLIP = 1.0
+LOWER = 1.6
+"""A training that diverged is tried again at its rate divided by this."""
+RETRIES = 3
 TOKENS_PER_BATCH = 8192
 """Padded tokens of one judging batch: a bound on memory."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What one mode found: the choice made on dev, and per seed the test predictions and the drawn test rows."""
+    """What one mode found: the choice made on dev, per seed the predictions for all test rows, and what was odd."""
 
     chosen: dict[str, float]
     dev: list[float]
     predictions: list[list[Prediction]]
-    drawn: list[np.ndarray] | None = None
-    """probe: the test rows on which each seed's score is computed; None: all."""
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def finetune(
 ) -> Judged:
     """Fine-tune once per learning rate with the first seed, then with the best rate once per other seed.
 
-    The encoder is left untouched. Digits repeat for equal seeds, threads and versions; torch's generator is reseeded.
+    A training of those that diverges is tried again at a lower rate. The encoder is left untouched. Digits repeat for equal
+    seeds, threads and versions; torch's generator is reseeded.
     """
     data = {split: encode(encoder, benchmark, benchmark.splits[split], settings.max_length) for split in SPLITS}
     rows = used_rows(encoder, (ids for encoded in data.values() for ids in encoded.ids))
@@ -65,15 +69,55 @@ def finetune(
     work = _Work(encoder, benchmark, data, rows, settings, report, device)
     first, *others = settings.seeds
     tried = [_train(work, rate, first, number) for number, rate in enumerate(settings.learning_rates)]
-    best = int(np.argmax([dev for dev, _ in tried]))
+    best = int(np.argmax([trial.dev for trial in tried]))
     rate = settings.learning_rates[best]
-    trials = [tried[best]]
-    trials += [_train(work, rate, seed, len(tried) + number) for number, seed in enumerate(others)]
-    return Judged({"learning_rate": rate}, [dev for dev, _ in trials], [found for _, found in trials])
+    trials, remarks = [tried[best]], at_the_edge(rate, settings.learning_rates)
+    for number, seed in enumerate(others, len(tried)):
+        retries = 0 if tried[best].diverged else RETRIES  # what the first seed could not learn either is no divergence
+        trial, told = _train_or_lower(work, rate, seed, number, retries)
+        trials.append(trial)
+        remarks += told
+    dev, predictions = [trial.dev for trial in trials], [trial.predictions for trial in trials]
+    return Judged({"learning_rate": rate}, dev, predictions, tuple(remarks))
 
 
-def _train(work: _Work, rate: float, seed: int, trial: int) -> tuple[float, list[Prediction]]:
-    """The best dev score of one training, and the test predictions of the weights that had it."""
+def at_the_edge(rate: float, tried: Sequence[float]) -> list[str]:
+    """A remark where the chosen rate is the lowest or highest of several: a better one may lie beyond."""
+    if len(tried) > 1 and rate in (min(tried), max(tried)):
+        return [
+            f"the chosen learning rate {rate:g} is the {'lowest' if rate == min(tried) else 'highest'} that was tried"
+        ]
+    return []
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One training: the best dev score, its weights' test predictions, and whether it diverged."""
+
+    dev: float
+    predictions: list[Prediction]
+    diverged: bool
+
+
+def _train_or_lower(work: _Work, rate: float, seed: int, number: int, retries: int) -> tuple[_Trial, list[str]]:
+    """Train at a rate; where that diverges, again at lower ones, and say so."""
+    trial, remarks = _train(work, rate, seed, number), []
+    for _ in range(retries):
+        if not trial.diverged:
+            break
+        remarks.append(
+            f"seed {seed} diverged at the learning rate {rate:g} and was trained again at {rate / LOWER:.3g}"
+        )
+        rate /= LOWER
+        trial = _train(work, rate, seed, number)
+    return trial, remarks
+
+
+def _train(work: _Work, rate: float, seed: int, trial: int) -> _Trial:
+    """Train with warm-up, decay and clipping, up to the epoch with the best dev score.
+
+    It diverged where a loss is no number, or is in the last epoch not below that of guessing by the labels' shares.
+    """
     settings, train = work.settings, work.data["train"]
     model = with_head(work.encoder, work.benchmark, work.rows, seed)
     nn.Module.to(model, work.device)
@@ -82,13 +126,15 @@ def _train(work: _Work, rate: float, seed: int, trial: int) -> tuple[float, list
     planned = per_epoch * settings.epochs
     optimiser = torch.optim.AdamW(_groups(model), lr=rate, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _slope(step, planned))
-    best, waited, weights = -1.0, 0, copy.deepcopy(model.state_dict())
+    best, waited, weights, mean_loss = -1.0, 0, copy.deepcopy(model.state_dict()), math.inf
     for epoch in range(settings.epochs):
         model.train()
         order = batches([len(ids) for ids in train.ids], settings.batch_size, "shuffled", generator)
+        losses = []
         for number, chosen in enumerate(order):
             loss = _loss(work, model, chosen)
             loss.backward()
+            losses.append(loss.detach())
             torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
             optimiser.step()
             schedule.step()
@@ -98,13 +144,24 @@ def _train(work: _Work, rate: float, seed: int, trial: int) -> tuple[float, list
                 trial * planned + epoch * per_epoch + number + 1,
                 work.trials * planned,
             )
+        mean_loss = float(torch.stack(losses).mean())
+        if not math.isfinite(mean_loss):
+            break
         found = dev_score(work.benchmark, _predict(work, model, "dev"))
         if found > best:
             best, waited, weights = found, 0, copy.deepcopy(model.state_dict())
         elif (waited := waited + 1) == settings.patience:
             break
     model.load_state_dict(weights)
-    return best, _predict(work, model, "test")
+    diverged = not mean_loss < _guessing(train)
+    return _Trial(best, _predict(work, model, "test"), diverged)
+
+
+def _guessing(train: Encoded) -> float:
+    """The loss of knowing the labels' shares and nothing else, in nats; infinite where there is one label only."""
+    _, counts = np.unique(np.concatenate([np.asarray(labels) for labels in train.labels]), return_counts=True)
+    shares = counts / counts.sum()
+    return float(-(shares * np.log(shares)).sum()) if len(shares) > 1 else math.inf
 
 
 def dev_score(benchmark: Benchmark, predictions: Sequence[Prediction]) -> float:

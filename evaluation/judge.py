@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # torch is imported when a model is judged, not when the comm
     from ndogo.evaluation.encoder import Encoder
     from ndogo.evaluation.finetune import Judged
 
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 """Bumped by hand when the code changes a score or the record's form."""
 
 
@@ -103,10 +103,7 @@ def entry(benchmark: Benchmark, settings: EvaluationSettings, found: "Judged") -
     from ndogo.evaluation.scores import METRICS, counts, score
 
     test = benchmark.splits["test"]
-    scores = []
-    for seed, predictions in enumerate(found.predictions):
-        drawn = range(len(test)) if found.drawn is None else found.drawn[seed]
-        scores.append(score(benchmark, [test[i] for i in drawn], [predictions[i] for i in drawn]))
+    scores = [score(benchmark, test, predictions) for predictions in found.predictions]
     first, *others = METRICS[benchmark.kind]
     return BenchmarkScores(
         **dict(Spread.of([s[first] for s in scores])),
@@ -119,5 +116,6 @@ def entry(benchmark: Benchmark, settings: EvaluationSettings, found: "Judged") -
         rows={split: len(benchmark.splits[split]) for split in SPLITS},
         fingerprint=benchmark.fingerprint(),
         notes=list(benchmark.notes),
+        remarks=list(found.remarks),
         items=[counts(benchmark, test, predictions) for predictions in found.predictions],
     )

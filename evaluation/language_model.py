@@ -3,12 +3,17 @@
 A word with the space before it is masked as a whole and its tokens are scored from left to right: when a token is scored, it and
 the later ones are masked and the earlier ones are shown (PLL-word-l2r, Kauf & Ivanova 2023), so that a finer split leaks nothing.
 Words and lines are drawn without looking at the tokenizer, so every model is asked the same.
+
+Two things would still favour a vocabulary. The number of masks betrays how many tokens a word has: so each word is charged
+-log2 p(n) for its number of tokens n, p being the tokenizer's own distribution on training text. And a softmax with fewer columns
+is surer: so what the untrimmed model would gain by not guessing the dropped tokens is given back.
 """
 
 import hashlib
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,29 +63,77 @@ class _Word:
 def language_model_quality(
     model_dir: Path,
     held_out: Lines,
+    training: Sequence[Lines],
     settings: LanguageModelSettings,
     report: Report = silent,
-    teacher_dir: Path | None = None,
-    training: Sequence[Lines] = (),
+    dropped: float = 0.0,
 ) -> LanguageModelScores:
     """Bits per byte and whole-word accuracy of a masked language model on drawn words of held-out text.
 
-    With a teacher, also its own scores, and `dropped_columns_bits_per_byte` where `model_dir/old_to_new.json` says which
-    of its tokens the model has. With `training`
-    texts, the drawn lines are first looked for in them.
+    The drawn lines are first looked for in the `training` texts, on which the tokenizer's numbers of tokens per word are then
+    counted. `dropped`: what `dropped_columns` says of the model's vocabulary, 0 where no token was taken away.
 
     :raises NdogoError: no masked-LM head, no usable line, or a drawn line that occurs in a training text.
     """
     words = draw_words(held_out(), settings)
     refuse_overlap(lambda: iter([word.line for word in words]), training)
+    draw = random.Random(settings.seed)
+    sample = _reservoir((line for lines in training for line in lines()), settings.fitted, settings, draw)
     with fixed(settings.threads):
-        found = _measure(model_dir, words, report, None)
-        if teacher_dir is None:
-            return found
-        teacher = _measure(teacher_dir, words, report, _retained_columns(model_dir))
-    dropped = teacher.dropped_columns_bits_per_byte
-    alone = teacher.model_copy(update={"dropped_columns_bits_per_byte": None})
-    return found.model_copy(update={"dropped_columns_bits_per_byte": dropped, "teacher": alone})
+        model, tokenizer = _loaded(model_dir)
+        return measured(model, tokenizer, words, code_lengths(tokenizer, sample), report, dropped)
+
+
+def dropped_columns(
+    untrimmed_dir: Path,
+    retained: Sequence[int],
+    held_out: Lines,
+    settings: LanguageModelSettings,
+    report: Report = silent,
+) -> float:
+    """Bits per byte that a model gains by merely not having columns for other tokens than the `retained`: the bits of its
+    probability mass on these.
+
+    :raises NdogoError: no masked-LM head, or no usable line.
+    """
+    words = draw_words(held_out(), settings)
+    with fixed(settings.threads):
+        model, tokenizer = _loaded(untrimmed_dir)
+        queries = _queries(words, tokenizer)
+        _, _, dropped = _scores(model, tokenizer, queries, report, np.asarray(retained, dtype=np.int64))
+    return float(dropped.sum()) / sum(word.bytes for word in words)
+
+
+def retained_columns(trimmed_dir: Path, untrimmed_dir: Path) -> list[int]:
+    """The ids of the untrimmed model's tokens that the trimmed one still has; none where it was not trimmed from that model."""
+    file = trimmed_dir / "old_to_new.json"
+    if not file.is_file():
+        return []
+    ids = {int(old): int(new) for old, new in json.loads(file.read_text(encoding="utf-8"))["old_to_new"].items()}
+    trimmed, untrimmed = load_tokenizer(trimmed_dir), load_tokenizer(untrimmed_dir)
+    if max(ids) >= len(untrimmed):
+        return []
+    tokens = untrimmed.convert_ids_to_tokens(list(ids)), trimmed.convert_ids_to_tokens(list(ids.values()))
+    return sorted(ids) if tokens[0] == tokens[1] else []
+
+
+def code_lengths(tokenizer: PreTrainedTokenizerBase, lines: Sequence[str]) -> "CodeLengths":
+    """The numbers of tokens of the words of these lines, counted."""
+    words = [_Word(line, *span) for line in lines for span in _spans(line)]
+    counts = Counter(query.word for query in _queries(words, tokenizer))
+    return CodeLengths(Counter(counts[number] for number in range(len(words))))
+
+
+@dataclass(frozen=True)
+class CodeLengths:
+    """How many words have how many tokens: a distribution over all numbers, smoothed by half a word at 2^-(n + 1)."""
+
+    words: Counter[int]
+
+    def bits(self, tokens: int) -> float:
+        """The code length of a word's number of tokens, -log2 p(n); its bytes are not looked at."""
+        share = (self.words[tokens] + 0.5 * 2.0 ** -(tokens + 1)) / (self.words.total() + 0.5)
+        return -math.log2(share)
 
 
 def refuse_overlap(held_out: Lines, training: Iterable[Lines]) -> int:
@@ -113,17 +166,7 @@ def draw_words(lines: Iterable[str], settings: LanguageModelSettings) -> list[_W
     :raises NdogoError: no line of at most `max_bytes` bytes.
     """
     draw = random.Random(settings.seed)
-    reservoir: list[str] = []
-    seen = 0
-    for raw in lines:
-        line = " ".join(raw.split())
-        if not line or len(line.encode()) > settings.max_bytes:
-            continue
-        seen += 1
-        if len(reservoir) < settings.lines:
-            reservoir.append(line)
-        elif (slot := draw.randrange(seen)) < settings.lines:
-            reservoir[slot] = line
+    reservoir = _reservoir(lines, settings.lines, settings, draw)
     if not reservoir:
         raise NdogoError(
             f"The held-out text has no line of at most {settings.max_bytes} bytes.", cure="Give shorter lines."
@@ -135,6 +178,22 @@ def draw_words(lines: Iterable[str], settings: LanguageModelSettings) -> list[_W
             _Word(line, *spans[i]) for i in sorted(draw.sample(range(len(spans)), min(settings.words, len(spans))))
         ]
     return words
+
+
+def _reservoir(lines: Iterable[str], count: int, settings: LanguageModelSettings, draw: random.Random) -> list[str]:
+    """At most so many lines, each as likely as any other of at most `max_bytes` bytes."""
+    found: list[str] = []
+    seen = 0
+    for raw in lines:
+        line = " ".join(raw.split())
+        if not line or len(line.encode()) > settings.max_bytes:
+            continue
+        seen += 1
+        if len(found) < count:
+            found.append(line)
+        elif (slot := draw.randrange(seen)) < count:
+            found[slot] = line
+    return found
 
 
 def _spans(line: str) -> list[tuple[int, int]]:
@@ -163,7 +222,7 @@ def _queries(words: Sequence[_Word], tokenizer: PreTrainedTokenizerBase) -> list
     return found
 
 
-def _measure(path: Path, words: Sequence[_Word], report: Report, retained: np.ndarray | None) -> LanguageModelScores:
+def _loaded(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     model, tokenizer = load_model(path), load_tokenizer(path)
     if tokenizer.mask_token_id is None or model.get_output_embeddings() is None:
         raise NdogoError(
@@ -171,27 +230,39 @@ def _measure(path: Path, words: Sequence[_Word], report: Report, retained: np.nd
             where=str(path),
             cure="Bits per byte need a model saved with its masked-LM head.",
         )
+    return model, tokenizer
+
+
+def measured(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    words: Sequence[_Word],
+    code: CodeLengths,
+    report: Report = silent,
+    dropped: float = 0.0,
+) -> LanguageModelScores:
+    """The scores of a model in memory on drawn words.
+
+    :raises NdogoError: a line is longer than the model reads.
+    """
     queries = _queries(words, tokenizer)
-    longest, limit = max(len(query.ids) for query in queries), position_limit(model, tokenizer)
-    if longest > limit:
-        raise NdogoError(
-            f"A drawn line has {longest} tokens, the model takes {limit}.", where=str(path), cure="Lower `max_bytes`."
-        )
-    bits, right, dropped = _scores(model, tokenizer, queries, report, retained)
+    bits, right, _ = _scores(model, tokenizer, queries, report, None)
     total = sum(word.bytes for word in words)
     unknown = [query for query in queries if query.answer == tokenizer.unk_token_id]
     covered = sum(words[n].bytes for n in {query.word for query in unknown})
     wrong = {query.word for query, good in zip(queries, right, strict=True) if not good} | {q.word for q in unknown}
-    asked = {query.word for query in queries}
+    tokens = Counter(query.word for query in queries)
+    counted = sum(code.bits(tokens[number]) for number in range(len(words))) / total
     return LanguageModelScores(
-        bits_per_byte=(float(bits.sum()) + BITS_PER_BYTE_UNKNOWN * covered) / total,
-        word_accuracy=len(asked - wrong) / len(words),
+        bits_per_byte=(float(bits.sum()) + BITS_PER_BYTE_UNKNOWN * covered) / total + counted + dropped,
+        token_counts_bits_per_byte=counted,
+        dropped_columns_bits_per_byte=dropped,
+        word_accuracy=len(set(tokens) - wrong) / len(words),
         words=len(words),
         bytes=total,
         tokens=len(queries),
         tokens_per_word=len(queries) / len(words),
         words_with_unknown_tokens=len({query.word for query in unknown}) / len(words),
-        dropped_columns_bits_per_byte=None if retained is None else float(dropped.sum()) / total,
     )
 
 
@@ -206,8 +277,11 @@ def _scores(
     """Per query: bits of the answer, whether it is the best guess, and bits of the mass on `retained` columns."""
     bits, right, dropped = np.zeros(len(queries)), np.zeros(len(queries), dtype=bool), np.zeros(len(queries))
     lengths = [len(query.ids) for query in queries]
+    longest, limit = max(lengths), position_limit(model, tokenizer)
+    if longest > limit:
+        raise NdogoError(f"A drawn line has {longest} tokens, the model takes {limit}.", cure="Lower `max_bytes`.")
     done = 0
-    for chosen in batches(lengths, max(1, TOKENS_PER_BATCH // max(lengths)), "sorted"):
+    for chosen in batches(lengths, max(1, TOKENS_PER_BATCH // longest), "sorted"):
         asked = [queries[i] for i in chosen]
         inputs = padded([query.ids for query in asked], tokenizer.pad_token_id)
         logits_BV = _logits_at(model, inputs, torch.tensor([query.position for query in asked]))
@@ -236,12 +310,3 @@ def _logits_at(model: PreTrainedModel, inputs: dict[str, torch.Tensor], position
         return logits_BLV[:, 0]
     finally:
         hook.remove()
-
-
-def _retained_columns(model_dir: Path) -> np.ndarray | None:
-    """The teacher's ids that the model has, where `old_to_new.json` is beside it."""
-    file = model_dir / "old_to_new.json"
-    if not file.is_file():
-        return None
-    content = json.loads(file.read_text())
-    return np.array(sorted(int(old) for old in content.get("old_to_new", content)), dtype=np.int64)

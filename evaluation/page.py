@@ -4,7 +4,7 @@ import base64
 from pathlib import Path
 
 from ndogo.evaluation.summary import Summary, signed
-from ndogo.evaluation.tables import main_table, problems_of, retention_text, score_text
+from ndogo.evaluation.tables import caption_of, main_table, problems_of, retention_text, score_text
 
 TEMPLATE = "report.html"
 RESULT = " retains "
@@ -37,6 +37,7 @@ def page(made: Summary, image: bytes) -> str:
     notes = [f"{name}: {note}" for name, benchmark in made.benchmarks.items() for note in benchmark.notes]
     return templates.get_template(TEMPLATE).render(
         made=made,
+        caption=caption_of(made),
         pocket=made.notice,
         lead=[sentence for sentence in made.sentences if RESULT in sentence],
         further=[sentence for sentence in made.sentences if RESULT not in sentence],

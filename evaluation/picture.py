@@ -3,7 +3,7 @@
 import io
 from typing import TYPE_CHECKING
 
-from ndogo.evaluation.summary import ModelSummary, Role, Summary
+from ndogo.evaluation.summary import MODES, ModelSummary, Role, Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,14 +43,15 @@ def picture(made: Summary) -> bytes:
     axes = figure.add_subplot()
     entries = sorted(made.entries, key=lambda entry: entry.parameters)
     for entry in entries:
-        _point(axes, entry)
+        if entry.mean is not None:
+            _point(axes, entry, entry.mean)
     sizes = [entry.parameters for entry in entries]
     axes.set_xscale("log")
     axes.set_xlim(min(sizes) / 1.6, max(sizes) * 1.9)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g} M")
     axes.xaxis.set_minor_formatter(lambda value, _: f"{value / 1e6:g} M" if str(f"{value:e}")[0] in "25" else "")
     axes.set_xlabel("parameters (log scale)")
-    axes.set_ylabel("mean score over the benchmarks, points")
+    axes.set_ylabel(f"mean of {', '.join(made.benchmarks)}, points, {MODES[made.settings.mode]}")
     axes.set_title(made.title, loc="left", fontsize=12)
     axes.grid(alpha=0.25)
     for side in ("top", "right"):
@@ -61,10 +62,10 @@ def picture(made: Summary) -> bytes:
     return image.getvalue()
 
 
-def _point(axes: "Axes", entry: ModelSummary) -> None:
-    x, y, role = entry.parameters, 100 * entry.mean, entry.role
-    if original := entry.against.get("original"):
-        mean = original.retention.mean
+def _point(axes: "Axes", entry: ModelSummary, score: float) -> None:
+    x, y, role = entry.parameters, 100 * score, entry.role
+    original = entry.against.get("original")
+    if original and (mean := original.retention.mean):
         low, high = (100 * (mean.teacher + end) for end in mean.difference_interval)
         axes.plot([x, x], [low, high], color=COLOURS[role], linewidth=1.5, alpha=0.6, solid_capstyle="butt")
     axes.plot([x], [y], MARKS[role], color=COLOURS[role], markersize=9 if role == "student" else 7)

@@ -1,7 +1,7 @@
-"""Probing: the encoder is frozen, its states are computed once, and a linear head is fitted on them.
+"""Probing: the encoder is frozen, its last layer's states are computed once, and a linear head is fitted on them.
 
-A convex head has no spread of its own, so each seed trains on another sample of the train rows and is scored on another sample
-of the test rows.
+One layer only: two side by side would give a wide teacher twice as many more numbers than its narrow student. A convex head
+has no spread of its own, so each seed trains on another sample of the train rows; all of them are scored on all test rows.
 """
 
 import warnings
@@ -18,9 +18,7 @@ from ndogo.evaluation.scores import NOTHING, Prediction
 from ndogo.evaluation.settings import EvaluationSettings
 
 SHARE = 0.8
-"""Of the train rows, and of the test rows: what each seed draws, without replacement."""
-TRAIN_UNITS = 20_000
-"""At most so many train texts or words per seed: a linear head gains little from more, and memory stays bounded."""
+"""Of the train rows: what each seed draws, without replacement."""
 ITERATIONS = 200
 
 
@@ -32,14 +30,14 @@ def probe(
     The encoder is left untouched (and on `device`).
     """
     data = {split: encode(encoder, benchmark, benchmark.splits[split], settings.max_length) for split in SPLITS}
-    drawn = {seed: _drawn(np.random.default_rng(seed), data, benchmark) for seed in settings.seeds}
-    needed = np.unique(np.concatenate([train for train, _ in drawn.values()]))
+    drawn = {seed: _drawn(seed, data["train"], benchmark, settings.train_units) for seed in settings.seeds}
+    needed = np.unique(np.concatenate(list(drawn.values())))
     states = _all_states(encoder, benchmark, data, needed, report, device)
     fits = len(settings.strengths) + len(settings.seeds) - 1
 
     def fit(strength: float, seed: int, number: int) -> "_Head":
         report(f"probing {benchmark.name}: linear heads", number, fits)
-        made = _Head(benchmark, states["train"], data["train"], drawn[seed][0], strength)
+        made = _Head(benchmark, states["train"], data["train"], drawn[seed], strength)
         report(f"probing {benchmark.name}: linear heads", number + 1, fits)
         return made
 
@@ -52,26 +50,21 @@ def probe(
         chosen={"strength": settings.strengths[best]},
         dev=[dev_score(benchmark, head.predict(states["dev"], data["dev"])) for head in heads],
         predictions=[head.predict(states["test"], data["test"]) for head in heads],
-        drawn=[drawn[seed][1] for seed in settings.seeds],
     )
 
 
-def _drawn(
-    generator: np.random.Generator, data: dict[str, Encoded], benchmark: Benchmark
-) -> tuple[np.ndarray, np.ndarray]:
-    """The seed's train rows, at most TRAIN_UNITS texts or words of them, and its test rows."""
-    rows = len(data["train"].ids)
-    train = generator.permutation(rows)[: max(1, round(SHARE * rows))]
-    units = [1 if benchmark.kind == "classes" else len(data["train"].firsts[i]) for i in train]
-    most = max(1, int(np.searchsorted(np.cumsum(units), TRAIN_UNITS, "right")))
-    test = generator.permutation(len(data["test"].ids))
-    return train[:most], np.sort(test[: max(1, round(SHARE * len(test)))])
+def _drawn(seed: int, train: Encoded, benchmark: Benchmark, most: int) -> np.ndarray:
+    """The seed's train rows, with at most so many texts or words."""
+    generator, rows = np.random.default_rng(seed), len(train.ids)
+    drawn = generator.permutation(rows)[: max(1, round(SHARE * rows))]
+    units = [1 if benchmark.kind == "classes" else len(train.firsts[i]) for i in drawn]
+    return drawn[: max(1, int(np.searchsorted(np.cumsum(units), most, "right")))]
 
 
 def _all_states(
     encoder: Encoder, benchmark: Benchmark, data: dict[str, Encoded], train: np.ndarray, report: Report, device: str
 ) -> dict[str, list[np.ndarray | None]]:
-    """Per split and row the states (units, 2 x hidden); train rows that no seed draws have none."""
+    """Per split and row the states (units, hidden); train rows that no seed draws have none."""
     torch.nn.Module.to(encoder.model, device)
     rows = {split: train if split == "train" else np.arange(len(data[split].ids)) for split in SPLITS}
     tokens = {split: sum(len(data[split].ids[i]) for i in rows[split]) for split in SPLITS}
@@ -95,14 +88,12 @@ def _all_states(
 def _states(
     encoder: Encoder, benchmark: Benchmark, encoded: Encoded, chosen: np.ndarray, device: str
 ) -> list[np.ndarray]:
-    """Middle and last layer side by side: the mean over a text's tokens, or the first token of each word that has one."""
+    """Of the last layer: the mean over a text's tokens, or the first token of each word that has one."""
     ids = [encoded.ids[i] for i in chosen]
-    out = encoder.model(**padded(ids, encoder.tokenizer.pad_token_id, device), output_hidden_states=True)
-    middle = out.hidden_states[len(out.hidden_states) // 2]
-    both_BLH = torch.cat([middle, out.last_hidden_state], dim=-1).float().cpu()
+    last_BLH = encoder.model(**padded(ids, encoder.tokenizer.pad_token_id, device)).last_hidden_state.float().cpu()
     if benchmark.kind == "classes":
-        return [state[: len(row)].mean(0, keepdim=True).numpy() for state, row in zip(both_BLH, ids, strict=True)]
-    return [state[_seen(encoded.firsts[i])].numpy() for state, i in zip(both_BLH, chosen, strict=True)]
+        return [state[: len(row)].mean(0, keepdim=True).numpy() for state, row in zip(last_BLH, ids, strict=True)]
+    return [state[_seen(encoded.firsts[i])].numpy() for state, i in zip(last_BLH, chosen, strict=True)]
 
 
 def _seen(firsts: Sequence[int]) -> list[int]:

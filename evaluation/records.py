@@ -14,6 +14,8 @@ Metric = Literal["macro_f1", "entity_f1", "accuracy"]
 Interval = tuple[float, float]
 """Both ends of a 95 % interval."""
 Verdict = Literal["better", "worse", "no difference"]
+FEWEST_SEEDS = 3
+"""Of compression, from which their spread is part of an interval."""
 
 
 class Spread(Frozen):
@@ -47,6 +49,8 @@ class BenchmarkScores(Spread):
     """By split."""
     fingerprint: str
     notes: list[str]
+    remarks: list[str]
+    """On how this model was judged: a rate at the edge of those that were tried, a training that diverged."""
     items: list[list[list[int]]]
     """Counts per seed and test row (`evaluation.scores.counts`)."""
 
@@ -55,6 +59,11 @@ class LanguageModelScores(Frozen):
     """A masked language model on drawn words of held-out text."""
 
     bits_per_byte: float
+    """Of the words' tokens, plus the two parts below: an upper bound, by the same rule for every vocabulary."""
+    token_counts_bits_per_byte: float
+    """What it costs to say into how many tokens each word falls, which the masks betray."""
+    dropped_columns_bits_per_byte: float
+    """What the untrimmed model would gain merely by not guessing tokens that were trimmed away; 0 where none were."""
     word_accuracy: float
     """Share of words whose every token is the best guess."""
     words: int
@@ -63,9 +72,12 @@ class LanguageModelScores(Frozen):
     tokens_per_word: float
     words_with_unknown_tokens: float
     """A share."""
-    dropped_columns_bits_per_byte: float | None = None
-    """The part of the teacher's bits that go away merely because the tokens that the model lacks cannot be guessed."""
-    teacher: "LanguageModelScores | None" = None
+
+
+class DroppedColumns(Frozen):
+    """What a model gains by merely not having the columns that a trim took away."""
+
+    bits_per_byte: float
 
 
 class Evaluation(Frozen):
@@ -102,9 +114,30 @@ class Retention(Frozen):
     """How much of a teacher a student retains."""
 
     benchmarks: dict[str, Comparison]
-    mean: Comparison
+    """Those that both were judged on."""
+    mean: Comparison | None
+    """Of all of them; None, "not comparable", where `missing` names one that was not judged for both."""
+    missing: list[str]
+    compression_seeds: int
+    """Below three the intervals cover test rows and judging seeds only."""
     resamples: int
     level: float
+
+    @property
+    def covers(self) -> str:
+        """What the intervals cover, in words."""
+        if self.compression_seeds >= FEWEST_SEEDS:
+            return f"test rows, judging and {self.compression_seeds} seeds of compression"
+        return f"test rows and judging; {('one seed', 'two seeds')[self.compression_seeds - 1]} of compression"
+
+
+class GapClosed(Frozen):
+    """How much of the way from the floor to the teacher a student went, on mean scores."""
+
+    floor: str
+    """The best of the baselines at the student's size."""
+    floor_mean: float
+    closed: float
 
 
 class PartParameters(Frozen):
@@ -117,7 +150,7 @@ class PartParameters(Frozen):
 
 
 class ByteCounts(Frozen):
-    """Bytes of the weights at three precisions, and of the files that one must ship."""
+    """What a user downloads: weights at three types, each with the tokenizer; and the files as they lie here."""
 
     fp32: int
     fp16: int

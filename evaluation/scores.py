@@ -81,17 +81,20 @@ def _entities(tags: tuple[str, ...]) -> set[tuple[str, int, int]]:
 def score_from_counts(kind: Kind, table_RC: np.ndarray, weights_BR: np.ndarray) -> np.ndarray:
     """The compared metric for each of B weightings of R rows (bootstrap multiplicities): shape (B,).
 
-    `table_RC` holds the rows' counts. Macro averages run over the classes of the whole table, so that a resample that
-    misses a class is not judged on fewer.
+    `table_RC` holds the rows' counts. Macro averages run over the classes that a resample holds, as the judges' own score of
+    those rows does: a rare class that was not drawn says nothing, and does not count as 0.
     """
     if kind == "classes":
         gold, predicted = table_RC[:, 0], table_RC[:, 1]
-        per_class = []
+        summed = np.zeros(len(weights_BR))
+        classes = np.zeros(len(weights_BR))
         for label in np.unique(gold):
-            right = weights_BR @ ((gold == label) & (predicted == label))
-            both = weights_BR @ ((gold == label).astype(float) + (predicted == label))
-            per_class.append(2 * right / np.maximum(both, 1))
-        return np.asarray(np.mean(per_class, axis=0))
+            drawn = weights_BR @ (gold == label).astype(float)
+            right = weights_BR @ ((gold == label) & (predicted == label)).astype(float)
+            both = drawn + weights_BR @ (predicted == label).astype(float)
+            summed += np.where(drawn > 0, 2 * right / np.maximum(both, 1), 0.0)
+            classes += drawn > 0
+        return np.asarray(summed / np.maximum(classes, 1))
     sums = weights_BR @ table_RC.astype(float)
     if kind == "entities":
         return np.asarray(2 * sums[:, 0] / np.maximum(sums[:, 1] + sums[:, 2], 1))

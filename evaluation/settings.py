@@ -19,14 +19,16 @@ class EvaluationSettings(Frozen):
     """Tokens per row; words beyond it count as wrong."""
     threads: int = Field(ge=1, default=2)
     """Equal digits need an equal number of threads."""
-    learning_rates: tuple[float, ...] = (5e-5, 3e-4, 1e-3)
-    """finetune: each is tried with the first seed, and dev chooses."""
+    learning_rates: tuple[float, ...] = (5e-5, 8e-5, 1.25e-4, 2e-4, 3.2e-4, 5e-4, 8e-4)
+    """finetune: in steps of about 1.6; each is tried with the first seed, and dev chooses."""
     epochs: int = Field(ge=1, default=10)
     patience: int = Field(ge=1, default=3)
     """finetune: stop after so many epochs without a better dev score, and keep the best."""
     batch_size: int = Field(ge=1, default=16)
     precision: Literal["fp32", "bf16"] = "fp32"
     """finetune: bf16 runs the matrix products in bfloat16 (on recent CPUs about twice as fast); weights stay fp32."""
+    train_units: int = Field(ge=1, default=200_000)
+    """probe: at most so many train texts or words for each seed; Swahili's NER has 175,000, so that they are all read."""
     strengths: tuple[float, ...] = (0.01, 0.1, 1.0)
     """probe: inverse regularisation of the linear head; each is tried with the first seed, and dev chooses."""
 
@@ -48,6 +50,8 @@ class LanguageModelSettings(Frozen):
     """Words drawn from each line."""
     max_bytes: int = Field(ge=8, default=300)
     """Longer lines are not drawn: a line must fit every model's positions, however finely it is split."""
+    fitted: int = Field(ge=1, default=1000)
+    """Lines of training text on which a tokenizer's numbers of tokens per word are counted."""
     seed: int = 1
     threads: int = Field(ge=1, default=2)
 

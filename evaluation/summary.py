@@ -6,9 +6,9 @@ from typing import Literal
 
 from ndogo.core.errors import NdogoError
 from ndogo.core.frozen import Frozen
-from ndogo.evaluation.records import Cost, Evaluation, LanguageModelScores, Retention, Spread
-from ndogo.evaluation.retention import retention
-from ndogo.evaluation.settings import EvaluationSettings
+from ndogo.evaluation.records import Cost, Evaluation, GapClosed, LanguageModelScores, Retention, Spread
+from ndogo.evaluation.retention import gap_closed, retention
+from ndogo.evaluation.settings import EvaluationSettings, Mode
 
 Role = Literal["original", "adapted", "student", "untrained", "cut", "scratch", "trimmed"]
 
@@ -23,6 +23,10 @@ ROLES: dict[Role, str] = {
 }
 TEACHERS: tuple[Role, ...] = ("original", "adapted")
 BASELINES: tuple[Role, ...] = ("untrained", "cut", "scratch", "trimmed")
+SAME_SIZE: tuple[Role, ...] = ("untrained", "cut", "scratch")
+"""Baselines of the student's own size: the best of them is the floor of the gap closed."""
+MODES = {"probe": "probed", "finetune": "fine-tuned"}
+NOT_COMPARABLE = "not comparable"
 METRIC_NAMES = {"macro_f1": "macro-F1", "entity_f1": "entity F1", "accuracy": "accuracy"}
 
 
@@ -37,6 +41,8 @@ class Entry:
     """The model's own part of what `cost` gave."""
     parameters: int | None = None
     """Of the whole model, where the caller counted them; else those of `cost`, else of the bare encoder that was judged."""
+    size_mb: float | None = None
+    """Millions of bytes of what a user downloads (`core.download`)."""
 
     @property
     def size(self) -> int:
@@ -67,8 +73,14 @@ class ModelSummary(Frozen):
     role: Role
     about: str
     parameters: int
+    size_mb: float | None
     scores: dict[str, Score]
-    mean: float
+    mean: float | None
+    """Over all benchmarks of the report; None, "not comparable", where one of them was not judged for this model."""
+    gap: GapClosed | None
+    """None: not measured."""
+    remarks: list[str]
+    """On how it was judged, such as a learning rate at the edge of those that were tried."""
     against: dict[Role, Against]
     cost: Cost | None
     language_model: LanguageModelScores | None
@@ -106,7 +118,9 @@ def summary(title: str, entries: Sequence[Entry], notice: str = "") -> Summary:
     names = [entry.name for entry in entries]
     if not entries or len(set(names)) != len(names):
         raise NdogoError("A report needs at least one entry, and each name once.", where=", ".join(names))
-    rows = [_row(entry, entries) for entry in entries]
+    judged = {name: None for entry in entries for name in entry.evaluation.benchmarks}
+    mode = entries[0].evaluation.settings.mode
+    rows = [_row(entry, entries, set(judged)) for entry in entries]
     return Summary(
         title=title,
         settings=entries[0].evaluation.settings,
@@ -117,12 +131,13 @@ def summary(title: str, entries: Sequence[Entry], notice: str = "") -> Summary:
             for name, found in entry.evaluation.benchmarks.items()
         },
         entries=rows,
-        sentences=[sentence for row in rows for sentence in _sentences(row)],
+        sentences=[sentence for row in rows for sentence in _sentences(row, mode)],
         notice=notice,
     )
 
 
-def _row(entry: Entry, entries: Sequence[Entry]) -> ModelSummary:
+def _row(entry: Entry, entries: Sequence[Entry], names: set[str]) -> ModelSummary:
+    """`names`: every benchmark of the report."""
     judged = entry.evaluation
     scores = {
         name: Score(**found.model_dump(include=set(Score.model_fields))) for name, found in judged.benchmarks.items()
@@ -137,13 +152,25 @@ def _row(entry: Entry, entries: Sequence[Entry]) -> ModelSummary:
         role=entry.role,
         about=ROLES[entry.role],
         parameters=entry.size,
+        size_mb=entry.size_mb,
         scores=scores,
-        mean=sum(score.mean for score in scores.values()) / len(scores),
+        mean=sum(score.mean for score in scores.values()) / len(scores) if set(scores) == names else None,
+        gap=_gap(entry, entries),
+        remarks=[f"{name}: {told}" for name, found in judged.benchmarks.items() for told in found.remarks],
         against=against,
         cost=entry.cost,
         language_model=judged.language_model,
         problems=judged.problems,
     )
+
+
+def _gap(entry: Entry, entries: Sequence[Entry]) -> GapClosed | None:
+    """Of a student, from the best baseline of its size to the untouched teacher."""
+    original = next((other for other in entries if other.role == "original"), None)
+    if entry.role != "student" or original is None:
+        return None
+    floors = {e.name: e.evaluation for e in entries if e.role in SAME_SIZE and e.size == entry.size}
+    return gap_closed(entry.evaluation, original.evaluation, floors)
 
 
 def _compared(role: Role, other: Role) -> bool:
@@ -152,36 +179,58 @@ def _compared(role: Role, other: Role) -> bool:
     return other == "original" or (other == "adapted" and role != "original")
 
 
-def _sentences(row: ModelSummary) -> list[str]:
+def _sentences(row: ModelSummary, mode: Mode) -> list[str]:
     if row.role != "student":
         return []
-    told = [
-        (found.retention.mean.verdict == "better", _beaten(row, ROLES[role], found))
-        for role in BASELINES
-        if (found := row.against.get(role))
-    ]
+    baselines = [(role, row.against[role]) for role in BASELINES if role in row.against]
+    told = [(_beats(found), _beaten(row, ROLES[role], found, mode)) for role, found in baselines]
     if original := row.against.get("original"):
-        told.append((False, _retained(row, original)))
-    return [sentence for _, sentence in sorted(told, key=lambda pair: pair[0])]
+        told.append((False, _retained(row, original, mode)))
+        told.append((False, _closed(row, original)))
+    return [sentence for _, sentence in sorted(told, key=lambda pair: pair[0]) if sentence]
 
 
-def _retained(row: ModelSummary, original: Against) -> str:
+def _beats(found: Against) -> bool:
+    return found.retention.mean is not None and found.retention.mean.verdict == "better"
+
+
+def _retained(row: ModelSummary, original: Against, mode: Mode) -> str:
     mean = original.retention.mean
+    if mean is None:
+        return _not_comparable(row, original)
     low, high = mean.retention_interval
+    names = ", ".join(original.retention.benchmarks)
     return (
         f"{row.name} retains {mean.retention:.1%} [{low:.1%}, {high:.1%}] of the scores of {original.name} "
-        f"with {original.size / row.parameters:.1f} times fewer parameters."
+        f"({names}; {MODES[mode]}) with {original.size / row.parameters:.1f} times fewer parameters."
     )
 
 
-def _beaten(row: ModelSummary, baseline: str, found: Against) -> str:
+def _closed(row: ModelSummary, original: Against) -> str:
+    """Nothing where the gap was not measured: a baseline is missing, or the teacher is not above it."""
+    if row.gap is None:
+        return ""
+    return (
+        f"{row.name} closes {row.gap.closed:.0%} of the gap between {row.gap.floor} ({100 * row.gap.floor_mean:.1f}) "
+        f"and {original.name}, on mean scores."
+    )
+
+
+def _beaten(row: ModelSummary, baseline: str, found: Against, mode: Mode) -> str:
     mean = found.retention.mean
-    by = f"{signed(mean.difference)} points [{', '.join(map(signed, mean.difference_interval))}]"
+    if mean is None:
+        return _not_comparable(row, found)
+    by = f"{signed(mean.difference)} points [{', '.join(map(signed, mean.difference_interval))}], {MODES[mode]}"
     if mean.verdict == "better":
         return f"{row.name} beats {baseline}: {by}."
     how = "no difference" if mean.verdict == "no difference" else "worse"
     times = found.size / row.parameters
     return f"{row.name} does NOT beat {baseline} ({found.name}, {times:.1f} times its size): {how}, {by}."
+
+
+def _not_comparable(row: ModelSummary, found: Against) -> str:
+    missing = ", ".join(found.retention.missing)
+    return f"{row.name} and {found.name} are NOT comparable on the mean: {missing} was not judged for both."
 
 
 def signed(difference: float) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ndogo.core.download import SIZE_TYPE
 from ndogo.evaluation.records import Comparison, Spread
-from ndogo.evaluation.summary import TEACHERS, ModelSummary, Role, Summary
+from ndogo.evaluation.summary import MODES, NOT_COMPARABLE, TEACHERS, ModelSummary, Role, Summary
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -13,16 +14,20 @@ if TYPE_CHECKING:
 def main_table(made: Summary) -> tuple[list[str], list[list[str]]]:
     """Column heads and one row per model; scores in points, as mean ± standard deviation (seeds)."""
     teachers = [role for role in TEACHERS if any(role in entry.against for entry in made.entries)]
-    heads = ["model", "role", "parameters", "MB fp32", "mean", *(f"retention of {role} [95 %]" for role in teachers)]
+    heads = ["model", "role", "parameters", f"MB {SIZE_TYPE}", f"mean, {MODES[made.settings.mode]}"]
+    heads += [*(f"retention of {role} [95 %]" for role in teachers), "gap closed"]
     heads += [f"{name} {benchmark.metric}" for name, benchmark in made.benchmarks.items()] + ["bits/byte"]
     return heads, [_row(entry, list(made.benchmarks), teachers) for entry in made.entries]
 
 
 def _row(entry: ModelSummary, names: Sequence[str], teachers: Sequence[Role]) -> list[str]:
-    cells = [entry.name, entry.role, f"{entry.parameters / 1e6:.2f} M", f"{entry.parameters * 4 / 1e6:.1f}"]
-    cells.append(f"{100 * entry.mean:.1f}" if len(entry.scores) == len(names) else "-")
+    size = "-" if entry.size_mb is None else f"{entry.size_mb:.1f}"
+    cells = [entry.name, entry.role, f"{entry.parameters / 1e6:.2f} M", size]
+    cells.append(NOT_COMPARABLE if entry.mean is None else f"{100 * entry.mean:.1f}")
     compared = [entry.against.get(role) for role in teachers]
     cells += [retention_text(found.retention.mean) if found else "-" for found in compared]
+    not_measured = "not measured" if entry.role == "student" and compared else "-"
+    cells.append(f"{entry.gap.closed:.0%} above {entry.gap.floor}" if entry.gap else not_measured)
     scores = [entry.scores.get(name) for name in names]
     cells += [score_text(score) if score else "-" for score in scores]
     quality = entry.language_model
@@ -36,8 +41,10 @@ def score_text(score: Spread) -> str:
     return f"{100 * score.mean:.1f}{spread} ({score.n_seeds})"
 
 
-def retention_text(found: Comparison) -> str:
+def retention_text(found: Comparison | None) -> str:
     """Retention in percent with its interval; `no difference` where the interval of the difference holds 0."""
+    if found is None:
+        return NOT_COMPARABLE
     low, high = found.retention_interval
     text = f"{100 * found.retention:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
     return f"{text} no difference" if found.verdict == "no difference" else text
@@ -48,17 +55,25 @@ def markdown(made: Summary) -> str:
     heads, body = main_table(made)
     lines = [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *body)]
     problems = [f"- {problem}" for problem in problems_of(made)]
-    caption = "Points: mean ± sample standard deviation (number of seeds)."
+    caption = f"Points: mean ± sample standard deviation (number of seeds), {caption_of(made)}"
     return "\n".join([*lines, "", caption, "", *(f"- {s}" for s in made.sentences), *problems, ""])
 
 
+def caption_of(made: Summary) -> str:
+    """How the scores were made, what is in the mean, and what the intervals cover."""
+    covered = {other.retention.covers for entry in made.entries for other in entry.against.values()}
+    intervals = f" Intervals cover {', '.join(sorted(covered))}." if covered else ""
+    return f"{MODES[made.settings.mode]}. The mean is over {', '.join(made.benchmarks)}.{intervals}"
+
+
 def problems_of(made: Summary) -> list[str]:
-    """What was not judged, for which models, and why; one line each."""
+    """What was not judged, for which models, and why, and what was odd in judging; one line each."""
     models: dict[tuple[str, str], list[str]] = {}
     for entry in made.entries:
         for name, why in entry.problems.items():
             models.setdefault((name, " ".join(why.split())), []).append(entry.name)
-    return [f"{name} was not judged ({', '.join(found)}): {why}" for (name, why), found in models.items()]
+    told = [f"{name} was not judged ({', '.join(found)}): {why}" for (name, why), found in models.items()]
+    return told + [f"{entry.name}, {remark}" for entry in made.entries for remark in entry.remarks]
 
 
 def rich_table(made: Summary) -> "Table":
@@ -66,7 +81,7 @@ def rich_table(made: Summary) -> "Table":
     from rich.table import Table
 
     heads, body = main_table(made)
-    table = Table(title=made.title, caption="points: mean ± standard deviation (seeds)")
+    table = Table(title=made.title, caption=f"points: mean ± standard deviation (seeds), {caption_of(made)}")
     table.add_column(heads[0])
     for cells in body:
         table.add_column(cells[0], justify="right", overflow="fold")

@@ -14,8 +14,11 @@ R = TypeVar("R")
 
 
 def close(flow: Flow[P, R], flow_run: FlowRun, state: State) -> None:
-    """Close the record of a run that failed, crashed or was cancelled, so that nothing stays RUNNING in MLflow."""
-    notes.close(open_store(), str(flow_run.id), "REFUSED" if "gate" in (state.message or "") else "FAILED")
+    """Close the record of a run that failed, crashed or was cancelled, so that nothing stays RUNNING in MLflow.
+
+    One that the gate refused is closed already, as such, and stays so: its flow run fails, whatever the message says.
+    """
+    notes.close(open_store(), str(flow_run.id), "FAILED", unless="REFUSED")
 
 
 def close_derived(flow: Flow[P, R], flow_run: FlowRun, state: State) -> None:

@@ -132,6 +132,7 @@ def evaluate(
     :raises NdogoError: no such language, or a model or benchmark that cannot be read.
     """
     from ndogo import evaluation as judging
+    from ndogo.core.download import download_mb, tokenizer_bytes
     from ndogo.core.models import load_config
     from ndogo.registry.benchmarks import benchmarks
     from ndogo.registry.corpora import corpus, default_profile
@@ -139,16 +140,22 @@ def evaluate(
 
     student, guide = Path(model), Path(teacher) if teacher else None
     source = profile or default_profile(find_language(language))
-    rows, held_out = benchmarks(language, source), corpus(language, source).held_out
+    rows, text = benchmarks(language, source), corpus(language, source)
     settings = validated(judging.EvaluationSettings, {"mode": mode}, "mode")
     costs = judging.cost(student, guide, report=report)
 
     def entry(folder: Path, role: judging.Role, spent: judging.Cost | None) -> judging.Entry:
         found = judging.evaluate(folder, rows, settings, report)
         if (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM"):
-            quality = judging.language_model_quality(folder, held_out, judging.LanguageModelSettings(), report)
+            columns = judging.retained_columns(folder, guide) if guide else []
+            asked = judging.LanguageModelSettings()
+            dropped = (
+                judging.dropped_columns(guide, columns, text.held_out, asked, report) if guide and columns else 0.0
+            )
+            quality = judging.language_model_quality(folder, text.held_out, (text.lines,), asked, report, dropped)
             found = found.model_copy(update={"language_model": quality})
-        return judging.Entry(folder.name, role, found, spent)
+        size = download_mb(spent.parameters.total, tokenizer_bytes(folder)) if spent else None
+        return judging.Entry(folder.name, role, found, spent, size_mb=size)
 
     entries = [entry(guide, "original", costs.teacher)] if guide else []
     entries.append(entry(student, "student", costs.student))

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def budget(
     language: Annotated[str, typer.Argument(help="A language; `ndogo languages` lists them.")],
-    most: Annotated[str, typer.Argument(metavar="BUDGET", help="20MB of weights, 12M parameters, or 5ms a row.")],
+    most: Annotated[str, typer.Argument(metavar="BUDGET", help="20MB to download, 12M parameters, or 5ms a row.")],
     profile: Annotated[Profile | None, typer.Option(help="Where teacher and text come from.")] = None,
     teacher: Annotated[str, typer.Option(help="A model directory; default: the profile's own.")] = "",
 ) -> None:
@@ -82,9 +82,10 @@ def _show(limit: "Limit", found: "list[Candidate]") -> None:
 
     from ndogo import show
     from ndogo.compressors.budget import SHOWN
+    from ndogo.core.download import SIZE_TYPE
 
     table = Table(title=f"within {limit.text}; the first is made", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("shape", "FFN", "heads", "rows", "covered", "parameters", "MB", "ms", "expected loss"):
+    for column in ("shape", "FFN", "heads", "rows", "covered", "parameters", f"MB {SIZE_TYPE}", "ms", "expected loss"):
         table.add_column(column, justify="left" if column == "shape" else "right", no_wrap=True)
     for at in found[:SHOWN]:
         table.add_row(

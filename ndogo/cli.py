@@ -73,7 +73,7 @@ def plan(
     with show.progress() as report:
         texts = [api.weighted(given) for given in corpus or ()]
         count = rows_of(open_store(), Path(teacher), texts, report) if texts else None
-        rows = make_plan(chosen, guide.config, guide.specials, facts=Facts(guide.pooler, count))
+        rows = make_plan(chosen, guide.config, guide.specials, facts=Facts(guide.pooler, count, guide.tokenizer_bytes))
     show.plan_json(rows) if as_json else show.plan_table(chosen, guide.name, rows)
 
 

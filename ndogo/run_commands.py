@@ -30,7 +30,7 @@ def compress(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     mode: Annotated[Mode, typer.Option(help="How models are judged.")] = "probe",
     baselines: Annotated[bool, typer.Option("--baselines", help="Also make what the recipe must beat.")] = False,
-    budget: Annotated[str, typer.Option(help="Instead of a recipe: 20MB of weights, 12M parameters or 5ms.")] = "",
+    budget: Annotated[str, typer.Option(help="Instead of a recipe: 20MB to download, 12M parameters or 5ms.")] = "",
 ) -> None:
     """Make a small model of a language: the whole pipeline, without any server running."""
     from ndogo import api, show
@@ -143,35 +143,43 @@ def compare(
 def history(
     name: Annotated[str, typer.Argument(help="A registered model, such as ndogo-swahili-two-step-pocket.")],
 ) -> None:
-    """The versions of a registered model, newest first, with the gate's word on each."""
+    """The versions of a registered model, newest first, with their aliases and the gate's word on each."""
     from ndogo import show
+    from ndogo.core.errors import unknown
     from ndogo.registry import model_registry
     from ndogo.registry.bundles import open_store
 
-    show.versions(name, model_registry.versions(open_store(), name))
+    store = open_store()
+    found = model_registry.versions(store, name)
+    if not found:
+        raise unknown("registered model", name, model_registry.names(store), where="NAME", otherwise="Make one.")
+    show.versions(name, found)
 
 
 def promote(
     name: Annotated[str, typer.Argument(help="A registered model.")],
     version: Annotated[str, typer.Option(help="Default: the challenger.")] = "",
+    reference: Annotated[bool, typer.Option("--reference", help="Also make it the gate's fixed reference.")] = False,
 ) -> None:
     """Make a version the champion, whatever the gate said."""
     from ndogo.core.errors import NdogoError
     from ndogo.registry import model_registry
     from ndogo.registry.bundles import open_store
+    from ndogo.tasks.gate import crowned_of
 
     store = open_store()
+    known = {v.version: v for v in model_registry.versions(store, name)}
     challenger = model_registry.by_alias(store, name, model_registry.CHALLENGER)
-    known = [v.version for v in model_registry.versions(store, name)]
-    chosen = version or (challenger.version if challenger else "")
-    if chosen not in known:
+    chosen = known.get(version or (challenger.version if challenger else ""))
+    if chosen is None:
         raise NdogoError(
-            f"{name} has no version `{chosen}`.",
+            f"{name} has no version `{version}`.",
             where="--version",
             cure=f"Known: {', '.join(known) or 'none'}.",
         )
-    model_registry.promote(store, name, chosen, {"gate": "overruled by hand"})
-    typer.echo(f"{name} version {chosen} is the champion")
+    model_registry.promote(store, name, chosen.version, crowned_of(store, chosen), reference=reference)
+    model_registry.note(store, name, chosen.version, {"gate": "overruled by hand"}, "overruled by hand.")
+    typer.echo(f"{name} version {chosen.version} is the champion{' and the reference' if reference else ''}")
 
 
 def clean(
@@ -179,7 +187,7 @@ def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Remove old bundles that no champion or challenger descends from, MLflow's copies of them, and what crashes left.
+    """Remove old bundles that no champion, reference or challenger needs, MLflow's copies of them, and what crashes left.
 
     First it says what would go, and asks.
     """

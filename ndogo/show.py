@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from ndogo.core.download import WEIGHT_BYTES
 from ndogo.core.progress import Report
 
 if TYPE_CHECKING:
@@ -40,11 +41,12 @@ def plan_table(recipe: "Recipe", teacher: str, rows: "list[Planned]") -> None:
             f"{'≤ ' if row.at_most else ''}{shape.vocab:,}",
             f"{row.params:,}",
             f"{row.ratio:.2f}x",
-            "/".join(f"{row.size_bytes(bits) / 1e6:.0f}" for bits in (32, 16, 8)),
+            "/".join(f"{row.size_mb(dtype):.0f}" for dtype in WEIGHT_BYTES),
             f"{row.peak_bytes / 1e9:.1f}G" if row.peak_bytes else "",
         )
     console.print(table)
-    console.print(recipe.about, highlight=False)
+    tokenizer = "and tokenizer" if rows[0].tokenizer_bytes else "alone: the teacher's tokenizer is not here"
+    console.print(f"MB: weights as fp32, fp16, int8 {tokenizer}. {recipe.about}", highlight=False)
     if bound := next((row for row in rows if row.at_most), None):
         console.print(f"≤: at most {bound.shape.vocab:,} rows; --corpus counts them", highlight=False)
 
@@ -66,7 +68,7 @@ def plan_json(rows: "list[Planned]") -> None:
     shown = [
         {name: getattr(row, name) for name in fields}
         | row.shape.__dict__
-        | {f"bytes_{name}": row.size_bytes(bits) for name, bits in (("fp32", 32), ("fp16", 16), ("int8", 8))}
+        | {f"mb_{dtype}": row.size_mb(dtype) for dtype in WEIGHT_BYTES}
         for row in rows
     ]
     console.file.write(json.dumps(shown, indent=1) + "\n")
@@ -126,7 +128,7 @@ def added(name: str, found: "Added") -> None:
 
 def result(store: "Store", run_id: str) -> None:
     """What a run made, step by step, and where to look."""
-    from ndogo.tasks.publication import TOY, cells
+    from ndogo.tasks.publication import TOY, cells, legend
     from ndogo.tasks.run_record import RUNS, RunRecord
 
     record = store.read_record(RUNS, run_id, RunRecord)
@@ -138,6 +140,7 @@ def result(store: "Store", run_id: str) -> None:
     for row in body:
         shown.add_row(*row)
     console.print(shown)
+    console.print(legend(record), highlight=False)
     if record.scaled:
         console.print(TOY)
     for sentence in record.report.sentences:
@@ -204,23 +207,31 @@ def comparison(language: str, records: "Sequence[RunRecord]") -> None:
             f"{summary['params'] / 1e6:.2f}M",
             f"{summary['size_mb']:.1f}",
             f"{summary['compression_ratio']:.1f}x",
-            f"{100 * summary['retention']:.1f}%",
-            f"{100 * summary['retention_low']:.1f}-{100 * summary['retention_high']:.1f}",
-            f"{100 * summary['score']:.1f}",
+            *_retained(summary),
         )
     console.print(table)
 
 
+def _retained(summary: Mapping[str, float]) -> tuple[str, str, str]:
+    """Retention, its interval and the mean score; nothing but a word where the means are not comparable."""
+    if "retention" not in summary:
+        return "not comparable", "", ""
+    low, high = 100 * summary["retention_low"], 100 * summary["retention_high"]
+    return f"{100 * summary['retention']:.1f}%", f"{low:.1f} to {high:.1f}", f"{100 * summary['score']:.1f}"
+
+
 def versions(name: str, found: "Sequence[Version]") -> None:
-    """The versions of a registered model."""
-    table = Table(title=name, box=SIMPLE_HEAD)
-    for column in ("version", "alias", "recipe", "seed", "bundle", "gate"):
-        table.add_column(column)
+    """The versions of a registered model: one row each, and below the table why the gate refused one."""
+    table = Table(title=name, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    columns = ("recipe", "seed", "score", "size_mb", "bundle", "gate")
+    for column in ("version", "alias", *columns):
+        table.add_column("MB" if column == "size_mb" else column)
     for version in found:
-        tags = version.tags
-        shown = (tags.get("recipe", ""), tags.get("seed", ""), tags.get("bundle", ""), tags.get("gate", ""))
-        table.add_row(version.version, ", ".join(version.aliases), *shown)
+        table.add_row(version.version, "\n".join(version.aliases), *(version.tags.get(tag, "") for tag in columns))
     console.print(table)
+    for version in found:
+        if reasons := version.tags.get("refused"):
+            console.print(f"version {version.version} was refused: {reasons}", highlight=False)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import yaml
 
+from ndogo.core.download import SIZE_TYPE
+
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
 
@@ -74,7 +76,10 @@ class Facts:
     """Its exact text."""
     steps: Sequence[StepFacts]
     scores: Sequence[ScoreFacts]
-    retention: tuple[float, float, float]
+    retention: tuple[float, float, float] | None
+    """None where the means of model and teacher are not comparable."""
+    mode: str = ""
+    """How the scores were made: probed or fine-tuned."""
     sentences: Sequence[str] = ()
     problems: Mapping[str, str] = field(default_factory=dict)
     """Benchmarks that could not be judged, and why."""
@@ -158,19 +163,21 @@ def pipeline_tag(facts: Facts) -> str:
 def body(facts: Facts) -> str:
     """The card below its head."""
     first, last = facts.steps[0], facts.steps[-1]
-    kept, low, high = facts.retention
     smaller = f"{first.params / last.params:.1f} times fewer parameters than its teacher ({last.params:,} of {first.params:,})"
     parts = [
         f"# {facts.name.rpartition('/')[2]}",
         f"A small encoder for {facts.language}, made by Ndogo from {_teacher(facts)}. "
-        f"It has {smaller} and keeps {kept:.1%} of its scores "
-        f"(95% interval {low:.1%} to {high:.1%}) on the {len(facts.scores)} benchmarks below.",
+        f"It has {smaller}{_retained(facts)}.",
         *([TOY] if facts.toy else []),
         "## Use",
         _use(facts),
         "## How it was made",
-        _table(["step", "kind", "parameters", "MB", *_judged(facts)], [_step(facts, step) for step in facts.steps]),
-        "Scores in the table are means over seeds, in points. The recipe, whole:",
+        _table(
+            ["step", "kind", "parameters", f"MB ({SIZE_TYPE})", *_judged(facts)],
+            [_step(facts, step) for step in facts.steps],
+        ),
+        f"Scores in the table are means over seeds, in points, {facts.mode}. MB: weights as {SIZE_TYPE} and tokenizer. "
+        "The recipe, whole:",
         f"```yaml\n{facts.recipe.strip()}\n```",
         "## Scores",
         _table(["benchmark", "metric", "this model", "teacher", "retention (95% interval)", "data"], _scores(facts)),
@@ -187,6 +194,14 @@ def body(facts: Facts) -> str:
         *([f"Made with {', '.join(f'{n} {v}' for n, v in sorted(facts.versions.items()))}."] if facts.versions else []),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _retained(facts: Facts) -> str:
+    if facts.retention is None:
+        return "; a benchmark was not judged for both, so that their mean scores are not comparable"
+    kept, low, high = facts.retention
+    names = ", ".join(_judged(facts))
+    return f" and keeps {kept:.1%} of its scores (95% interval {low:.1%} to {high:.1%}; {names}; {facts.mode})"
 
 
 def _teacher(facts: Facts) -> str:

@@ -13,6 +13,7 @@ from ndogo.core.errors import NdogoError
 from ndogo.registry import model_registry
 from ndogo.registry.artifacts import of_bundles
 from ndogo.registry.bundles import Store
+from ndogo.registry.champions import standings
 from ndogo.registry.integrity import MARK
 
 DAY = 86_400.0
@@ -27,14 +28,15 @@ class Gone:
 
 
 def clean(store: Store, keep_days: float, *, pretend: bool = False) -> list[Gone]:
-    """Remove bundles unused for `keep_days` that no champion or challenger descends from, what teachers said and
-    nobody asked for since, and left drafts; what went.
+    """Remove bundles unused for `keep_days` that no champion, reference or challenger needs, what teachers said and nobody
+    asked for since, and left drafts; what went.
 
     What MLflow keeps of such a bundle on this machine goes with it; its runs and versions stay, with their numbers.
-    Nothing at all is removed when the model registry cannot be reached: it alone knows the champions.
-    :raises NdogoError: the registry cannot be reached.
+    Nothing at all is removed when the model registry cannot be reached or a champion's record cannot be read.
+    :raises NdogoError: one of these.
     """
-    needed = lineage(store, _registered(store))
+    crowned = {key for standing in standings(store) for key in standing.bundles()}
+    needed = lineage(store, _registered(store) | crowned)
     before = time.time() - keep_days * DAY
     gone = [Gone("bundles", f) for f in _folders(store, "bundles") if f.name not in needed and _last_use(f) < before]
     kept = needed | {f.name for f in _folders(store, "bundles")} - {one.path.name for one in gone}

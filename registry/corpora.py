@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,12 +23,15 @@ HELD_OUT_SHARE = 100
 
 @dataclass(frozen=True)
 class Corpus:
-    """Text of one language or group. `lines` for training and counting, `held_out` for judging."""
+    """Text of one language or group. `lines` for training and counting; the others occur in no training text."""
 
     language: str
     profile: Profile
     lines: Lines
+    validation: Lines
+    """For what a step chooses on the way, such as when to stop."""
     held_out: Lines
+    """For judging; a teacher that we trained never saw it either (the pocket world's own share)."""
     fingerprint: Callable[[], str]
     """Reads all text, so that a nightly run notices new lines; ask once per run."""
 
@@ -60,11 +64,15 @@ def corpus(name: str, profile: Profile, hub: Hub | None = None) -> Corpus:
             digest.update(line.encode() + b"\n")
         return digest.hexdigest()[:20]
 
+    def apart() -> Iterator[str]:
+        return (line for line in source() if is_held_out(line))
+
     return Corpus(
         language=name,
         profile=profile,
         lines=lambda: (line for line in source() if not is_held_out(line)),
-        held_out=lambda: (line for line in source() if is_held_out(line)),
+        validation=apart,
+        held_out=(lambda: iter(_generated(name, "held_out"))) if profile == "pocket" else apart,
         fingerprint=fingerprint,
     )
 
@@ -108,7 +116,7 @@ def _source(entry: Language, profile: Profile, hub: Hub) -> Lines:
             raise NdogoError(
                 f"`{entry.name}` has no pocket corpus.", where="profile: pocket", cure="Use `--profile local` or `hub`."
             )
-        return lambda: iter(_generated(entry.name))
+        return lambda: iter(_generated(entry.name, "corpus"))
     if entry.added:
         return corpus_of(entry.corpus, hub)
     if profile == "local":
@@ -124,11 +132,11 @@ def _source(entry: Language, profile: Profile, hub: Hub) -> Lines:
 
 
 @functools.cache
-def _generated(name: str) -> tuple[str, ...]:
-    """A pocket corpus, generated once per process: making its lines takes far longer than all that is read from them."""
+def _generated(name: str, share: Literal["corpus", "held_out"]) -> tuple[str, ...]:
+    """Pocket text, generated once per process: making its lines takes far longer than all that is read from them."""
     from ndogo import pocket
 
-    return tuple(pocket.corpus(name))
+    return tuple(getattr(pocket, share)(name))
 
 
 def _mixed(entry: Language, members: Mapping[str, Corpus]) -> Corpus:
@@ -148,12 +156,14 @@ def _mixed(entry: Language, members: Mapping[str, Corpus]) -> Corpus:
                 line = next(readers[name])
             yield line
 
+    def validation() -> Iterator[str]:
+        return itertools.chain.from_iterable(member.validation() for member in members.values())
+
     def held_out() -> Iterator[str]:
-        for member in members.values():
-            yield from member.held_out()
+        return itertools.chain.from_iterable(member.held_out() for member in members.values())
 
     def fingerprint() -> str:
         content = repr([(name, members[name].fingerprint(), weight) for name, weight in entry.members.items()])
         return hashlib.sha256(content.encode()).hexdigest()[:20]
 
-    return Corpus(entry.name, first.profile, lines, held_out, fingerprint)
+    return Corpus(entry.name, first.profile, lines, validation, held_out, fingerprint)

@@ -6,7 +6,7 @@ from ndogo.core.frozen import Frozen
 
 
 class Sizes(BaseModel):
-    """A model's distinct parameters (tied weights once) and the bytes of its weights."""
+    """A model's distinct parameters (tied weights once), and what a user downloads (`core.download`)."""
 
     model_config = ConfigDict(frozen=True)
     params: int

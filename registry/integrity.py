@@ -35,11 +35,12 @@ def damage(folder: Path) -> str:
 
 
 def check_model(folder: Path) -> Sizes:
-    """Load a directory strictly and measure it: parameters by part and bytes.
+    """Load a directory strictly and measure it: parameters by part, and what a user downloads.
 
     :raises NdogoError: it does not load, or has fewer rows than its tokenizer has tokens.
     """
     from ndogo.core.architectures import architecture_of
+    from ndogo.core.download import download_mb, tokenizer_bytes
     from ndogo.core.models import encoder_parameters, load_model, load_tokenizer, parameters
     from ndogo.core.vectors import dense_parameters
 
@@ -49,13 +50,14 @@ def check_model(folder: Path) -> Sizes:
             f"The tokenizer has {len(tokenizer)} tokens but the model only {model.config.vocab_size} rows.",
             where=str(folder),
         )
+    dense = dense_parameters(folder)
     words = parameters(model.base_model.get_submodule(architecture_of(model.config).words))
     return Sizes(
-        params_dense=dense_parameters(folder) or None,
+        params_dense=dense or None,
         params=parameters(model),
         params_encoder=encoder_parameters(model.config),
         params_embedding=words,
-        size_mb=round(sum(f.stat().st_size for f in folder.rglob("*.safetensors")) / 1e6, 4),
+        size_mb=download_mb(parameters(model) + dense, tokenizer_bytes(folder)),
     )
 
 

@@ -1,4 +1,4 @@
-"""The MLflow Model Registry: final models, their versions and the two aliases, challenger and champion."""
+"""The MLflow Model Registry: final models, their versions and their aliases: challenger, champion and reference."""
 
 import logging
 import os
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ndogo.registry import artifacts
+from ndogo.registry import artifacts, champions
 from ndogo.registry.bundles import Bundle, Store
+from ndogo.registry.champions import Crowned
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"
+REFERENCE = "reference"
+LONGEST_TEXT = 5000
+VERDICT = "\n\nThe gate: "
+"""How the part of a version's description begins that says what was decided."""
 ADDRESS = "http://127.0.0.1:5000"
 """Where `make serve` puts MLflow; for links while no server runs."""
 QUIET = {
@@ -33,11 +38,12 @@ class Version:
     version: str
     tags: Mapping[str, str]
     aliases: tuple[str, ...]
+    description: str = ""
 
     @classmethod
     def of(cls, found: "ModelVersion", aliases: Iterable[str] = ()) -> "Version":
         """What we read of MLflow's own record; a search does not fill in the aliases."""
-        return cls(str(found.version), found.tags, tuple(sorted({*found.aliases, *aliases})))
+        return cls(str(found.version), found.tags, tuple(sorted({*found.aliases, *aliases})), found.description or "")
 
 
 def tracking_uri(store: Store) -> str:
@@ -117,6 +123,11 @@ def versions(store: Store, name: str) -> list[Version]:
     return [Version.of(v, (alias for alias, number in known.items() if str(number) == str(v.version))) for v in found]
 
 
+def names(store: Store) -> list[str]:
+    """The names of all registered models."""
+    return sorted(model.name for model in client(store).search_registered_models())
+
+
 def by_alias(store: Store, name: str, alias: str) -> Version | None:
     """The version that carries an alias, or None."""
     from mlflow.exceptions import MlflowException
@@ -129,9 +140,19 @@ def by_alias(store: Store, name: str, alias: str) -> Version | None:
         raise
 
 
-def promote(store: Store, name: str, version: str, tags: Mapping[str, str]) -> None:
-    """Make a version the champion and tag it with what decided."""
+def note(store: Store, name: str, version: str, tags: Mapping[str, str], verdict: str) -> None:
+    """Write onto a version what was decided of it, and its scores, as tags and as the end of its description."""
     registry = client(store)
     for key, value in tags.items():
-        registry.set_model_version_tag(name, version, key, value)
+        registry.set_model_version_tag(name, version, key, value[:LONGEST_TEXT])
+    before, _, _ = (registry.get_model_version(name, version).description or "").partition(VERDICT)
+    describe(store, name, version, f"{before}{VERDICT}{verdict}"[-LONGEST_TEXT:])
+
+
+def promote(store: Store, name: str, version: str, crowned: Crowned, *, reference: bool = False) -> None:
+    """Make a version the champion: in the store first, then in the registry, which shows the reference as well."""
+    now = champions.crown(store, name, crowned, reference=reference)
+    registry = client(store)
     registry.set_registered_model_alias(name, CHAMPION, version)
+    if now.reference == crowned:
+        registry.set_registered_model_alias(name, REFERENCE, version)

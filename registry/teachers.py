@@ -36,6 +36,8 @@ class Teacher:
     config: "PreTrainedConfig"
     specials: int
     hub: str = ""
+    tokenizer_bytes: int = 0
+    """Of its tokenizer's files; 0 where it is known by name only."""
     pooler: bool = True
     """Whether its weights hold a pooler, where it is a bare encoder."""
 
@@ -59,10 +61,12 @@ def teacher(name: str) -> Teacher:
         return Teacher(name, config, entry.specials, entry.hub)
     path = Path(name)
     if path.is_dir():
+        from ndogo.core.download import tokenizer_bytes
         from ndogo.core.models import has_pooler, load_config
         from ndogo.core.specials import count_specials
 
-        return Teacher(path.name, load_config(path), count_specials(path), pooler=has_pooler(path))
+        found = {"tokenizer_bytes": tokenizer_bytes(path), "pooler": has_pooler(path)}
+        return Teacher(path.name, load_config(path), count_specials(path), **found)
     raise unknown("teacher", name, teacher_names(), where="--teacher", otherwise="Or give a model directory.")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from transformers import PreTrainedConfig
 
 from ndogo.core.architectures import Shape, architecture_of, has_lm_head, shape_of
+from ndogo.core.download import download_mb
 from ndogo.core.models import empty_model, encoder_parameters, parameters
 from ndogo.steps.recipe import ORIGINAL, Recipe
 from ndogo.steps.step import Planning, Step
@@ -35,10 +36,12 @@ class Planned:
     """Whether it has a masked-LM head."""
     at_most: bool = False
     """Whether its rows are no more than a bound: how many a trim by coverage keeps is known when the text was counted."""
+    tokenizer_bytes: int = 0
+    """The teacher's, in proportion to the rows; 0 where its files are not here."""
 
-    def size_bytes(self, bits: int) -> int:
-        """Bytes of the weights alone at so many bits each."""
-        return self.params * bits // 8
+    def size_mb(self, dtype: str) -> float:
+        """Millions of bytes of what a user downloads, with weights of a type."""
+        return download_mb(self.params, self.tokenizer_bytes, dtype)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Facts:
     """Whether its weights hold a pooler, where it is a bare encoder."""
     rows: Callable[[Step], int] | None = None
     """How many rows a trim by coverage keeps of its vocabulary, where there is text to count."""
+    tokenizer_bytes: int = 0
+    """Of its tokenizer's files, where they are here."""
 
 
 def plan(
@@ -78,7 +83,8 @@ def plan(
         if config is not student.config:  # else no shape changes: what was counted stands
             row = _counted(row, config, rows[ORIGINAL].params, pooler=facts.pooler)
         rows[step.id] = replace(row, peak_bytes=step.peak_bytes(row, planning))
-    return list(rows.values())
+    whole = rows[ORIGINAL].shape.vocab
+    return [replace(row, tokenizer_bytes=facts.tokenizer_bytes * row.shape.vocab // whole) for row in rows.values()]
 
 
 def _counted(row: Planned, config: PreTrainedConfig, teacher_params: int | None = None, *, pooler: bool) -> Planned:

@@ -7,6 +7,8 @@ from ndogo.compressors.export.precision import FILES
 from ndogo.core.errors import NdogoError, unknown
 from ndogo.core.exported import FOLDER
 from ndogo.evaluation import Evaluation, retention
+from ndogo.evaluation.records import Comparison
+from ndogo.evaluation.summary import MODES
 from ndogo.registry import card
 from ndogo.registry.bundles import Store
 from ndogo.registry.card import Facts, ScoreFacts, StepFacts
@@ -87,8 +89,9 @@ def facts_of(store: Store, record: RunRecord, name: str, stated_license: str = "
         architecture=(load_config(folder).architectures or [""])[0],
         recipe=record.recipe_text,
         steps=[_step(record, judged, step) for step in _lineage(record)],
-        scores=[_score(run, entry, last, judged[ORIGINAL], name) for name in last.benchmarks],
-        retention=(kept.mean.retention, *kept.mean.retention_interval),
+        scores=[_score(run, entry, last, kept.benchmarks[name], name) for name in kept.benchmarks],
+        retention=(kept.mean.retention, *kept.mean.retention_interval) if kept.mean else None,
+        mode=MODES[last.settings.mode],
         sentences=record.report.sentences[-1:] if record.report else [],
         problems=last.problems,
         teacher=teacher,
@@ -120,8 +123,8 @@ def _step(record: RunRecord, judged: dict[str, Evaluation], name: str) -> StepFa
     return StepFacts(name, record.steps[name].kind, sizes.params, sizes.size_mb, scores)
 
 
-def _score(run: Run, entry: Language, student: Evaluation, teacher: Evaluation, name: str) -> ScoreFacts:
-    found, compared = student.benchmarks[name], retention(student, teacher).benchmarks[name]
+def _score(run: Run, entry: Language, student: Evaluation, compared: Comparison, name: str) -> ScoreFacts:
+    found = student.benchmarks[name]
     source = _source(run, entry, name)
     commits = {
         k: v for k, v in run.sources.benchmarks.items() if source and k.startswith(f"datasets/{source.repository}@")

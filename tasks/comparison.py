@@ -2,58 +2,65 @@
 
 import hashlib
 import itertools
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
 
+from ndogo.evaluation import retention
+from ndogo.evaluation.summary import MODES, NOT_COMPARABLE
 from ndogo.registry import model_registry
 from ndogo.registry.bundles import Store, canonical
+from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks import pictures, tracking
+from ndogo.tasks.cards import evaluation_of
 from ndogo.tasks.publication import TOY
 from ndogo.tasks.run_record import RunRecord, SweepRow
 
 PAGE, PICTURE = "sweep.md", "size-and-quality.png"
 
 
-def rows(records: Sequence[RunRecord]) -> list[SweepRow]:
-    """One row per language and recipe."""
-    found: list[SweepRow] = []
+def rows(store: Store, records: Sequence[RunRecord]) -> list[SweepRow]:
+    """One row per language and recipe, over all its seeds.
+
+    :raises NdogoError: an evaluation was lost, or the runs were not judged alike.
+    """
     ordered = sorted(records, key=lambda r: (r.language, r.recipe))
-    for (language, recipe), group in itertools.groupby(ordered, key=lambda r: (r.language, r.recipe)):
-        same = list(group)
-        first, *others = summaries = [record.summary for record in same]
-        retained = [summary["retention"] for summary in summaries]
-        own = first["retention_low"], first["retention_high"]
-        found.append(
-            SweepRow(
-                language=language,
-                recipe=recipe,
-                seeds=len(same),
-                scaled=any(record.scaled for record in same),
-                params=int(first["params"]),
-                compression_ratio=first["compression_ratio"],
-                score=statistics.mean(s["score"] for s in summaries),
-                retention=statistics.mean(retained),
-                interval=interval(retained) if others else own,
-            )
-        )
+    grouped = itertools.groupby(ordered, key=lambda r: (r.language, r.recipe))
+    found = [_row(store, language, recipe, list(group)) for (language, recipe), group in grouped]
     return [replace(row, front=on_the_front(row, found)) for row in found]
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95% interval of a mean over seeds."""
-    from scipy.stats import t as student_t
-
-    half = student_t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
-    return statistics.mean(values) - half, statistics.mean(values) + half
+def _row(store: Store, language: str, recipe: str, same: Sequence[RunRecord]) -> SweepRow:
+    students = [evaluation_of(store, record.evaluations[record.last].key) for record in same]
+    teachers = [evaluation_of(store, record.evaluations[ORIGINAL].key) for record in same]
+    compared, first = retention(students, teachers), same[0]
+    mean = compared.mean
+    return SweepRow(
+        language=language,
+        recipe=recipe,
+        seeds=len(same),
+        scaled=any(record.scaled for record in same),
+        params=int(first.summary["params"]),
+        compression_ratio=first.summary["compression_ratio"],
+        benchmarks=tuple(compared.benchmarks),
+        mode=students[0].settings.mode,
+        score=mean.student if mean else None,
+        retention=mean.retention if mean else None,
+        interval=mean.retention_interval if mean else None,
+        covers=compared.covers,
+    )
 
 
 def on_the_front(row: SweepRow, found: Sequence[SweepRow]) -> bool:
-    """Whether nothing of the row's size or smaller retains more of the same language."""
+    """Whether nothing of the row's size or smaller retains more of the same language; what is not comparable never does."""
+    if row.retention is None:
+        return False
     return not any(
-        other.language == row.language and other.params <= row.params and other.retention > row.retention
+        other.language == row.language
+        and other.params <= row.params
+        and other.retention is not None
+        and other.retention > row.retention
         for other in found
     )
 
@@ -62,16 +69,24 @@ def markdown(found: Sequence[SweepRow]) -> str:
     """The rows as a table, narrow enough for a terminal."""
     lines = ["| language | recipe | parameters | smaller | score | retention |", "|---|---|---:|---:|---:|---:|"]
     for row in found:
-        low, high = (100 * end for end in row.interval)
         name = f"**{row.recipe}**" if row.front else row.recipe
         lines.append(
-            f"| {row.language} | {name} | {row.params:,} | {row.compression_ratio:.1f}x "
-            f"| {100 * row.score:.1f} | {100 * row.retention:.1f}% [{low:.1f}, {high:.1f}] |"
+            f"| {row.language} | {name} | {row.params:,} | {row.compression_ratio:.1f}x | {' | '.join(_shown(row))} |"
         )
-    seeds = found[0].seeds
-    means = f"Means over {seeds} seeds, with 95% intervals." if seeds > 1 else "One seed, 95% intervals over test rows."
+    said = {
+        "Scores": sorted({f"mean of {', '.join(row.benchmarks)}, {MODES[row.mode]}" for row in found}),
+        "95% intervals cover": sorted({row.covers for row in found}),
+    }
+    about = " ".join(f"{what}: {'; '.join(how)}." for what, how in said.items())
     toy = ["", TOY] if any(row.scaled for row in found) else []
-    return "\n".join([*lines, "", f"{means} Bold: nothing of that size or smaller retains more.", *toy])
+    return "\n".join([*lines, "", f"{about} Bold: nothing of that size or smaller retains more.", *toy])
+
+
+def _shown(row: SweepRow) -> tuple[str, str]:
+    if row.score is None or row.retention is None or row.interval is None:
+        return "-", NOT_COMPARABLE
+    low, high = (100 * end for end in row.interval)
+    return f"{100 * row.score:.1f}", f"{100 * row.retention:.1f}% [{low:.1f}, {high:.1f}]"
 
 
 def with_failures(page: str, failed: Mapping[str, str]) -> str:
@@ -81,7 +96,7 @@ def with_failures(page: str, failed: Mapping[str, str]) -> str:
 
 def publish(store: Store, records: Sequence[RunRecord], failed: Mapping[str, str]) -> tuple[list[SweepRow], Path]:
     """The rows, and the folder with their page and picture, which MLflow gets as well. The same sweep again replaces it."""
-    found, name = rows(records), name_of(records)
+    found, name = rows(store, records), name_of(records)
     folder = store.folder / "sweeps" / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PICTURE).write_bytes(pictures.front(found))
@@ -90,7 +105,7 @@ def publish(store: Store, records: Sequence[RunRecord], failed: Mapping[str, str
     (folder / PAGE).write_text("\n\n".join(page) + "\n", encoding="utf-8")
     keys = ("language", "recipe", "profile", "seed")
     asked = {key: ",".join(sorted({str(getattr(record, key)) for record in records})) for key in keys}
-    retained = {f"retention/{row.language}/{row.recipe}": row.retention for row in found}
+    retained = {f"retention/{r.language}/{r.recipe}": r.retention for r in found if r.retention is not None}
     tracking.deliver_sweep(name, folder, asked, retained, store)
     return found, folder
 

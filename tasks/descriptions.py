@@ -1,7 +1,9 @@
 """What a run in MLflow says of itself: what it is, from which recipe, what came of it, and where it ran."""
 
+from ndogo.core.download import SIZE_TYPE
+from ndogo.evaluation.summary import MODES
 from ndogo.registry.experiment_view import NOTE
-from ndogo.tasks.run_record import RunRecord
+from ndogo.tasks.run_record import RunRecord, mode_of
 
 PREFECT = "prefect"
 """The tag with the address of the flow run's page."""
@@ -30,9 +32,10 @@ def result(record: RunRecord) -> str:
         return "" if record.state == "RUNNING" else f"It ended as {record.state.lower()}, without a result."
     told = f"{summary['params'] / 1e6:.2f} million parameters" if "params" in summary else "A model"
     if "size_mb" in summary and "compression_ratio" in summary:
-        told += f" ({summary['size_mb']:.1f} MB, {summary['compression_ratio']:.1f} times smaller than the teacher)"
+        size, ratio = f"{summary['size_mb']:.1f} MB as {SIZE_TYPE}", summary["compression_ratio"]
+        told += f" ({size}, {ratio:.1f} times smaller than the teacher)"
     if "retention" in summary:
-        told += f" with {100 * summary['retention']:.1f}% of the teacher's scores"
+        told += f" with {100 * summary['retention']:.1f}% of the teacher's scores, {MODES[mode_of(record)]}"
     if "retention_low" in summary:
         told += f" (95% interval {100 * summary['retention_low']:.1f} to {100 * summary['retention_high']:.1f})"
     refused = " The gate refused it: the champion stays." if record.state == "REFUSED" else ""

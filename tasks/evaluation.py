@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -10,18 +11,22 @@ from prefect.states import Completed, State
 from ndogo.core.errors import NdogoError
 from ndogo.core.exported import FOLDER, MANIFEST
 from ndogo.core.progress import Report
-from ndogo.evaluation import Broken, Evaluation, LanguageModelSettings, evaluate
+from ndogo.core.text import Lines, fingerprint
+from ndogo.evaluation import Benchmark, Broken, Evaluation, LanguageModelScores, LanguageModelSettings, evaluate
 from ndogo.evaluation.judge import RECORD_VERSION, versions
+from ndogo.evaluation.records import DroppedColumns
 from ndogo.registry.benchmarks import benchmarks
 from ndogo.registry.bundles import Bundle, canonical
-from ndogo.registry.corpora import corpus
+from ndogo.registry.corpora import Profile, corpus
 from ndogo.registry.hub import Hub
 from ndogo.tasks import notes
 from ndogo.tasks.progress import reporter
 from ndogo.tasks.run import Owner, Run
 from ndogo.tasks.run_record import EvaluationNote
 
-EVALUATIONS = "evaluations"
+EVALUATIONS, DROPPED = "evaluations", "dropped-columns"
+LANGUAGE_MODEL_NAME = "language model"
+"""Where its problem stands; all other problems are those of benchmarks."""
 LANGUAGE_MODEL = LanguageModelSettings(lines=100, words=2)
 """A small sample: enough to see a step's effect in bits per byte."""
 
@@ -31,7 +36,9 @@ def judge(owners: Sequence[Owner], bundle: Bundle) -> "str | State[str]":
     """Find or make the evaluation of a model that one run or several ask for; the key of its record."""
     run, name = owners[0]
     key, judged, found = evaluated(run, bundle, reporter(run, f"evaluate-{name}"))
-    note = EvaluationNote(key=key, metrics=metrics_of(judged), problems=judged.problems)
+    note = EvaluationNote(
+        key=key, metrics=metrics_of(judged), benchmarks=list(judged.benchmarks), problems=judged.problems
+    )
     for owner, own_name in owners:
         notes.note_evaluation(owner, own_name, note)
     return Completed(name="Cached", message=f"found evaluation {key}", data=key) if found else key
@@ -40,19 +47,10 @@ def judge(owners: Sequence[Owner], bundle: Bundle) -> "str | State[str]":
 def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, Evaluation, bool]:
     """A bundle's evaluation on a run's benchmarks, found or made: its key, itself, and whether it was found."""
     rows = benchmarks(run.language, run.profile, Hub(run.sources.benchmarks))
-    content = {
-        "bundle": bundle.key,
-        "version": RECORD_VERSION,
-        "settings": run.settings.model_dump(mode="json"),
-        "benchmarks": [f"{b.name} cannot be read" if isinstance(b, Broken) else b.fingerprint() for b in rows],
-        "versions": versions(),
-        "language_model": [LANGUAGE_MODEL.model_dump(mode="json"), run.corpus],
-    }
-    key = hashlib.sha256(canonical(content).encode()).hexdigest()[:20]
+    key = evaluation_key(run, bundle, rows)
 
     def measure() -> Evaluation:
         from ndogo.core.models import load_config
-        from ndogo.evaluation import language_model_quality
         from ndogo.evaluation.exported import load_exported
 
         folder = run.store.path(bundle)
@@ -61,19 +59,72 @@ def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, Evaluation
         judged = evaluate(folder, rows, run.settings, report)
         if not (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM"):
             return judged
-        held_out = corpus(run.language, run.profile, Hub(run.sources.corpus)).held_out
         try:
-            quality = language_model_quality(folder, held_out, LANGUAGE_MODEL, report)
+            quality = _language_model(run, bundle, report)
         except NdogoError as error:  # the benchmarks' numbers stay, as when one of them fails
-            return judged.model_copy(update={"problems": {**judged.problems, "language model": str(error)}})
+            return judged.model_copy(update={"problems": {**judged.problems, LANGUAGE_MODEL_NAME: str(error)}})
         return judged.model_copy(update={"language_model": quality})
 
     judged, found = run.store.record(EVALUATIONS, key, Evaluation, measure)
     return key, judged, found
 
 
+def evaluation_key(run: Run, bundle: Bundle, rows: Sequence[Benchmark | Broken]) -> str:
+    """Names an evaluation by all that decides its numbers: model, rows, texts, settings, code and libraries."""
+    return _key(
+        {
+            "bundle": bundle.key,
+            "version": RECORD_VERSION,
+            "settings": run.settings.model_dump(mode="json"),
+            "benchmarks": [f"{b.name} cannot be read" if isinstance(b, Broken) else b.fingerprint() for b in rows],
+            "versions": versions(),
+            "language_model": [LANGUAGE_MODEL.model_dump(mode="json"), run.corpus, held_out_fingerprint(run)],
+        }
+    )
+
+
+def _language_model(run: Run, bundle: Bundle, report: Report) -> LanguageModelScores:
+    from ndogo.evaluation import language_model_quality
+
+    text = corpus(run.language, run.profile, Hub(run.sources.corpus))
+    dropped = _dropped(run, bundle, text.held_out, report)
+    return language_model_quality(run.store.path(bundle), text.held_out, (text.lines,), LANGUAGE_MODEL, report, dropped)
+
+
+def _dropped(run: Run, bundle: Bundle, held_out: Lines, report: Report) -> float:
+    """Bits per byte for the columns that the trims of a bundle's lineage dropped, each measured once with the model before it."""
+    from ndogo.evaluation import dropped_columns, retained_columns
+
+    store, key, bits = run.store, bundle.key, 0.0
+    while before := store.details(key).parents.get("student", ""):
+        if retained := retained_columns(store.path(key), store.path(before)):
+            asked = [key, before, RECORD_VERSION, LANGUAGE_MODEL.model_dump(mode="json"), held_out_fingerprint(run)]
+
+            def measure(untrimmed: str = before, columns: Sequence[int] = retained) -> DroppedColumns:
+                found = dropped_columns(store.path(untrimmed), columns, held_out, LANGUAGE_MODEL, report)
+                return DroppedColumns(bits_per_byte=found)
+
+            bits += store.record(DROPPED, _key([asked, versions()]), DroppedColumns, measure)[0].bits_per_byte
+        key = before
+    return bits
+
+
+def held_out_fingerprint(run: Run) -> str:
+    """Names the text that a run's models are judged on as language models."""
+    return _held_out_fingerprint(run.language, run.profile, run.corpus, tuple(run.sources.corpus.items()))
+
+
+@lru_cache(maxsize=32)  # of one corpus, which `text` names, it is read once in a process
+def _held_out_fingerprint(language: str, profile: Profile, text: str, commits: tuple[tuple[str, str], ...]) -> str:
+    return fingerprint(corpus(language, profile, Hub(dict(commits))).held_out)
+
+
+def _key(content: object) -> str:
+    return hashlib.sha256(canonical(content).encode()).hexdigest()[:20]
+
+
 def metrics_of(judged: Evaluation) -> dict[str, float]:
-    """Mean and standard deviation of every benchmark, by the names that all stages share."""
+    """Mean and standard deviation of every benchmark, by the names that all stages share; `score` is the mean of these."""
     found: dict[str, float] = {}
     for name, scores in judged.benchmarks.items():
         found[name] = scores.mean

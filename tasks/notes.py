@@ -5,6 +5,7 @@ there is delivered by the next note, or by `ndogo sync`.
 """
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -76,10 +77,11 @@ def note_report(run: Run, folder: Path, sentences: Sequence[str]) -> RunRecord:
     return _change(run, note)
 
 
-def close(store: Store, run_id: str, state: RunState) -> None:
-    """Close the record of a run that ended badly; one that was never opened stays absent."""
+def close(store: Store, run_id: str, state: RunState, unless: RunState | None = None) -> None:
+    """Close the record of a run that ended badly; one that was never opened, or is in the state `unless`, stays as it is."""
     with store.lock(f"{RUNS}-{run_id}"):
-        if record := store.read_record(RUNS, run_id, RunRecord):
+        record = store.read_record(RUNS, run_id, RunRecord)
+        if record is not None and record.state != unless:
             record.state, record.finished = state, time.time()
             _deliver(record, store)
 
@@ -127,23 +129,46 @@ def note_original(run: Run) -> None:
 
 
 def _numbers(run: Run, bundle: Bundle, **further: float) -> StepNumbers:
-    sizes = relative_sizes(run, bundle)
-    ratios = {"compression_ratio": sizes.compression_ratio, "reduction_percent": sizes.reduction_percent}
-    return StepNumbers.model_validate(run.store.details(bundle).numbers.found() | ratios | further)
+    sizes = relative_sizes(run, bundle).model_dump(exclude_none=True)
+    return StepNumbers.model_validate(run.store.details(bundle).numbers.found() | sizes | further)
 
 
 def relative_sizes(run: Run, bundle: Bundle) -> RelativeSizes:
-    """A model's size against the teacher's."""
+    """A model's size against the teacher's, and against that of the teacher trimmed to the model's rows.
+
+    Megabytes are counted anew, in one type: what an older step.json says may be of another.
+    """
+    from ndogo.core.download import download_mb, tokenizer_bytes
+
     small, original = (run.store.details(key).numbers for key in (bundle.key, run.original))
+    folder = run.store.path(bundle)
     ratio = original.params / small.params
+    trimmed = trimmed_params(run.store.path(run.original), folder)
     return RelativeSizes(
         params=small.params,
         params_encoder=small.params_encoder,
         params_embedding=small.params_embedding,
-        size_mb=small.size_mb,
+        size_mb=download_mb(small.params + (small.params_dense or 0), tokenizer_bytes(folder)),
         compression_ratio=ratio,
+        compression_ratio_trimmed=trimmed / small.params,
         reduction_percent=100 * (1 - 1 / ratio),
     )
+
+
+def trimmed_params(teacher: Path, model: Path) -> int:
+    """Parameters of the teacher with as many rows as the model has: what trimming alone gives."""
+    from ndogo.core.architectures import shape_of
+    from ndogo.core.models import load_config
+
+    return _with_rows(teacher, shape_of(load_config(model)).vocab)
+
+
+@functools.lru_cache(maxsize=64)
+def _with_rows(teacher: Path, rows: int) -> int:
+    from ndogo.core.architectures import with_shape
+    from ndogo.core.models import empty_model, has_pooler, load_config, parameters
+
+    return parameters(empty_model(with_shape(load_config(teacher), vocab=rows), pooler=has_pooler(teacher)))
 
 
 def note_curve(run: Run, name: str, at: int, numbers: Mapping[str, float]) -> None:

@@ -23,7 +23,9 @@ def stages(record: RunRecord) -> bytes:
     bars = axes.bar(names, sizes, color=SIZE, width=0.6)
     axes.set_ylabel("million parameters")
     axes.bar_label(bars, fmt="%.2f", fontsize=8, color="#475569", padding=2)
-    judged = [(n, 100 * record.evaluations[n].metrics["score"]) for n in names if n in record.evaluations]
+    every = {name for note in record.evaluations.values() for name in note.benchmarks}
+    notes = [(n, record.evaluations[n]) for n in names if n in record.evaluations]
+    judged = [(n, 100 * note.metrics["score"]) for n, note in notes if set(note.benchmarks) == every]
     right = axes.twinx()
     right.plot([n for n, _ in judged], [score for _, score in judged], "o-", color=QUALITY)
     right.set_ylabel("mean score over the benchmarks, points", color=QUALITY)
@@ -38,6 +40,8 @@ def landscape(records: Sequence[RunRecord], language: str) -> bytes:
     figure, axes = _empty(f"compress/{language}: retention by size")
     recipes = sorted({record.recipe for record in records})
     for record in records:
+        if "retention" not in record.summary:  # not comparable
+            continue
         summary, colour = record.summary, f"C{recipes.index(record.recipe) % 10}"
         retained, low, high = (100 * summary[name] for name in ("retention", "retention_low", "retention_high"))
         axes.plot([summary["params"]] * 2, [low, high], color=colour, alpha=0.5)
@@ -69,6 +73,8 @@ def front(rows: Sequence[SweepRow]) -> bytes:
     for axes, language in zip(panels[: len(languages)], languages, strict=True):
         here = [row for row in rows if row.language == language]
         for row in here:
+            if row.retention is None or row.interval is None:
+                continue
             at = recipes.index(row.recipe)
             equal = [other.recipe for other in here if other.params == row.params]
             aside = equal.index(row.recipe) - (len(equal) - 1) / 2  # recipes of one size stand side by side
@@ -76,8 +82,9 @@ def front(rows: Sequence[SweepRow]) -> bytes:
             look = {"color": f"C{at % 10}", "marker": "osD^v"[at // 10 % 5]}
             axes.plot([place] * 2, [100 * end for end in row.interval], color=look["color"], alpha=0.5)
             shown[row.recipe] = axes.plot([place], [100 * row.retention], linestyle="", **look)[0]
-        best = sorted((row.params, 100 * row.retention) for row in here if row.front)
-        axes.plot(*zip(*best, strict=True), color="#334155", linewidth=0.8, drawstyle="steps-post", zorder=0)
+        best = sorted((row.params, 100 * row.retention) for row in here if row.front and row.retention is not None)
+        if best:
+            axes.plot(*zip(*best, strict=True), color="#334155", linewidth=0.8, drawstyle="steps-post", zorder=0)
         axes.set_title(language, loc="left", fontsize=11)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(ticks)
@@ -89,7 +96,8 @@ def front(rows: Sequence[SweepRow]) -> bytes:
         axes.set_axis_off()
     figure.supxlabel("parameters (log scale; equal sizes stand side by side)", fontsize=10)
     figure.supylabel("retention: % of the teacher's scores", fontsize=10)
-    figure.legend([shown[name] for name in recipes], recipes, frameon=False, fontsize=8, loc="outside right upper")
+    named = {name: shown[name] for name in recipes if name in shown}
+    figure.legend(named.values(), named.keys(), frameon=False, fontsize=8, loc="outside right upper")
     return _png(figure)
 
 

@@ -11,10 +11,11 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from ndogo import evaluation
-from ndogo.core.errors import NdogoError
-from ndogo.evaluation import Entry, Evaluation, Latency, Role, retention
+from ndogo import evaluation as judging
+from ndogo.core.download import SIZE_TYPE
+from ndogo.evaluation import Entry, Evaluation, Latency, Role, gap_closed, retention
 from ndogo.evaluation.judge import versions
+from ndogo.evaluation.summary import MODES, SAME_SIZE
 from ndogo.registry import model_registry
 from ndogo.registry.bundles import Bundle, Store, canonical
 from ndogo.registry.card import description
@@ -24,7 +25,7 @@ from ndogo.tasks.cards import evaluation_of, facts_of
 from ndogo.tasks.descriptions import result
 from ndogo.tasks.evaluation import metrics_of
 from ndogo.tasks.run import Run, planned
-from ndogo.tasks.run_record import RunRecord, run_of
+from ndogo.tasks.run_record import RunRecord, mode_of, run_of
 
 if TYPE_CHECKING:
     from ndogo.steps.plan import Planned
@@ -43,7 +44,7 @@ WIDEST = 6
 def publish(run: Run, bundle: Bundle, judged: Mapping[str, str]) -> str:
     """Conclude a run and register its small model, which becomes champion only through the gate. The run's id.
 
-    :raises NdogoError: the gate refused it; the message says which number fell, by how much, against which version.
+    :raises Refused: the gate did not let it through; its reasons say which number fell, by how much, against which version.
     """
     evaluations = read(run.store, judged)
     record = conclude(run, bundle, evaluations)
@@ -51,11 +52,7 @@ def publish(run: Run, bundle: Bundle, judged: Mapping[str, str]) -> str:
     tell(run, record, f"**The gate refused it**: {'; '.join(refusals)}." if refusals else "The gate let it through.")
     if refusals:
         notes.close(run.store, run.id, "REFUSED")
-        raise NdogoError(
-            f"The gate refused {run.model_name}: {'; '.join(refusals)}.",
-            where=f"run {run.name}",
-            cure="The champion stays. `ndogo promote` overrules the gate.",
-        )
+        raise gate.Refused(run.model_name, refusals, run.name)
     return run.id
 
 
@@ -92,24 +89,43 @@ def tell(run: Run, record: RunRecord, verdict: str) -> None:
 def summarise(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
     """What the parent run carries: size, ratio, every benchmark of the small model, and its retention."""
     summary: dict[str, float] = notes.relative_sizes(run, bundle).model_dump() | speed(run, bundle).model_dump()
-    last = evaluations[run.recipe.last]
+    last, original = evaluations[run.recipe.last], evaluations[ORIGINAL]
     summary |= metrics_of(last)
-    retained = retention(last, evaluations[ORIGINAL])
+    retained = retention(last, original)
     summary |= {f"retention_{name}": found.retention for name, found in retained.benchmarks.items()}
-    summary["retention"] = retained.mean.retention
-    summary["retention_low"], summary["retention_high"] = retained.mean.retention_interval
+    summary["benchmarks"] = len(last.benchmarks)
+    if retained.mean is None:  # a mean of other benchmarks would look like one of these
+        del summary["score"]
+    else:
+        summary["retention"] = retained.mean.retention
+        summary["retention_low"], summary["retention_high"] = retained.mean.retention_interval
     for name, role in run.baselines.items():
-        beaten = retention(last, evaluations[name]).mean
-        summary[f"over_{role}"] = beaten.difference
-        summary[f"over_{role}_low"], summary[f"over_{role}_high"] = beaten.difference_interval
+        summary |= _difference(f"over_{role}", last, evaluations[name])
     for step in run.recipe.steps:
         if not step.makes_model and step.id in evaluations:
-            lost = retention(evaluations[step.id], last).mean
-            summary[f"{step.id}_difference"] = lost.difference
-            summary[f"{step.id}_difference_low"], summary[f"{step.id}_difference_high"] = lost.difference_interval
+            summary |= _difference(f"{step.id}_difference", evaluations[step.id], last)
         if step.result == "adapted" and step.id not in (run.recipe.last, *run.baselines):
-            summary["retention_adapted"] = retention(last, evaluations[step.id]).mean.retention
+            adapted = retention(last, evaluations[step.id]).mean
+            summary |= {"retention_adapted": adapted.retention} if adapted else {}
+    roles = roles_of(run)
+    small = notes.relative_sizes(run, bundle).params
+    floors = {
+        name: judged
+        for name, judged in evaluations.items()
+        if roles.get(name) in SAME_SIZE and run.store.details(run.bundle_keys()[name]).numbers.params == small
+    }
+    if gap := gap_closed(last, original, floors):
+        summary |= {"gap_closed": gap.closed, "floor": gap.floor_mean}
     return summary
+
+
+def _difference(name: str, ours: Evaluation, theirs: Evaluation) -> dict[str, float]:
+    """The difference of means with both ends of its interval; nothing where the means are not comparable."""
+    found = retention(ours, theirs).mean
+    if found is None:
+        return {}
+    low, high = found.difference_interval
+    return {name: found.difference, f"{name}_low": low, f"{name}_high": high}
 
 
 def speed(run: Run, bundle: Bundle) -> Latency:
@@ -117,7 +133,7 @@ def speed(run: Run, bundle: Bundle) -> Latency:
     content = canonical([bundle.key, run.original, platform.node(), versions()])
     key = hashlib.sha256(content.encode()).hexdigest()[:20]
     folders = run.store.path(bundle), run.store.path(run.original)
-    return run.store.record("latencies", key, Latency, lambda: evaluation.latency(*folders))[0]
+    return run.store.record("latencies", key, Latency, lambda: judging.latency(*folders))[0]
 
 
 def write_report(run: Run, evaluations: Mapping[str, Evaluation], record: RunRecord) -> tuple[Path, list[str]]:
@@ -125,11 +141,11 @@ def write_report(run: Run, evaluations: Mapping[str, Evaluation], record: RunRec
     folder = run.store.folder / "reports" / run.id
     roles = roles_of(run)
     entries = [
-        Entry(name, roles[name], judged, parameters=record.sizes(name).params)
+        Entry(name, roles[name], judged, parameters=record.sizes(name).params, size_mb=record.sizes(name).size_mb)
         for name, judged in evaluations.items()
         if name in roles
     ]
-    made = evaluation.write_report(f"{run.name} ({run.profile})", entries, folder, TOY if record.scaled else "")
+    made = judging.write_report(f"{run.name} ({run.profile})", entries, folder, TOY if record.scaled else "")
     (folder / "steps.md").write_text(table(record) + "\n", encoding="utf-8")
     (folder / "plan.json").write_text(json.dumps([_row(row) for row in planned(run)], indent=1), encoding="utf-8")
     (folder / "stages.png").write_bytes(pictures.stages(record))
@@ -168,6 +184,8 @@ def register(run: Run, bundle: Bundle, judged: Evaluation, record: RunRecord) ->
         return []  # kept in the record; registered by `ndogo sync`, or when the run is found again
     tags = {
         "evaluation": record.evaluations[run.recipe.last].key,
+        "mode": run.settings.mode,
+        "size_type": SIZE_TYPE,
         "language": run.language,
         "recipe": run.recipe.name,
         "profile": run.profile,
@@ -202,18 +220,36 @@ def table(record: RunRecord) -> str:
     heads, body = cells(record)
     rule = ["---", *["---:"] * (len(heads) - 1)]
     lines = [f"| {' | '.join(row)} |" for row in (heads, rule, *body)]
-    return "\n".join([*lines, "", TOY] if record.scaled else lines)
+    return "\n".join([*lines, "", legend(record), *(["", TOY] if record.scaled else [])])
+
+
+def legend(record: RunRecord) -> str:
+    """What the columns of the table are."""
+    names, mode = benchmarks_of(record), mode_of(record)
+    return (
+        f"MB: weights as {SIZE_TYPE} and tokenizer. Ratio: of the teacher's parameters. "
+        f"Score: mean of {', '.join(names)}, {MODES[mode]}; - where one of them was not judged, so that it is not comparable."
+    )
+
+
+def benchmarks_of(record: RunRecord) -> list[str]:
+    """Every benchmark that a model of the run was judged on."""
+    return list(dict.fromkeys(name for judged in record.evaluations.values() for name in judged.benchmarks))
 
 
 def cells(record: RunRecord) -> tuple[list[str], list[list[str]]]:
     """Heads and rows of the table, short enough for four benchmarks in 80 characters."""
-    seen = {name for judged in record.evaluations.values() for name in judged.metrics if not name.endswith("_std")}
-    names = ["score", *sorted(seen - {"score", *SHORT}), *(name for name in SHORT if name in seen)]
+    every = benchmarks_of(record)
+    language = [name for name in SHORT if any(name in judged.metrics for judged in record.evaluations.values())]
+    names = ["score", *sorted(every), *language]
     body = []
     for name in record.steps:
         sizes, judged = record.sizes(name), record.evaluations.get(name)
-        scores = judged.metrics if judged else {}
-        shown = [_shown(n, scores[n]) if n in scores else "" for n in names]
+        scores = dict(judged.metrics) if judged else {}
+        if judged and set(judged.benchmarks) != set(every):
+            del scores["score"]
+        missing = "-" if judged else ""
+        shown = [_shown(n, scores[n]) if n in scores else missing for n in names]
         millions, ratio = f"{sizes.params / 1e6:.2f}M", f"{sizes.compression_ratio:.1f}x"
         megabytes = sizes.found().get("file_mb", sizes.size_mb)  # of an export: its default file
         body.append([name, millions, f"{megabytes:.1f}", ratio, *shown])

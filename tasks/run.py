@@ -184,5 +184,5 @@ def planned(run: Run) -> "list[Planned]":
 
     guide = teacher(str(run.store.path(run.original)))
     scaled = run.token_cap is not None
-    where, facts = f"{run.recipe.name}.yaml", Facts(pooler=guide.pooler)
+    where, facts = f"{run.recipe.name}.yaml", Facts(guide.pooler, tokenizer_bytes=guide.tokenizer_bytes)
     return plan(run.recipe, guide.config, guide.specials, where=where, scaled=scaled, facts=facts)

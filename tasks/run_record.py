@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
+from ndogo.evaluation import EvaluationSettings, Mode
 from ndogo.registry.bundles import Store
 from ndogo.registry.corpora import Profile
 from ndogo.registry.details import Numbers
@@ -32,8 +33,11 @@ class RelativeSizes(BaseModel):
     params_encoder: int
     params_embedding: int
     size_mb: float
+    """What a user downloads, at one type for all (`core.download`)."""
     compression_ratio: float
     """The teacher's parameters over the model's."""
+    compression_ratio_trimmed: float
+    """Those of the teacher trimmed to the model's rows over the model's: what is not owed to other languages' rows."""
     reduction_percent: float
 
 
@@ -41,6 +45,8 @@ class StepNumbers(Numbers):
     """The numbers of a step's step.json, its size against the teacher's, and the seconds that this run spent on it."""
 
     compression_ratio: float
+    compression_ratio_trimmed: float | None = None
+    """None in a record that is older than this number."""
     reduction_percent: float
     seconds_here: float = 0.0
 
@@ -63,6 +69,8 @@ class EvaluationNote(_Growing):
 
     key: str
     metrics: dict[str, float]
+    benchmarks: list[str] = Field(default_factory=list)
+    """What `score` is the mean of; empty in a record that is older than this list."""
     problems: dict[str, str]
 
 
@@ -153,7 +161,7 @@ class RunRecord(_Growing):
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One language and recipe of a sweep: size, and retention as mean over seeds with its 95% interval."""
+    """One language and recipe of a sweep: size, and mean score and retention over seeds; None where they are not comparable."""
 
     language: str
     recipe: str
@@ -161,12 +169,23 @@ class SweepRow:
     scaled: bool
     params: int
     compression_ratio: float
-    score: float
-    retention: float
-    interval: tuple[float, float]
-    """Student's over the seeds; for a single one its own, over test rows."""
+    benchmarks: tuple[str, ...]
+    """What the mean is over."""
+    mode: str
+    """How they were judged: probe or finetune."""
+    score: float | None
+    retention: float | None
+    interval: tuple[float, float] | None
+    """95%, by the rule of `evaluation.retention`."""
+    covers: str
+    """What the interval covers."""
     front: bool = False
     """Whether nothing of the row's size or smaller retains more of the same language."""
+
+
+def mode_of(record: RunRecord) -> Mode:
+    """How the models of a run were judged."""
+    return EvaluationSettings.model_validate(record.run["settings"]).mode
 
 
 def opening(run: Run) -> RunRecord:

@@ -56,7 +56,7 @@ def build(run: Run, step: Step, request: BundleRequest, draft: Path, report: Rep
     text = corpus(run.language, run.profile, Hub(run.sources.corpus))
     context = Context(
         texts=(WeightedLines(text.lines, 1.0, run.language),),
-        held_out=text.held_out,
+        held_out=text.validation,
         fingerprint=run.corpus,
         seed=run.seed,
         token_cap=run.cap(step),

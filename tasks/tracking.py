@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ndogo.core.download import SIZE_TYPE
 from ndogo.registry import artifacts
 from ndogo.registry.bundles import Store, canonical
 from ndogo.registry.integrity import MARK
 from ndogo.registry.model_registry import client, tracking_uri
 from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks.descriptions import described
-from ndogo.tasks.run_record import RunRecord, RunState, Sent, SentRun, StepNote
+from ndogo.tasks.run_record import RunRecord, RunState, Sent, SentRun, StepNote, mode_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,6 +37,7 @@ REPETITION = "repetition"
 """The level of a run that repeats one: it made nothing new, and is one run without children."""
 PARENT_PARAMS = ("language", "recipe", "profile", "seed", "scaled")
 PARENT_TAGS = ("recipe", "profile", "seed", "commit", "scaled")
+"""Beside these: how the models were judged, on what, and at which type sizes are given."""
 
 
 def deliver(record: RunRecord, store: Store) -> bool:
@@ -139,8 +141,12 @@ def _project(mlflow: "MlflowClient", record: RunRecord, store: Store) -> None:
     sent = record.mlflow
     tags = {name: str(getattr(record, name)) for name in PARENT_TAGS} | record.tags
     tags |= {"level": REPETITION if record.repeats else "pipeline", "ndogo.run": record.id}
+    tags |= {"mode": mode_of(record), "size_type": SIZE_TYPE}
     parent = sent.parent = _run(mlflow, sent.experiment, sent.parent, tags, record.name)
     params = {name: str(getattr(record, name)) for name in PARENT_PARAMS}
+    judged = record.evaluations.get(record.last)
+    if judged and record.summary:  # known at the end only
+        params["mean_of"] = ",".join(judged.benchmarks)
     _log(mlflow, parent, params, _numbers(record.summary))
     for tag, text in described(record).items():
         if sent.description != text:

@@ -1,6 +1,9 @@
+import copy
+import itertools
 import os
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from transformers import AutoConfig, AutoModel
 from ndogo import evaluation
 from ndogo.core.errors import NdogoError
 from ndogo.evaluation.encoder import batches, encode, first_tokens, load_encoder, padded, used_rows, with_head
+from ndogo.evaluation.finetune import at_the_edge
 from ndogo.evaluation.rows import Benchmark, Sentence, Tagged
 from ndogo.evaluation.settings import EvaluationSettings
 
@@ -79,6 +83,42 @@ def test_dev_chooses_the_learning_rate(pico_model):
     settings = quick(learning_rates=(1e-9, 5e-3), seeds=(1,))
     record = evaluation.evaluate(pico_model("bert"), [classes()], settings)
     assert record.benchmarks["topic"].chosen == {"learning_rate": 5e-3}
+
+
+def test_rates_lie_in_steps_of_about_1_6_and_one_at_the_edge_is_told():
+    rates = EvaluationSettings().learning_rates
+    assert all(1.5 < high / low < 1.7 for low, high in itertools.pairwise(rates))
+    assert at_the_edge(rates[0], rates) == ["the chosen learning rate 5e-05 is the lowest that was tried"]
+    assert at_the_edge(rates[-1], rates) == ["the chosen learning rate 0.0008 is the highest that was tried"]
+    assert at_the_edge(rates[1], rates) == [] == at_the_edge(rates[0], rates[:1])
+
+
+def test_the_record_says_that_the_chosen_rate_is_the_edge(pico_model):
+    settings = quick(learning_rates=(1e-9, 5e-3), seeds=(1,))
+    found = evaluation.evaluate(pico_model("bert"), [classes()], settings).benchmarks["topic"]
+    assert found.remarks == ["the chosen learning rate 0.005 is the highest that was tried"]
+
+
+def test_a_training_that_diverged_is_tried_again_lower(pico_model, monkeypatch):
+    """Seed 2 is made to diverge for real: its first training starts from weights that are no numbers."""
+    from ndogo.evaluation import finetune
+
+    tried: list[tuple[int, float]] = []
+    made = finetune._train
+
+    def train(work, rate, seed, number):
+        tried.append((seed, rate))
+        if tried.count((2, 5e-3)) and rate == 5e-3 and seed == 2:
+            broken = copy.deepcopy(work.encoder.model)
+            torch.nn.init.constant_(broken.get_input_embeddings().weight, float("nan"))
+            return made(replace(work, encoder=replace(work.encoder, model=broken)), rate, seed, number)
+        return made(work, rate, seed, number)
+
+    monkeypatch.setattr(finetune, "_train", train)
+    found = evaluation.evaluate(pico_model("bert"), [classes()], quick()).benchmarks["topic"]
+    assert tried == [(1, 5e-3), (2, 5e-3), (2, 5e-3 / 1.6)]
+    assert found.remarks == ["seed 2 diverged at the learning rate 0.005 and was trained again at 0.00312"]
+    assert min(found.scores) > 0.9
 
 
 def test_bfloat16_learns_as_well(pico_model):

@@ -41,6 +41,35 @@ def test_every_family_is_probed_and_untouched(any_pico):
     assert all(torch.equal(before[name], value) for name, value in encoder.model.state_dict().items())
 
 
+def test_all_test_rows_are_scored_with_every_seed(pico_model):
+    """Else each seed's own sample of the test rows would be a spread that no model has."""
+    found = evaluation.evaluate(pico_model("xlmr"), [tokens("tags")], SETTINGS).benchmarks["pos"]
+    for score, items in zip(found.scores, found.items, strict=True):
+        right, words = (sum(column) for column in zip(*items, strict=True))
+        assert len(items) == found.rows["test"] and score == pytest.approx(right / words)
+
+
+def test_the_probe_reads_the_last_layer_only(pico_model):
+    """What stands in the middle layer alone is not seen: a last layer without anything leaves the probe blind."""
+    encoder = load_encoder(pico_model("xlmr"))
+    blind = copy.deepcopy(encoder.model)
+    for parameter in blind.encoder.layer[-1].output.LayerNorm.parameters():
+        torch.nn.init.zeros_(parameter)
+    record = evaluation.evaluate(Encoder("blind", blind, encoder.tokenizer), [classes()], SETTINGS)
+    assert record.benchmarks["topic"].mean < 0.6
+
+
+def test_all_words_are_read_up_to_a_cap_that_is_part_of_the_settings():
+    from ndogo.evaluation.encoder import Encoded
+    from ndogo.evaluation.probe import _drawn
+
+    rows = 9_000  # with 20 words each as many as Swahili's NER has
+    data = Encoded([[0]] * rows, [[0] * 20] * rows, [[0] * 20] * rows)
+    assert len(_drawn(1, data, tokens("tags"), SETTINGS.train_units)) == round(0.8 * rows)
+    assert len(_drawn(1, data, tokens("tags"), 20_000)) == 1_000
+    assert "train_units" in SETTINGS.model_dump()
+
+
 def test_probing_sees_the_layers_and_not_only_the_embeddings(pico_model):
     """Word order decides: a bag of embeddings cannot know it, a layer can."""
     rows = [

@@ -12,7 +12,8 @@ from tests.evaluation.test_retention import changed, coin, record
 
 def entry(name, role, right, parameters=1_000_000, problems=None):
     made = changed(record(right, model=name), std=0.01, notes=["line 3: odd <b>"])
-    return Entry(name, role, made.model_copy(update={"parameters": parameters, "problems": problems or {}}))
+    made = made.model_copy(update={"parameters": parameters, "problems": problems or {}})
+    return Entry(name, role, made, size_mb=parameters * 4 / 1e6 + 0.5)
 
 
 @pytest.fixture
@@ -40,7 +41,8 @@ def test_a_recipe_that_does_not_beat_a_baseline_is_told_so_first(entries):
 def test_the_table_shows_mean_deviation_and_seeds(entries):
     text = markdown(summary("Swahili", entries))
     score = 100 * entries[0].evaluation.benchmarks["pos"].mean
-    assert f"| teacher | original | 10.00 M | 40.0 | {score:.1f} | - | {score:.1f} ± 1.0 (2) | - |" in text
+    assert f"| teacher | original | 10.00 M | 40.5 | {score:.1f} | - | - | {score:.1f} ± 1.0 (2) | - |" in text
+    assert "mean, fine-tuned" in text and "The mean is over pos." in text and "one seed of compression" in text
     assert "no difference" in text, "trimming alone lost nothing here"
     assert "- ner was not judged (trim): file, line 3 where: x" in text
     console = Console(width=250, record=True)
@@ -48,10 +50,45 @@ def test_the_table_shows_mean_deviation_and_seeds(entries):
     assert f"{score:.1f} ± 1.0 (2)" in console.export_text()
 
 
+def test_a_mean_without_one_of_the_benchmarks_is_not_comparable_and_never_better(entries):
+    """Dropping a weak benchmark would raise the mean of the others."""
+    teacher, student, *_ = entries
+    weak = teacher.evaluation.benchmarks["pos"].model_copy(update={"mean": 0.1})
+    both = {**teacher.evaluation.benchmarks, "ner": weak}
+    judged = teacher.evaluation.model_copy(update={"benchmarks": both})
+    made = summary("Swahili", [Entry("teacher", "original", judged, parameters=10_000_000), student])
+    assert made.entries[1].mean is None and made.entries[0].mean is not None
+    assert "NOT comparable on the mean: ner was not judged for both" in made.sentences[0]
+    assert "| not comparable | not comparable |" in markdown(made)
+
+
+def test_the_gap_closed_stands_beside_retention_and_names_its_floor(entries):
+    cut = entry("stub", "cut", coin(0.4, seed=9))
+    made = summary("Swahili", [*entries, cut])
+    gap = made.entries[1].gap
+    assert gap is not None and gap.floor == "stub", "the best of the baselines at the student's size"
+    assert any(s.startswith(f"small closes {gap.closed:.0%} of the gap between stub (") for s in made.sentences)
+    assert f"| {gap.closed:.0%} above stub |" in markdown(made)
+    alone = summary("Swahili", entries[:2])
+    assert alone.entries[1].gap is None and "| not measured |" in markdown(alone)
+
+
+def test_every_figure_says_how_it_was_judged(entries):
+    made = summary("Swahili", entries)
+    assert all("fine-tuned" in sentence for sentence in made.sentences if "gap" not in sentence)
+    assert "(pos; fine-tuned) with 10.0 times fewer parameters" in "".join(made.sentences)
+
+
+def test_a_rate_at_the_edge_is_told(entries):
+    told = changed(entries[1].evaluation, remarks=["the chosen learning rate 0.0008 is the highest that was tried"])
+    made = summary("Swahili", [entries[0], Entry("small", "student", told)])
+    assert "- small, pos: the chosen learning rate 0.0008 is the highest that was tried" in markdown(made)
+
+
 def test_the_adapted_teacher_has_a_column_of_its_own(entries):
     text = markdown(summary("Swahili", [*entries, entry("adapted", "adapted", coin(0.9, seed=2), 10_000_000)]))
     heads = text.splitlines()[0]
-    assert "retention of original [95 %] | retention of adapted [95 %]" in heads
+    assert "retention of original [95 %] | retention of adapted [95 %] | gap closed" in heads
     assert "retention of adapted" not in markdown(summary("Swahili", entries))
 
 
@@ -79,6 +116,7 @@ def test_cost_and_language_model_are_shown_where_they_were_measured(entries, tmp
     )
     quality = LanguageModelScores(
         bits_per_byte=1.2346,
+        token_counts_bits_per_byte=0.0421,
         dropped_columns_bits_per_byte=0.0678,
         word_accuracy=0.25,
         words=77,
@@ -92,7 +130,18 @@ def test_cost_and_language_model_are_shown_where_they_were_measured(entries, tmp
     measured = Entry(student.name, student.role, judged, cost)
     made = write_report("Swahili", [teacher, measured], tmp_path)
     page = (tmp_path / "report.html").read_text()
-    for shown in ("12.3 / 15.6, 81", "1.235", "0.068", "25.0 %", "77 whole words", "0.60 M", "345", "45", "5.5"):
+    for shown in (
+        "12.3 / 15.6, 81",
+        "1.235",
+        "0.042",
+        "0.068",
+        "25.0 %",
+        "77 whole words",
+        "0.60 M",
+        "345",
+        "45",
+        "5.5",
+    ):
         assert shown in page, shown
     assert "| 1.235 |" in markdown(made)
     without = write_report("Swahili", [teacher], tmp_path)

@@ -3,7 +3,7 @@ import pytest
 
 from ndogo.core.errors import NdogoError
 from ndogo.evaluation.records import BenchmarkScores, Evaluation, Spread
-from ndogo.evaluation.retention import retention
+from ndogo.evaluation.retention import gap_closed, retention
 from ndogo.evaluation.settings import EvaluationSettings
 
 
@@ -21,10 +21,11 @@ def record(right, model="m", seeds=(1, 2), settings=None) -> Evaluation:
         rows={"train": 5, "dev": 5, "test": len(right[0])},
         fingerprint="f",
         notes=[],
+        remarks=[],
         items=[[[int(x), 1] for x in r] for r in right],
     )
     return Evaluation(
-        version=2,
+        version=3,
         model=model,
         parameters=1_000_000,
         settings=settings or EvaluationSettings(mode="finetune"),
@@ -86,7 +87,7 @@ def test_the_interval_has_the_width_of_theory():
     assert high - low == pytest.approx(2 * 1.96 * error, rel=0.1)
 
 
-def test_seeds_are_resampled_too():
+def test_judging_seeds_are_resampled_too():
     same_rows = [[1] * 70 + [0] * 30] * 2
     spread = [[1] * 90 + [0] * 10, [1] * 50 + [0] * 50]
     teacher = record(same_rows)
@@ -95,12 +96,58 @@ def test_seeds_are_resampled_too():
     assert narrow == (0.0, 0.0) and wide[0] < -0.15 and wide[1] > 0.15
 
 
-def test_the_resamples_are_centred_on_the_shown_mean():
-    """probe scores a seed on a part of the rows, so the shown mean can differ from that of all rows."""
-    teacher, student = record(coin(0.7)), record(coin(0.7))
-    student = changed(student, mean=student.benchmarks["pos"].mean + 0.1)
-    found = retention(student, teacher).mean
-    assert found.difference_interval == pytest.approx((0.1, 0.1)) and found.verdict == "better"
+def test_three_compression_seeds_add_their_own_spread_and_fewer_do_not():
+    """half-width^2 = (1.96 s_rows)^2 + (t s_seeds)^2, computed here by hand."""
+    teacher = [record([[1] * 100] * 2)] * 3
+    students = [record([[1] * right + [0] * (100 - right)] * 2) for right in (80, 84, 94)]
+    three, two = retention(students, teacher), retention(students[:2], teacher[:2])
+    low, high = three.mean.difference_interval
+    values = np.array([-0.20, -0.16, -0.06])
+    assert three.mean.difference == pytest.approx(values.mean())
+    seeds = 4.303 * values.std(ddof=1) / np.sqrt(3)  # t of two degrees of freedom
+    # 80 rows are always right, 4, 10 and 6 for three, two or one seeds of three
+    rows = 1.96 * np.sqrt(np.var([3 / 3] * 80 + [2 / 3] * 4 + [1 / 3] * 10 + [0] * 6) / 100)
+    assert (high - low) / 2 == pytest.approx(np.sqrt(rows**2 + seeds**2), rel=0.03)
+    low, high = two.mean.difference_interval
+    rows = 1.96 * np.sqrt(np.var([1.0] * 80 + [0.5] * 4 + [0.0] * 16) / 100)
+    assert (high - low) / 2 == pytest.approx(rows, rel=0.1), "two seeds cover rows and judging only"
+    assert "3 seeds" in three.covers and "two seeds" in two.covers
+    assert "one seed" in retention(students[0], teacher[0]).covers
+
+
+def test_more_seeds_never_make_the_interval_narrower_than_the_rows_do():
+    """Three equal seeds have no spread of their own; the test rows still do."""
+    teacher, student = record(coin(0.8, 200)), record(coin(0.8, 200, 7))
+    one = retention(student, teacher).mean.difference_interval
+    three = retention([student] * 3, [teacher] * 3).mean.difference_interval
+    assert three[1] - three[0] == pytest.approx(one[1] - one[0], rel=0.25)
+
+
+def test_a_benchmark_that_only_one_was_judged_on_makes_the_mean_not_comparable():
+    both = record(coin(0.8))
+    weak = changed(both, mean=0.1).benchmarks["pos"]
+    teacher = both.model_copy(update={"benchmarks": {**both.benchmarks, "ner": weak}})
+    for student, other in ((both, teacher), (teacher, both)):
+        found = retention(student, other)
+        assert (found.mean, found.missing, list(found.benchmarks)) == (None, ["ner"], ["pos"])
+    assert retention(teacher, teacher).mean is not None
+
+
+def test_the_gap_closed_is_counted_from_the_best_baseline_and_names_it():
+    teacher, student = record([[1] * 90 + [0] * 10] * 2), record([[1] * 86 + [0] * 14] * 2)
+    floors = {"scratch": record([[1] * 50 + [0] * 50] * 2), "cut": record([[1] * 70 + [0] * 30] * 2)}
+    found = gap_closed(student, teacher, floors)
+    assert found is not None and (found.floor, found.floor_mean) == ("cut", pytest.approx(0.7))
+    assert found.closed == pytest.approx(0.16 / 0.20)
+    assert retention(floors["cut"], teacher).mean.retention > 0.77, "a student that nobody taught retains that much"
+
+
+def test_the_gap_is_not_measured_without_a_baseline_or_below_the_teachers_interval():
+    teacher, student = record([[1] * 90 + [0] * 10] * 2), record([[1] * 86 + [0] * 14] * 2)
+    assert gap_closed(student, teacher, {}) is None
+    assert gap_closed(student, teacher, {"cut": record([[1] * 89 + [0] * 11] * 2)}) is None
+    other = teacher.model_copy(update={"benchmarks": {**teacher.benchmarks, "ner": teacher.benchmarks["pos"]}})
+    assert gap_closed(student, other, {"cut": record([[1] * 50 + [0] * 50] * 2)}) is None
 
 
 @pytest.mark.parametrize("key", ["fingerprint", "seeds", "metric"])

@@ -76,3 +76,11 @@ def test_the_counts_give_the_judges_score_for_all_rows_and_for_repeated_rows(ben
     assert found[0] == pytest.approx(next(iter(score(benchmark, rows, predicted).values())))
     again = score(benchmark, [rows[i] for i in drawn], [predicted[i] for i in drawn])
     assert found[1] == pytest.approx(next(iter(again.values())))
+
+
+def test_a_rare_class_that_a_resample_misses_does_not_count_as_wrong():
+    """A perfect model of a benchmark with one row of a rare class is perfect in every resample."""
+    table = np.array([[0, 0]] * 99 + [[1, 1]])
+    weights = np.random.default_rng(0).multinomial(100, np.full(100, 0.01), size=200).astype(np.float32)
+    assert (weights[:, 99] == 0).sum() > 50, "many resamples miss the rare class"
+    assert score_from_counts("classes", table, weights) == pytest.approx(1.0)

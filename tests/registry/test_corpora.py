@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ndogo import pocket
 from ndogo.core.errors import NdogoError
 from ndogo.evaluation import refuse_overlap
 from ndogo.registry.corpora import corpus, default_profile
@@ -25,6 +26,14 @@ def test_held_out_lines_never_occur_in_training_text_however_they_are_spelt(adde
     assert len(lines) + len(held_out) == 2 * len(tiny.lines())
     assert len(held_out) >= 2
     assert refuse_overlap(found.held_out, [found.lines]) > 0
+
+
+def test_a_pocket_model_is_judged_on_lines_that_neither_it_nor_the_pocket_teacher_read():
+    """The teacher read every line of the corpora: those kept from a student's training are no held-out text for it."""
+    found = corpus("swahili", "pocket")
+    assert list(found.held_out()) == list(pocket.held_out("swahili"))
+    assert refuse_overlap(found.held_out, [found.lines, found.validation]) > 500
+    assert list(found.validation()), "steps that choose when to stop still have lines of the corpus"
 
 
 def test_the_fingerprint_follows_the_text(added: Path):

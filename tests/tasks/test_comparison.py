@@ -1,15 +1,31 @@
-"""A sweep's rows: means over seeds, intervals, and which recipes nothing beats."""
+"""A sweep's rows: means over seeds, the common interval, and which recipes nothing beats."""
+
+import dataclasses
 
 import pytest
 
-from ndogo.tasks.comparison import interval, markdown, rows
+from ndogo.evaluation import retention
+from ndogo.registry.bundles import open_store
+from ndogo.tasks.comparison import markdown, rows
 from ndogo.tasks.pictures import front
 from ndogo.tasks.publication import TOY
-from ndogo.tasks.run_record import RunRecord
+from ndogo.tasks.run_record import EvaluationNote, RunRecord
+from tests.evaluation.test_retention import record as judged
 
 
-def record(language: str, recipe: str, params: int, retained: float) -> RunRecord:
-    summary = {"params": params, "compression_ratio": 1000 / params, "score": retained / 2, "retention": retained}
+def scored(right: int, seed: int = 0):
+    """An evaluation with so many right rows of 100, other ones for each seed."""
+    row = [1] * right + [0] * (100 - right)
+    return judged([row[seed:] + row[:seed]] * 2)
+
+
+def record(language: str, recipe: str, params: int, right: int, seed: int = 0) -> RunRecord:
+    """Of a run whose teacher has every row right; the evaluations lie in the store."""
+    evaluations = {}
+    for step, found in (("trim", scored(right, seed)), ("original", scored(100))):
+        key = f"{language}-{recipe}-{seed}-{step}"
+        open_store().write_record("evaluations", key, found)
+        evaluations[step] = EvaluationNote(key=key, metrics={"pos": found.benchmarks["pos"].mean}, problems={})
     return RunRecord(
         id="r",
         name="r",
@@ -18,53 +34,75 @@ def record(language: str, recipe: str, params: int, retained: float) -> RunRecor
         recipe=recipe,
         recipe_text="",
         run={},
-        seed=0,
+        seed=seed,
         scaled=language == "swahili",
         model_name="",
         commit="",
         last="trim",
-        summary=summary | {"retention_low": retained - 0.01, "retention_high": retained + 0.02},
+        evaluations=evaluations,
+        summary={"params": params, "compression_ratio": 1000 / params},
     )
 
 
-SWEPT = [
-    record("swahili", "small", 100, 0.80),
-    record("swahili", "small", 100, 0.84),
-    record("swahili", "large", 200, 0.90),
-    record("swahili", "large", 200, 0.92),
-    record("swahili", "wasteful", 200, 0.79),
-    record("swahili", "wasteful", 200, 0.81),
-    record("hausa", "wasteful", 200, 0.70),
-    record("hausa", "wasteful", 200, 0.70),
-]
+@pytest.fixture
+def swept() -> list[RunRecord]:
+    return [
+        record("swahili", "small", 100, 80),
+        record("swahili", "small", 100, 84, 1),
+        record("swahili", "large", 200, 90),
+        record("swahili", "large", 200, 92, 1),
+        record("swahili", "wasteful", 200, 79),
+        record("swahili", "wasteful", 200, 81, 1),
+        record("hausa", "wasteful", 200, 70),
+        record("hausa", "wasteful", 200, 70, 1),
+    ]
 
 
-def test_a_row_is_the_mean_over_seeds_with_students_interval():
-    row = next(row for row in rows(SWEPT) if row.recipe == "small")
-    assert row.retention == pytest.approx(0.82) and row.seeds == 2
-    half = 12.706 * 0.02  # t of one degree of freedom, times the standard error of two values 0.04 apart
-    assert row.interval == pytest.approx((0.82 - half, 0.82 + half), abs=1e-4)
-    assert interval([0.80, 0.84]) == row.interval
+def test_a_row_has_the_interval_that_report_race_and_gate_have(swept):
+    row = next(row for row in rows(open_store(), swept) if row.recipe == "small")
+    expected = retention([scored(80), scored(84, 1)], [scored(100)] * 2).mean
+    assert (row.retention, row.interval, row.seeds) == (pytest.approx(0.82), expected.retention_interval, 2)
+    assert row.score == pytest.approx(0.82) and row.benchmarks == ("pos",)
 
 
-def test_one_seed_has_the_interval_over_its_test_rows():
-    assert rows(SWEPT[:1])[0].interval == pytest.approx((0.79, 0.82))
+def test_three_seeds_are_wider_than_their_rows_and_say_so():
+    """Student's t over three seeds, beside the test rows and not in their place."""
+    kept = ((70, 80, 90), (80, 80, 80))
+    wide, narrow = (
+        rows(open_store(), [record("swahili", "small", 100, right, seed) for seed, right in enumerate(seeds)])[0]
+        for seeds in kept
+    )
+    assert wide.interval[1] - wide.interval[0] > 2 * 4.3 * 0.1 / 3**0.5 > narrow.interval[1] - narrow.interval[0] > 0
+    assert "3 seeds of compression" in markdown([wide]) and "3 seeds" in wide.covers
 
 
-def test_the_front_is_what_nothing_of_its_size_or_smaller_beats_in_its_language():
-    assert {(row.language, row.recipe) for row in rows(SWEPT) if row.front} == {
+def test_a_seed_without_one_of_the_benchmarks_makes_the_row_not_comparable(swept):
+    lost = scored(99)
+    more = lost.model_copy(update={"benchmarks": {**lost.benchmarks, "ner": lost.benchmarks["pos"]}})
+    open_store().write_record("evaluations", "swahili-small-1-trim", more)
+    found = rows(open_store(), swept)
+    row = next(row for row in found if row.recipe == "small")
+    assert (row.score, row.retention, row.front) == (None, None, False)
+    assert "| swahili | small | 100 | 10.0x | - | not comparable |" in markdown(found)
+    assert front(found).startswith(b"\x89PNG")
+
+
+def test_the_front_is_what_nothing_of_its_size_or_smaller_beats_in_its_language(swept):
+    assert {(row.language, row.recipe) for row in rows(open_store(), swept) if row.front} == {
         ("swahili", "small"),
         ("swahili", "large"),
         ("hausa", "wasteful"),
     }
 
 
-def test_the_table_names_the_front_in_bold_and_says_what_the_brackets_are():
-    table = markdown(rows(SWEPT))
-    assert "| swahili | **small** | 100 | 10.0x | 41.0 | 82.0% [" in table and "| swahili | wasteful |" in table
-    assert "Means over 2 seeds" in table and "over test rows" in markdown(rows(SWEPT[::2]))
-    assert TOY in table and TOY not in markdown(rows(SWEPT[-2:]))
+def test_the_table_names_the_front_in_bold_and_says_what_is_in_it(swept):
+    found = rows(open_store(), swept)
+    table = markdown(found)
+    assert "| swahili | **small** | 100 | 10.0x | 82.0 | 82.0% [" in table and "| swahili | wasteful |" in table
+    assert "Scores: mean of pos, fine-tuned." in table and "test rows and judging; two seeds of compression" in table
+    assert TOY in table
+    assert TOY not in markdown([dataclasses.replace(row, scaled=False) for row in found])
 
 
-def test_the_picture_is_a_png():
-    assert front(rows(SWEPT)).startswith(b"\x89PNG")
+def test_the_picture_is_a_png(swept):
+    assert front(rows(open_store(), swept)).startswith(b"\x89PNG")

@@ -1,16 +1,20 @@
 """What an evaluation's record keeps when a part of it cannot be measured."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ndogo.core.progress import silent
 from ndogo.evaluation import Evaluation, EvaluationSettings
+from ndogo.evaluation.records import DroppedColumns
+from ndogo.registry.benchmarks import benchmarks
 from ndogo.registry.bundles import Bundle
 from ndogo.registry.languages import Language, add_language
 from ndogo.steps.recipe import parse_recipe
-from ndogo.tasks.evaluation import evaluated, metrics_of
+from ndogo.tasks.evaluation import evaluated, evaluation_key, metrics_of
 from ndogo.tasks.run import Run
+from ndogo.tasks.steps import find_or_make
 from ndogo.tasks.tracking import _numbers
 from tests import tiny
 
@@ -43,3 +47,48 @@ def test_one_seed_has_no_standard_deviation_and_logs_none(run):
     metrics = metrics_of(record)
     assert not [name for name in metrics if name.endswith("_std")]
     assert _numbers(metrics) == metrics
+
+
+@pytest.fixture
+def trimmed(pico_model, tmp_path: Path) -> Run:
+    """A run whose trim and the cut after it are made."""
+    text, rows = tiny.write(tmp_path / "tiny")
+    teacher = pico_model("xlmr")
+    add_language(Language(name=tiny.NAME, corpus=str(text), teacher=str(teacher), benchmarks=str(rows)))
+    run = tiny.run_of(parse_recipe("name: r\nsteps:\n  - trim: {size: 100}\n  - truncate: {layers: 1}"), teacher)
+    for name in run.requests():
+        find_or_make(run, name, silent)
+    return run.model_copy(update={"settings": EvaluationSettings(seeds=(1,), threads=1)})
+
+
+def test_dropped_columns_are_given_back_to_every_model_with_the_trimmed_vocabulary(trimmed):
+    keys = trimmed.bundle_keys()
+    found = {}
+    for name in ("original", "trim", "truncate"):
+        quality = evaluated(trimmed, Bundle(name, keys[name]), silent)[1].language_model
+        assert quality is not None
+        found[name] = quality
+    dropped = {name: quality.dropped_columns_bits_per_byte for name, quality in found.items()}
+    assert dropped["original"] == 0 < dropped["trim"] == dropped["truncate"]
+    records = list(trimmed.store.read_records("dropped-columns", DroppedColumns))
+    assert [record.bits_per_byte for record in records] == [dropped["trim"]], "measured once"
+
+
+def test_an_evaluation_is_found_again_until_the_held_out_text_is_another(trimmed, monkeypatch):
+    from ndogo.tasks import evaluation
+
+    bundle, rows = Bundle("original", trimmed.original), benchmarks(trimmed.language, trimmed.profile)
+    before = evaluation_key(trimmed, bundle, rows)
+    assert evaluation_key(trimmed, bundle, rows) == before
+    monkeypatch.setattr(evaluation, "held_out_fingerprint", lambda _: "another text")
+    assert evaluation_key(trimmed, bundle, rows) != before
+
+
+def test_held_out_text_that_a_student_was_trained_on_is_refused(trimmed, monkeypatch):
+    """The pipeline itself looks for it, in every evaluation."""
+    from ndogo.tasks import evaluation
+
+    made = evaluation.corpus
+    monkeypatch.setattr(evaluation, "corpus", lambda *asked: replace(made(*asked), held_out=made(*asked).lines))
+    _, record, _ = evaluated(trimmed, Bundle("original", trimmed.original), silent)
+    assert "occurs in the training text" in record.problems["language model"]
