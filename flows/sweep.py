@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
@@ -16,13 +15,13 @@ from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from ndogo.core.errors import NdogoError
+from ndogo.core.threads import cores, threads
 from ndogo.evaluation import Mode
 from ndogo.flows import links
 from ndogo.flows.closing import close_derived
 from ndogo.flows.compress import Language, ProfileName, RecipeName, Seed, run_name
 from ndogo.flows.submission import Submitted, outcome, submit
 from ndogo.registry.bundles import open_store
-from ndogo.steps.step import threads
 from ndogo.tasks import comparison, notes, publication
 from ndogo.tasks.run import Asked, Run, resolve
 from ndogo.tasks.run_record import RunRecord, SweepRow
@@ -140,7 +139,7 @@ def _local_cluster() -> dict[str, object]:
     Without a memory limit: Dask would kill a training that needs more than its share, and start it again for ever.
     """
     each = threads()
-    workers = max(1, (os.cpu_count() or 1) // each)
+    workers = max(1, cores() // each)
     log.info("a local Dask cluster: workers %d, threads of each step %d (OMP_NUM_THREADS changes that)", workers, each)
     return {
         "n_workers": workers,

@@ -27,7 +27,8 @@ class Gone:
 
 
 def clean(store: Store, keep_days: float, *, pretend: bool = False) -> list[Gone]:
-    """Remove bundles unused for `keep_days` that no champion or challenger descends from, and left drafts; what went.
+    """Remove bundles unused for `keep_days` that no champion or challenger descends from, what teachers said and
+    nobody asked for since, and left drafts; what went.
 
     What MLflow keeps of such a bundle on this machine goes with it; its runs and versions stay, with their numbers.
     Nothing at all is removed when the model registry cannot be reached: it alone knows the champions.
@@ -41,6 +42,7 @@ def clean(store: Store, keep_days: float, *, pretend: bool = False) -> list[Gone
     gone += [Gone("MLflow's copies", folder) for _, folder in artefacts]
     for kind in ("drafts", "work"):
         gone += [Gone(kind, f) for f in _folders(store, kind) if not _busy(store, f.name.split("-")[0])]
+    gone += [Gone("what teachers said", f) for f in _folders(store, "teacher") if f.stat().st_mtime < before]
     gone += [Gone("damaged", f) for f in _folders(store, "damaged") if f.stat().st_mtime < before]
     if not pretend:
         for one in gone:

@@ -13,11 +13,11 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect.testing.utilities import prefect_test_harness
 
 from ndogo.core.errors import NdogoError
+from ndogo.core.threads import threads
 from ndogo.flows.sweep import dask, sweep
 from ndogo.registry.bundles import Store, open_store
 from ndogo.registry.languages import Language, add_language
 from ndogo.registry.model_registry import client
-from ndogo.steps.step import threads
 from ndogo.tasks import comparison, notes
 from ndogo.tasks.run_record import RUNS, RunRecord
 from tests import pico, tiny

@@ -36,12 +36,15 @@ def test_only_what_no_registered_model_descends_from_goes(pico_model):
     fresh = bundle(store, source, "fresh")
     os.utime(store.path(fresh) / "step.json")
     (store.folder / "drafts" / "deadbeef-1").mkdir(parents=True)
+    for said, used in (("said-long-ago", LONG_AGO), ("said-today", time.time())):
+        (store.folder / "teacher" / said).mkdir(parents=True)
+        os.utime(store.folder / "teacher" / said, (used, used))
     registry = model_registry.client(store)
     run = registry.create_run(registry.create_experiment("e", (store.folder / "artifacts").as_uri())).info.run_id
     model_registry.register(store, "ndogo-test", run, champion, {}, {})
 
     would = {one.path.name for one in clean(store, 30, pretend=True)}
-    assert would == {alone.key, "deadbeef-1"}
+    assert would == {alone.key, "deadbeef-1", "said-long-ago"}
     assert {one.path.name for one in clean(store, 30)} == would
     assert {f.name for f in (store.folder / "bundles").iterdir()} == {old.key, champion.key, fresh.key}
     assert lineage(store, {champion.key}) == {champion.key, old.key}
