@@ -36,7 +36,7 @@ RecipeName = Annotated[
     ),
 ]
 """In the form a dropdown of those that are known when it is served, or any other that is made later."""
-ProfileName = Annotated[Profile | None, WithJsonSchema({"type": "string", "enum": [*PROFILES, None]})]
+ProfileName = Annotated[Profile | None, WithJsonSchema({"type": ["string", "null"], "enum": [*PROFILES, None]})]
 """In the form a dropdown, of which the empty choice is the default."""
 Seed = Annotated[int, Field(ge=0)]
 
