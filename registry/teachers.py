@@ -65,8 +65,8 @@ def teacher(name: str) -> Teacher:
         from ndogo.core.models import has_pooler, load_config
         from ndogo.core.specials import count_specials
 
-        found = {"tokenizer_bytes": tokenizer_bytes(path), "pooler": has_pooler(path)}
-        return Teacher(path.name, load_config(path), count_specials(path), **found)
+        specials, size = count_specials(path), tokenizer_bytes(path)
+        return Teacher(path.name, load_config(path), specials, tokenizer_bytes=size, pooler=has_pooler(path))
     raise unknown("teacher", name, teacher_names(), where="--teacher", otherwise="Or give a model directory.")
 
 
