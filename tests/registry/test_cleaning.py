@@ -46,6 +46,16 @@ def test_only_what_no_registered_model_descends_from_goes(pico_model):
     assert lineage(store, {champion.key}) == {champion.key, old.key}
 
 
+def test_a_bundle_outlives_those_that_it_shares_files_with(pico_model):
+    store = open_store()
+    old = bundle(store, pico_model("xlmr"), "teacher")
+    young = bundle(store, pico_model("xlmr"), "export", old.key)
+    os.utime(store.path(young) / "step.json")
+    assert [folder.name for folder in clean(store, 30)] == [old.key]
+    assert (store.path(young) / "model.safetensors").stat().st_nlink == 1
+    assert store.find(young.key) == young
+
+
 def test_nothing_goes_when_the_registry_cannot_be_reached(pico_model, monkeypatch):
     store = open_store()
     alone = bundle(store, pico_model("xlmr"), "alone")
