@@ -96,6 +96,12 @@ def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
         start = end
 
 
+def final_states(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+    """The encoder's states at the real tokens of a batch, (N, H)."""
+    states: torch.Tensor = model.base_model(input_ids=batch.ids, attention_mask=batch.real.long()).last_hidden_state
+    return states[batch.real]
+
+
 @torch.no_grad()
 def masked_loss(model: PreTrainedModel, batches: Sequence[Batch]) -> float:
     """Mean masked-LM loss in nats per masked token."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ndogo.compressors.calibration import masked_loss, read_batches
+from ndogo.compressors.calibration import final_states, masked_loss, read_batches
 from ndogo.compressors.rebuild import rebuild
 from ndogo.core.architectures import (
     architecture_of,
@@ -55,7 +55,8 @@ def truncate(source: Path, out: Path, config: PreTrainedConfig, choice: Choice, 
         if choice.calibration is None:
             raise NdogoError("Layers are judged on text, and there is none.", where="truncate.keep: importance")
         needs_loss = choice.importance == "loss"
-        batches = read_batches(choice.calibration, load_tokenizer(source), SENTENCES, masked=needs_loss)
+        masked = needs_loss and has_lm_head(model)
+        batches = read_batches(choice.calibration, load_tokenizer(source), SENTENCES, masked=masked)
         scores = (losses_without if needs_loss else changes)(model, batches, report)
     kept = kept_layers(len(layers_of(model)), count, choice.keep, scores, fixed=_fixed(model))
     report("cutting layers", 0, None)
@@ -142,26 +143,36 @@ def changes(model: PreTrainedModel, batches: Sequence[Batch], report: Report) ->
     return (total / tokens).float()
 
 
+@torch.no_grad()
 def losses_without(model: PreTrainedModel, batches: Sequence[Batch], report: Report) -> Tensor:
-    """The masked-LM loss (nats per masked token) when each layer alone is dropped, (L,).
+    """The masked-LM loss (nats per masked token) when each layer alone is dropped, (L,); of a model without a masked-LM head
+    the distance of its final states to the whole model's: their squared difference over the size of the whole model's.
 
-    :raises NdogoError: the model has no masked-LM head, or one that the architecture table does not know.
+    :raises NdogoError: a masked-LM head that the architecture table does not know.
     """
-    check_listed(model.config, "compute its masked-LM loss")
-    if not has_lm_head(model):
-        raise NdogoError(
-            "The model has no masked-LM head, so it has no loss.", where="truncate.importance: loss", cure="change"
-        )
+    if has_lm_head(model):
+        check_listed(model.config, "compute its masked-LM loss")
+        judge: Callable[[], float] = lambda: masked_loss(model, batches)  # noqa: E731  one line
+    else:
+        whole = [final_states(model, batch) for batch in batches]
+        judge = lambda: _distance(model, batches, whole)  # noqa: E731
     found = len(layers_of(model))
     losses = torch.zeros(found)
     for layer in range(found):
         hook = layers_of(model)[layer].register_forward_hook(_skip)
         try:
-            losses[layer] = masked_loss(model, batches)
+            losses[layer] = judge()
         finally:
             hook.remove()
         report("dropping each layer", layer + 1, found)
     return losses
+
+
+def _distance(model: PreTrainedModel, batches: Sequence[Batch], whole: Sequence[Tensor]) -> float:
+    squares = sum(
+        float((final_states(model, b) - states).square().sum()) for b, states in zip(batches, whole, strict=True)
+    )
+    return squares / sum(float(states.square().sum()) for states in whole)
 
 
 def _note_states(states: list[tuple[Tensor, Tensor]]) -> Callable[..., None]:

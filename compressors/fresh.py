@@ -11,10 +11,12 @@ from ndogo.core.models import (
     check_model_directory,
     copy_tokenizer,
     empty_model,
+    has_pooler,
     load_config,
     model_class,
     parameters,
     save,
+    without_pooler,
 )
 from ndogo.core.progress import Report
 
@@ -28,13 +30,15 @@ def fresh(source: Path, out: Path, config: PreTrainedConfig, seed: int, report: 
     report("making a random model", 0, None)
     check_model_directory(source)
     teacher = load_config(source)
-    student = random_model(config, seed)
+    pooler = has_pooler(source)
+    student = random_model(config, seed, pooler=pooler)
     save(student, out)
     copy_tokenizer(source, out)
-    return {"params_before": parameters(empty_model(teacher)), "params": parameters(student)}
+    before = parameters(empty_model(teacher, pooler=pooler))
+    return {"params_before": before, "params": parameters(student)}
 
 
-def random_model(config: PreTrainedConfig, seed: int) -> PreTrainedModel:
+def random_model(config: PreTrainedConfig, seed: int, *, pooler: bool = True) -> PreTrainedModel:
     """A model of `config` as its class initialises it. torch's own random state is left as it was.
 
     :raises NdogoError: a configuration list states fewer layers than the model shall have.
@@ -49,5 +53,6 @@ def random_model(config: PreTrainedConfig, seed: int) -> PreTrainedModel:
             )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: PreTrainedModel = model_class(config)(config).eval()
+        kind = model_class(config)
+        model: PreTrainedModel = kind(config, **({} if pooler else without_pooler(kind))).eval()
     return model

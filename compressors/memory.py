@@ -18,7 +18,7 @@ def peak_training_bytes(
     token and layer. The vocabulary's share: logits of the scored positions, a chunk at a time.
     """
     shape = shape_of(student)
-    tokens = min(settings.batch_size * settings.max_length, MICRO_TOKENS["cpu"])
+    tokens = min(settings.batch_tokens or settings.batch_size * settings.max_length, MICRO_TOKENS["cpu"])
     kept = tokens * shape.layers * (12 * shape.hidden + 3 * shape.ffn) * 4
     scored = max(1, int(tokens * settings.mask_probability))
     logits = min(scored, 512) * shape.vocab * 4 * 3

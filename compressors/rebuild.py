@@ -11,6 +11,7 @@ from transformers.utils import logging
 from ndogo.core.architectures import architecture_of, has_lm_head, shape_of
 from ndogo.core.axes import widths
 from ndogo.core.errors import NdogoError
+from ndogo.core.models import without_pooler
 
 
 def rebuild(model: PreTrainedModel, config: PreTrainedConfig, weights: Mapping[str, Tensor]) -> PreTrainedModel:
@@ -20,11 +21,18 @@ def rebuild(model: PreTrainedModel, config: PreTrainedConfig, weights: Mapping[s
     """
     weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
     config = copy.deepcopy(config)
+    pooled = any(name.startswith("pooler.") for name in weights)
+    more: dict[str, Any] = {} if pooled else without_pooler(type(model))
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
         loaded: Any = type(model).from_pretrained(
-            None, config=config, state_dict=weights, dtype=model.dtype, output_loading_info=True
+            None,
+            config=config,
+            state_dict=weights,
+            dtype=model.dtype,
+            output_loading_info=True,
+            **more,
         )
     except RuntimeError as error:
         raise NdogoError(

@@ -1,6 +1,7 @@
 """Loading and saving a model directory: strictly, safetensors only, stock classes only."""
 
 import hashlib
+import inspect
 import json
 import pickle
 import re
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
@@ -93,6 +95,7 @@ def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
 
 def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """Load a model directory strictly, in evaluation mode, on the CPU; poolers and the like of pretraining are left behind.
+    A bare encoder whose weights hold no pooler has none.
 
     :raises NdogoError: not a model directory, or a missing, unexpected or mismatched tensor.
     """
@@ -143,6 +146,24 @@ def _from_pretrained(kind: Any, path: Path, **options: Any) -> tuple[PreTrainedM
         transformers.utils.logging.set_verbosity(spoken)
 
 
+def has_pooler(path: Path) -> bool:
+    """Whether the weights of a model directory hold a pooler: sentence vectors that are a mean of states need none."""
+    try:
+        for file in path.glob("*.safetensors"):
+            with safe_open(file, framework="pt") as opened:
+                if any(re.search(r"(^|\.)pooler\.", name) for name in opened.keys()):  # noqa: SIM118  not a dict
+                    return True
+    except (OSError, SafetensorError) as error:
+        raise NdogoError(f"The weights cannot be read: {error}", where=str(path)) from error
+    return False
+
+
+def without_pooler(kind: type[PreTrainedModel]) -> dict[str, bool]:
+    """What to hand to a class that is to be built without a pooler; nothing where it has no choice."""
+    choice = "add_pooling_layer" in inspect.signature(kind.__init__).parameters
+    return {"add_pooling_layer": False} if choice else {}
+
+
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a model directory.
 
@@ -167,10 +188,16 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in {id(p): p for p in model.parameters()}.values())
 
 
-def empty_model(config: PreTrainedConfig, kind: type[PreTrainedModel] | None = None) -> PreTrainedModel:
-    """The model of a configuration without any memory for its weights (on the meta device)."""
+def empty_model(
+    config: PreTrainedConfig, kind: type[PreTrainedModel] | None = None, *, pooler: bool = True
+) -> PreTrainedModel:
+    """The model of a configuration without any memory for its weights (on the meta device).
+
+    `pooler` false: a bare encoder is built without one.
+    """
+    built = kind or model_class(config)
     with torch.device("meta"):
-        model = (kind or model_class(config))(config)
+        model = built(config, **({} if pooler else without_pooler(built)))
     model.tie_weights()
     return model
 

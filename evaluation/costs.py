@@ -14,8 +14,16 @@ from torch import nn
 from transformers import AutoModel, PreTrainedModel
 
 from ndogo.core.errors import NdogoError
-from ndogo.core.models import TOKENIZER_FILES, check_model_directory, empty_model, load_config, parameters
+from ndogo.core.models import (
+    TOKENIZER_FILES,
+    check_model_directory,
+    empty_model,
+    has_pooler,
+    load_config,
+    parameters,
+)
 from ndogo.core.progress import Report, silent
+from ndogo.core.sentences import sentence_files
 from ndogo.evaluation.encoder import Encoder, load_encoder, position_limit
 from ndogo.evaluation.judge import fixed
 from ndogo.evaluation.records import ByteCounts, Cost, Costs, Latency, Memory, PartParameters, Speed
@@ -77,7 +85,7 @@ def _unloaded(path: Path) -> PreTrainedModel:
     """The model that the configuration names, without memory for its weights; the bare encoder where it names none."""
     config = load_config(path)
     if config.architectures:
-        return empty_model(config)
+        return empty_model(config, pooler=has_pooler(path))
     with torch.device("meta"):
         model: PreTrainedModel = AutoModel.from_config(config)
     return model
@@ -110,8 +118,13 @@ def bytes_of(model: PreTrainedModel) -> dict[str, int]:
 
 
 def disk(path: Path) -> int:
-    """Bytes of the files that one must ship: weights, configuration, tokenizer."""
-    names = ["config.json", *TOKENIZER_FILES, *(f.name for f in path.glob("*.safetensors"))]
+    """Bytes of the files that one must ship: weights, configuration, tokenizer, how vectors are made."""
+    names = [
+        "config.json",
+        *TOKENIZER_FILES,
+        *(f.name for f in path.glob("*.safetensors")),
+        *sentence_files(path),
+    ]
     return sum((path / name).stat().st_size for name in names if (path / name).is_file())
 
 

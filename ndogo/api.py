@@ -214,7 +214,7 @@ def make(
         raise NdogoError("The output is there already.", where=str(out), cure="Choose another --out, or remove it.")
     if step.needs_text and not corpus:
         raise NdogoError(f"{step.kind} reads text, and there is none.", where="--corpus", cure="Give a file of text.")
-    texts = tuple(_weighted(given) for given in ((corpus,) if isinstance(corpus, str | Path) else corpus))
+    texts = tuple(weighted(given) for given in ((corpus,) if isinstance(corpus, str | Path) else corpus))
     work = target.absolute().with_name(f".{target.name}.work")
     context = Context(texts=texts, seed=seed, work=work, report=report)
     if step.trains and context.lines:
@@ -233,7 +233,7 @@ def _step(kind: str, **fields: Any) -> Step:
     return validated(kinds()[kind], given, kind)
 
 
-def _weighted(given: PathLike) -> WeightedLines:
+def weighted(given: PathLike) -> WeightedLines:
     """A corpus as a person writes it: a path or hf:ID, with an optional =WEIGHT."""
     name, _, weight = str(given).rpartition("=")
     try:

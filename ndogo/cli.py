@@ -1,6 +1,7 @@
 """The `ndogo` command. Each command imports what it needs when it runs, so that `--help` answers at once."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,16 +35,26 @@ for command in COMMANDS:
 def plan(
     recipe: Annotated[str, typer.Option(help="A recipe's name, or a .yaml file.")] = "two-step",
     teacher: Annotated[str, typer.Option(help="A known teacher's name, or a model directory.")] = "xlm-roberta-base",
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option(help="Text to count, so that a trim by coverage has its rows; counted once. As for `ndogo trim`."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show shape, exact parameters, bytes and memory after every step, before any weight is loaded."""
-    from ndogo import show
+    from ndogo import api, show
+    from ndogo.registry.bundles import open_store
     from ndogo.registry.recipes import recipe as find_recipe
+    from ndogo.registry.rows import rows_of
     from ndogo.registry.teachers import teacher as find_teacher
+    from ndogo.steps.plan import Facts
     from ndogo.steps.plan import plan as make_plan
 
     chosen, guide = find_recipe(recipe), find_teacher(teacher)
-    rows = make_plan(chosen, guide.config, guide.specials)
+    with show.progress() as report:
+        texts = [api.weighted(given) for given in corpus or ()]
+        count = rows_of(open_store(), Path(teacher), texts, report) if texts else None
+        rows = make_plan(chosen, guide.config, guide.specials, facts=Facts(guide.pooler, count))
     show.plan_json(rows) if as_json else show.plan_table(chosen, guide.name, rows)
 
 

@@ -35,18 +35,33 @@ def plan_table(recipe: "Recipe", teacher: str, rows: "list[Planned]") -> None:
         table.add_row(
             row.id,
             f"{shape.layers}x{shape.hidden}",
-            *(f"{n:,}" for n in (shape.ffn, shape.vocab, row.params)),
+            f"{shape.ffn:,}",
+            f"{'≤ ' if row.at_most else ''}{shape.vocab:,}",
+            f"{row.params:,}",
             f"{row.ratio:.2f}x",
             "/".join(f"{row.size_bytes(bits) / 1e6:.0f}" for bits in (32, 16, 8)),
             f"{row.peak_bytes / 1e9:.1f}G" if row.peak_bytes else "",
         )
     console.print(table)
     console.print(recipe.about, highlight=False)
+    if bound := next((row for row in rows if row.at_most), None):
+        console.print(f"≤: at most {bound.shape.vocab:,} rows; --corpus counts them", highlight=False)
 
 
 def plan_json(rows: "list[Planned]") -> None:
     """A plan as JSON on standard output."""
-    fields = ("id", "kind", "params", "params_encoder", "params_embedding", "ratio", "vocabulary", "peak_bytes")
+    fields = (
+        "id",
+        "kind",
+        "params",
+        "params_encoder",
+        "params_embedding",
+        "ratio",
+        "vocabulary",
+        "peak_bytes",
+        "head",
+        "at_most",
+    )
     shown = [
         {name: getattr(row, name) for name in fields}
         | row.shape.__dict__

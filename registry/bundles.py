@@ -135,7 +135,7 @@ class Store:
                 draft.mkdir(parents=True)
                 measured = dict(build(draft))
                 sizes = check_model(draft)
-                measured |= sizes.model_dump() | {"seconds": round(time.monotonic() - started, 3)}
+                measured |= sizes.model_dump(exclude_none=True) | {"seconds": round(time.monotonic() - started, 3)}
                 numbers = Numbers.model_validate(measured | self._ratios(request, sizes.params))
                 self._publish(draft, request, numbers)
             shutil.rmtree(self.work(request.key), ignore_errors=True)

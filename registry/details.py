@@ -13,6 +13,8 @@ class Sizes(BaseModel):
     params_encoder: int
     """The bare encoder with its pooler."""
     params_embedding: int
+    params_dense: int | None = None
+    """Of the dense layers behind the pooling of an embedding model, which do not count in `params`."""
     size_mb: float
 
 

@@ -41,6 +41,7 @@ def check_model(folder: Path) -> Sizes:
     """
     from ndogo.core.architectures import architecture_of
     from ndogo.core.models import encoder_parameters, load_model, load_tokenizer, parameters
+    from ndogo.core.vectors import dense_parameters
 
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     if model.config.vocab_size < len(tokenizer):
@@ -50,10 +51,11 @@ def check_model(folder: Path) -> Sizes:
         )
     words = parameters(model.base_model.get_submodule(architecture_of(model.config).words))
     return Sizes(
+        params_dense=dense_parameters(folder) or None,
         params=parameters(model),
         params_encoder=encoder_parameters(model.config),
         params_embedding=words,
-        size_mb=round(sum(f.stat().st_size for f in folder.glob("*.safetensors")) / 1e6, 4),
+        size_mb=round(sum(f.stat().st_size for f in folder.rglob("*.safetensors")) / 1e6, 4),
     )
 
 

@@ -36,6 +36,8 @@ class Teacher:
     config: "PreTrainedConfig"
     specials: int
     hub: str = ""
+    pooler: bool = True
+    """Whether its weights hold a pooler, where it is a bare encoder."""
 
 
 def teacher_names() -> list[str]:
@@ -57,10 +59,10 @@ def teacher(name: str) -> Teacher:
         return Teacher(name, config, entry.specials, entry.hub)
     path = Path(name)
     if path.is_dir():
-        from ndogo.core.models import load_config, load_tokenizer
+        from ndogo.core.models import has_pooler, load_config, load_tokenizer
 
-        config = load_config(path)
-        return Teacher(path.name, config, len(set(load_tokenizer(path).all_special_ids)))
+        specials = len(set(load_tokenizer(path).all_special_ids))
+        return Teacher(path.name, load_config(path), specials, pooler=has_pooler(path))
     raise unknown("teacher", name, teacher_names(), where="--teacher", otherwise="Or give a model directory.")
 
 

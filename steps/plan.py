@@ -3,14 +3,15 @@
 Counts come from the stock class itself, built on the meta device, so they cannot drift from what is saved.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from transformers import PreTrainedConfig
 
-from ndogo.core.architectures import Shape, architecture_of, shape_of
+from ndogo.core.architectures import Shape, architecture_of, has_lm_head, shape_of
 from ndogo.core.models import empty_model, encoder_parameters, parameters
 from ndogo.steps.recipe import ORIGINAL, Recipe
-from ndogo.steps.step import Planning
+from ndogo.steps.step import Planning, Step
 
 
 @dataclass(frozen=True)
@@ -30,40 +31,69 @@ class Planned:
     """The id of the step that made the vocabulary."""
     peak_bytes: int | None = None
     """Predicted peak memory of the step, where it says so."""
+    head: bool = True
+    """Whether it has a masked-LM head."""
+    at_most: bool = False
+    """Whether its rows are no more than a bound: how many a trim by coverage keeps is known when the text was counted."""
 
     def size_bytes(self, bits: int) -> int:
         """Bytes of the weights alone at so many bits each."""
         return self.params * bits // 8
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a teacher beside its configuration."""
+
+    pooler: bool = True
+    """Whether its weights hold a pooler, where it is a bare encoder."""
+    rows: Callable[[Step], int] | None = None
+    """How many rows a trim by coverage keeps of its vocabulary, where there is text to count."""
+
+
 def plan(
-    recipe: Recipe, teacher: PreTrainedConfig, specials: int, where: str = "", *, scaled: bool = False
+    recipe: Recipe,
+    teacher: PreTrainedConfig,
+    specials: int,
+    where: str = "",
+    *,
+    scaled: bool = False,
+    facts: Facts = Facts(),
 ) -> list[Planned]:
     """The rows `original` and one per step, in running order. `scaled`: lengths are cut to what the teacher reads.
 
     :raises NdogoError: a step that this teacher cannot take, before any work.
     """
-    rows = {ORIGINAL: _row(ORIGINAL, "teacher", teacher, ORIGINAL, None)}
+    first = Planned(ORIGINAL, "teacher", teacher, shape_of(teacher), 0, 0, 0, 1.0, ORIGINAL)
+    rows = {ORIGINAL: _counted(first, teacher, pooler=facts.pooler)}
     for step in recipe.order():
         inputs = {role: rows[name] for role, name in step.parents.items()}
-        planning = Planning(f"{where or recipe.name + '.yaml'}: {step.id}", specials, inputs, scaled)
         student = inputs["student"]
+        count = facts.rows if student.vocabulary == ORIGINAL else None
+        planning = Planning(f"{where or recipe.name + '.yaml'}: {step.id}", specials, inputs, scaled, count)
         config = step.plan(student.config, planning)
-        vocabulary = step.id if step.makes_vocabulary else student.vocabulary
-        if config is student.config:  # no shape changes: what was counted stands
-            row = replace(student, id=step.id, kind=step.kind, peak_bytes=None)
-        else:
-            row = _row(step.id, step.kind, config, vocabulary, rows[ORIGINAL].params)
+        row = replace(student, id=step.id, kind=step.kind, peak_bytes=None)
+        if step.makes_vocabulary:
+            row = replace(row, vocabulary=step.id, at_most=step.counts_rows and count is None)
+        if config is not student.config:  # else no shape changes: what was counted stands
+            row = _counted(row, config, rows[ORIGINAL].params, pooler=facts.pooler)
         rows[step.id] = replace(row, peak_bytes=step.peak_bytes(row, planning))
     return list(rows.values())
 
 
-def _row(name: str, kind: str, config: PreTrainedConfig, vocabulary: str, teacher_params: int | None) -> Planned:
-    model = empty_model(config)
+def _counted(row: Planned, config: PreTrainedConfig, teacher_params: int | None = None, *, pooler: bool) -> Planned:
+    """The row for a model of this configuration."""
+    model = empty_model(config, pooler=pooler)
     total = parameters(model)
     words = model.base_model.get_submodule(architecture_of(config).words)
     embedding = sum(p.numel() for p in words.parameters())
-    encoder = encoder_parameters(config)
-    return Planned(
-        name, kind, config, shape_of(config), total, encoder, embedding, (teacher_params or total) / total, vocabulary
+    return replace(
+        row,
+        config=config,
+        shape=shape_of(config),
+        params=total,
+        params_encoder=encoder_parameters(config),
+        params_embedding=embedding,
+        ratio=(teacher_params or total) / total,
+        head=has_lm_head(model),
     )

@@ -8,7 +8,7 @@ over `kinds()`. A field of the class is a key in a recipe and an option of the c
 import importlib
 import os
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,7 +18,7 @@ from pydantic import Field
 from ndogo.core.errors import NdogoError
 from ndogo.core.frozen import Frozen
 from ndogo.core.progress import Report, silent
-from ndogo.core.sentences import copy_sentence_files
+from ndogo.core.sentences import MODULES, copy_sentence_files
 from ndogo.core.text import Lines, WeightedLines
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class Planning:
     """The planned models that it works on, by role."""
     scaled: bool = False
     """Whether lengths are cut to what the model reads (the pocket profile)."""
+    rows: "Callable[[Step], int] | None" = None
+    """How many rows a trim by coverage keeps of the teacher's vocabulary, where the text can be counted."""
 
 
 class Step(Frozen):
@@ -117,6 +119,11 @@ class Step(Frozen):
     def reads_text(self) -> bool:
         """Whether the result depends on the corpus."""
         return self.trains
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether how many rows it keeps is known only when the text was counted."""
+        return False
 
     @property
     def needs_text(self) -> bool:
@@ -163,7 +170,9 @@ def make(step: Step, inputs: Inputs, out: Path, context: Context) -> dict[str, A
 
     torch.set_num_threads(context.threads)
     numbers = dict(step.make(inputs, out, context))
-    copy_sentence_files(inputs["student"], out)
+    if not (out / MODULES).is_file():  # else the step itself said how its vectors are made
+        dropped = copy_sentence_files(inputs["student"], out)
+        numbers |= {"dense_dropped": dropped} if dropped else {}
     return numbers
 
 

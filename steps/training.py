@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ndogo.steps.plan import Planned
 
 
+SCALED_STEPS = 200
+"""A capped training has at least so many steps, however many tokens its batches were to have."""
+
+
 class Training(Step, TrainingSettings):
     """A step that trains; the shape of the model stays."""
 
@@ -36,6 +40,11 @@ class Training(Step, TrainingSettings):
         from ndogo.core.architectures import check_listed, positions
 
         check_listed(config, "train it")
+        needy = [name for name, objective in self.objectives.items() if objective.needs_lm_head]
+        for role, planned in planning.inputs.items():
+            mine = needy if role == "student" else [n for n in needy if self.objectives[n].needs_teacher]
+            if mine and not planned.head:
+                self._refuse_headless(mine[0], planned.id, planning.where)
         if self.max_length > positions(config) and not planning.scaled:
             raise NdogoError(
                 f"The model reads at most {positions(config)} positions, and max_length is {self.max_length}.",
@@ -43,6 +52,13 @@ class Training(Step, TrainingSettings):
                 cure=f"Use {positions(config)} or less.",
             )
         return config
+
+    def _refuse_headless(self, objective: str, model: str, where: str) -> None:
+        raise NdogoError(
+            f"The objective `{objective}` needs a masked-LM head, and `{model}` is a bare encoder without one.",
+            where=f"{where}.objective: {objective}",
+            cure="Use objectives on encoder states, such as hidden, direct or sentence.",
+        )
 
     def peak_bytes(self, planned: "Planned", planning: Planning) -> int | None:
         """Of the training, on text whose lines fill `max_length`."""
@@ -60,7 +76,7 @@ class Training(Step, TrainingSettings):
         settings = self.settings()
         if context.token_cap is not None:
             longest = min(self.max_length, positions(load_config(inputs["student"])))
-            settings = settings.model_copy(update={"max_length": longest})
+            settings = _scaled(settings, longest, context.token_cap)
         return train(inputs["student"], inputs.get("teacher"), out, settings, self.objectives, self._run(context))
 
     def within(self, minutes: float, inputs: Inputs, context: Context) -> "Training":
@@ -91,3 +107,13 @@ class Training(Step, TrainingSettings):
         return TrainingRun(
             **given, work=context.work, seed=context.seed, token_cap=context.token_cap, report=context.report
         )
+
+
+def _scaled(settings: TrainingSettings, longest: int, token_cap: int) -> TrainingSettings:
+    """The settings for lines of at most `longest` tokens, and of batches for so few tokens."""
+    changed: dict[str, Any] = {"max_length": longest}
+    if settings.windows is not None:
+        changed["windows"] = tuple(min(length, longest) for length in settings.windows)
+    if settings.batch_tokens is not None:
+        changed["batch_tokens"] = min(settings.batch_tokens, max(longest, token_cap // SCALED_STEPS))
+    return settings.model_copy(update=changed)

@@ -38,7 +38,7 @@ def facts_of(store: Store, record: RunRecord, name: str, stated_license: str = "
     :raises NdogoError: an evaluation was lost.
     """
     from ndogo.core.models import load_config
-    from ndogo.core.sentences import sentence_files
+    from ndogo.core.sentences import MODULES
 
     run = run_of(record, store)
     judged = {step: _evaluation(store, note.key) for step, note in record.evaluations.items()}
@@ -65,7 +65,7 @@ def facts_of(store: Store, record: RunRecord, name: str, stated_license: str = "
         fingerprint=run.corpus,
         license=stated_license or _license(run.sources.teacher),
         certificate=_certificate(store, record),
-        sentence_model=bool(sentence_files(folder)),
+        sentence_model=(folder / MODULES).is_file(),
         toy=record.profile == "pocket",
         versions=last.versions,
     )

@@ -180,8 +180,9 @@ def sharing_evaluations(runs: Sequence[Run], known: Container[str] = ()) -> dict
 
 def planned(run: Run) -> "list[Planned]":
     """The plan of a run, from its teacher's own configuration."""
-    from ndogo.steps.plan import plan
+    from ndogo.steps.plan import Facts, plan
 
     guide = teacher(str(run.store.path(run.original)))
     scaled = run.token_cap is not None
-    return plan(run.recipe, guide.config, guide.specials, where=f"{run.recipe.name}.yaml", scaled=scaled)
+    where, facts = f"{run.recipe.name}.yaml", Facts(pooler=guide.pooler)
+    return plan(run.recipe, guide.config, guide.specials, where=where, scaled=scaled, facts=facts)

@@ -239,3 +239,37 @@ FAMILIES: dict[str, Callable[[Path], Path]] = {
 """Those with an entry in the architecture table."""
 UNLISTED: dict[str, Callable[[Path], Path]] = {"deberta": deberta, "deberta_shared": deberta_shared}
 """Those without."""
+
+
+def embedder(source: Path, out: Path, *, dense: int = 0) -> Path:
+    """The bare encoder of a pico directory as an embedding model: no pooler, no head, a sentence-transformers folder."""
+    import json
+    import shutil
+
+    from safetensors.torch import save_file
+
+    shutil.copytree(source, out)
+    bare = AutoModelForMaskedLM.from_pretrained(source).base_model
+    bare.save_pretrained(out)
+    kinds = ["Transformer", "Pooling", *["Dense"] * bool(dense), "Normalize"]
+    modules = [
+        {"idx": n, "name": str(n), "path": f"{n}_{kind}" if n else "", "type": f"sentence_transformers.models.{kind}"}
+        for n, kind in enumerate(kinds)
+    ]
+    files = {
+        "modules.json": modules,
+        "sentence_bert_config.json": {"max_seq_length": 60, "do_lower_case": False},
+        "config_sentence_transformers.json": {"prompts": {"query": "query: ", "document": ""}},
+        "1_Pooling/config.json": {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True},
+    }
+    if dense:
+        settings = {"in_features": 32, "out_features": dense, "bias": True}
+        files["2_Dense/config.json"] = settings | {"activation_function": "torch.nn.modules.linear.Identity"}
+    for name, content in files.items():
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text(json.dumps(content))
+    if dense:
+        torch.manual_seed(3)
+        tensors = {"linear.weight": torch.randn(dense, 32), "linear.bias": torch.randn(dense)}
+        save_file(tensors, out / "2_Dense" / "model.safetensors")
+    return out

@@ -4,13 +4,14 @@ Sequences of like length share a batch. The batches are global: with n processes
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 import torch
 
 from ndogo.compressors.distillation.corpus import Tokenized
+from ndogo.compressors.distillation.settings import TrainingSettings
 from ndogo.core.batches import Batch, by_length, pad
 from ndogo.core.masking import IGNORED, Masking, mask
 
@@ -28,6 +29,7 @@ class Denominators:
     masked: int
     pairs: int
     """Query-key pairs within sequences."""
+    sequences: int
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,67 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class OneLength:
+    """As `Schedule`, every batch of sequences of one length, so that nothing is padded: of `batch_tokens` tokens, where given,
+    else of `batch_size` sequences. What is left of each length makes a few batches of neighbouring lengths.
+    """
+
+    lengths: np.ndarray
+    batch_size: int
+    batch_tokens: int | None
+    seed: int
+    _epochs: dict[int, list[np.ndarray]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in the corpus, the same in every epoch."""
+        return len(self._batches(0))
+
+    @property
+    def tokens_per_step(self) -> float:
+        """Real tokens in a batch, on average."""
+        return float(self.lengths.sum(dtype=np.int64)) / self.steps_per_epoch
+
+    def rows(self, step: int) -> np.ndarray:
+        """The corpus rows of the batch of a step (0-based)."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        return self._batches(epoch)[place]
+
+    def _batches(self, epoch: int) -> list[np.ndarray]:
+        if epoch not in self._epochs:
+            for old in [e for e in self._epochs if e]:  # the first one says how many steps an epoch has
+                del self._epochs[old]
+            self._epochs[epoch] = self._drawn(epoch)
+        return self._epochs[epoch]
+
+    def _drawn(self, epoch: int) -> list[np.ndarray]:
+        order = _permutation(self.seed, epoch, len(self.lengths))
+        arranged = order[np.argsort(self.lengths[order], kind="stable")]
+        found, left = [], []
+        for rows in np.split(arranged, np.flatnonzero(np.diff(self.lengths[arranged])) + 1):
+            size = self._size(int(self.lengths[rows[0]]))
+            whole = len(rows) // size * size
+            found += np.split(rows[:whole], range(size, whole, size)) if whole else []
+            left.append(rows[whole:])
+        rest = np.concatenate(left)
+        while len(rest):
+            size = self._size(int(self.lengths[rest[-1]]))  # the longest decide
+            rest, some = np.split(rest, [max(0, len(rest) - size)])
+            found.append(some)
+        return [found[n] for n in _random(self.seed, ORDER, epoch, 1).permutation(len(found))]
+
+    def _size(self, length: int) -> int:
+        return self.batch_size if self.batch_tokens is None else max(1, self.batch_tokens // length)
+
+
+def schedule_of(lengths: np.ndarray, settings: TrainingSettings, seed: int) -> Schedule | OneLength:
+    """The batches that the settings ask for."""
+    if settings.windows is None and settings.batch_tokens is None:
+        return Schedule(lengths, settings.batch_size, seed)
+    return OneLength(lengths, settings.batch_size, settings.batch_tokens, seed)
+
+
+@dataclass(frozen=True)
 class GlobalBatch:
     """The whole batch of a step before it is shared out. B rows of the corpus, L positions; see `Batch`."""
 
@@ -72,7 +135,9 @@ class GlobalBatch:
     def denominators(self) -> Denominators:
         """The divisors of the losses."""
         lengths = self.real.sum(1, dtype=np.int64)
-        return Denominators(int(lengths.sum()), int((self.labels != IGNORED).sum()), int((lengths**2).sum()))
+        return Denominators(
+            int(lengths.sum()), int((self.labels != IGNORED).sum()), int((lengths**2).sum()), len(lengths)
+        )
 
     def share(self, rank: int, processes: int, tokens: int) -> Iterator[Batch]:
         """One process's rows in parts of at most `tokens` padded positions (at least one row), longest first."""
@@ -84,9 +149,14 @@ class GlobalBatch:
             yield Batch(*(torch.from_numpy(part[some, :width]) for part in (self.ids, self.real, self.labels)))
 
 
-def read_batch(corpus: Tokenized, rows: np.ndarray, masking: Masking, filler: int, key: tuple[int, ...]) -> GlobalBatch:
-    """Read `rows` of the corpus, pad them to one width (a multiple of 8, at most the longest of all) and mask them by `key`."""
-    width = min(multiple_of_8(int(corpus.lengths[rows].max())), int(corpus.lengths.max()))
+def read_batch(
+    corpus: Tokenized, rows: np.ndarray, masking: Masking, filler: int, key: tuple[int, ...], *, exact: bool = False
+) -> GlobalBatch:
+    """Read `rows` of the corpus, pad them to one width (a multiple of 8, at most the longest of all; `exact`: the longest of
+    these) and mask them by `key`.
+    """
+    longest = int(corpus.lengths[rows].max())
+    width = longest if exact else min(multiple_of_8(longest), int(corpus.lengths.max()))
     ids, real = pad([corpus.sequence(int(row)) for row in rows], filler, width)
     inputs, labels = mask(ids, real, masking, key)
     return GlobalBatch(rows, inputs, real, labels)

@@ -55,15 +55,25 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 class State:
-    """Everything that a step changes, by name: trained parameters and AdamW's moments. Restoring it is exact."""
+    """Everything that a step changes, by name: trained parameters and AdamW's moments; and what was measured before step 1.
+    Restoring it is exact.
+    """
 
-    def __init__(self, parameters: Mapping[str, torch.nn.Parameter], optimiser: torch.optim.AdamW) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, torch.nn.Parameter],
+        optimiser: torch.optim.AdamW,
+        measured: Mapping[str, torch.nn.Module],
+    ) -> None:
         self.parameters = parameters
         self.optimiser = optimiser
+        self.measured = measured
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """A flat view: `weight/NAME`, `exp_avg/NAME`, `exp_avg_sq/NAME`, `step/NAME`."""
+        """A flat view: `weight/NAME`, `exp_avg/NAME`, `exp_avg_sq/NAME`, `step/NAME`, `measured/NAME/BUFFER`."""
         flat: dict[str, torch.Tensor] = {f"weight/{name}": parameter for name, parameter in self.parameters.items()}
+        for name, module in self.measured.items():
+            flat |= {f"measured/{name}/{key}": buffer for key, buffer in module.named_buffers(recurse=False)}
         for name, parameter in self.parameters.items():
             for part, value in self.optimiser.state.get(parameter, {}).items():
                 flat[f"{part}/{name}"] = value
@@ -71,10 +81,14 @@ class State:
 
     def restore(self, flat: Mapping[str, torch.Tensor]) -> None:
         """Put a checkpoint's tensors back. Parameters that had no gradient so far have no moments."""
+        for name, module in self.measured.items():
+            for key, buffer in list(module.named_buffers(recurse=False)):
+                if (found := flat.get(f"measured/{name}/{key}")) is not None:
+                    module.register_buffer(key, found.to(buffer.device))
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(flat[f"weight/{name}"])
-                found = {part: flat.get(f"{part}/{name}") for part in ("step", "exp_avg", "exp_avg_sq")}
-                kept = {part: value for part, value in found.items() if value is not None}
+                moments = {part: flat.get(f"{part}/{name}") for part in ("step", "exp_avg", "exp_avg_sq")}
+                kept = {part: value for part, value in moments.items() if value is not None}
                 if kept:
                     self.optimiser.state[parameter] = {part: value.to(parameter.device) for part, value in kept.items()}

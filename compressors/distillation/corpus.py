@@ -49,21 +49,28 @@ def tokenize(
     :raises NdogoError: no line has any token, or the disk is full.
     """
     if not path.is_file():
-        partial = path.with_name(path.name + ".partial")
-        try:
-            with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
-                sequences = _sequences(lines, tokenizer, max_length, report)
-                while block := list(islice(sequences, BLOCK)):
-                    writer.write_batch(pa.record_batch([pa.array(block, pa.list_(pa.int32()))], schema=SCHEMA))
-            with partial.open("rb") as written:
-                os.fsync(written.fileno())
-            partial.rename(path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise NdogoError(
-                f"The tokenised text cannot be written: {error}.", where=str(path), cure="Free some disk space."
-            ) from error
+        write_sequences(sequences(lines, tokenizer, max_length, report), path)
     return open_tokenized(path)
+
+
+def write_sequences(found: Iterator[list[int]], path: Path) -> None:
+    """Write sequences of token ids into an Arrow file, which appears by rename.
+
+    :raises NdogoError: the disk is full.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+            while block := list(islice(found, BLOCK)):
+                writer.write_batch(pa.record_batch([pa.array(block, pa.list_(pa.int32()))], schema=SCHEMA))
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.rename(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise NdogoError(
+            f"The tokenised text cannot be written: {error}.", where=str(path), cure="Free some disk space."
+        ) from error
 
 
 def open_tokenized(path: Path) -> Tokenized:
@@ -86,9 +93,8 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:16]
 
 
-def _sequences(
-    lines: Lines, tokenizer: PreTrainedTokenizerBase, max_length: int, report: Report
-) -> Iterator[list[int]]:
+def sequences(lines: Lines, tokenizer: PreTrainedTokenizerBase, max_length: int, report: Report) -> Iterator[list[int]]:
+    """The lines as sequences of at most `max_length` token ids, specials included."""
     specials = tokenizer.num_special_tokens_to_add()
     done = 0
     texts = lines()

@@ -72,6 +72,19 @@ class ProcessGroup:
             for p, part in zip(bucket, flat.split([p.numel() for p in bucket]), strict=True):
                 p.grad = part.view_as(p)
 
+    def gather(self, mine: torch.Tensor | None) -> list[torch.Tensor | None]:
+        """What each process has, in their order, here."""
+        if self.size == 1:
+            return [mine]
+        found: list[torch.Tensor | None] = [None] * self.size
+        torch.distributed.all_gather_object(found, None if mine is None else mine.cpu())
+        return [None if part is None else part.to(self.device) for part in found]
+
+    def share_first(self, tensors: list[torch.Tensor]) -> None:
+        """Replace every tensor by the first process's, in place."""
+        for tensor in tensors if self.size > 1 else []:
+            torch.distributed.broadcast(tensor, 0)
+
 
 def process_group() -> ProcessGroup:
     """What the launcher's environment says; a process alone where there is none. Joins the process group."""

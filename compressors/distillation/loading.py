@@ -10,11 +10,14 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from ndogo.compressors.distillation.devices import fuses_attention
 from ndogo.compressors.distillation.job import TrainingJob
 from ndogo.compressors.distillation.losses import Losses
+from ndogo.compressors.distillation.maps import Bank, LastMap, measured, shared
 from ndogo.compressors.distillation.objective import Objective, StateObjective, Wanted, wanted_by
 from ndogo.compressors.distillation.teachers import load_teacher
 from ndogo.core.architectures import Shape, architecture_of, has_lm_head, positions, shape_of
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_config, load_model, load_tokenizer
+from ndogo.core.sentences import read_vectors
+from ndogo.core.vectors import read_dense
 
 
 def load_losses(job: TrainingJob, device: torch.device) -> Losses:
@@ -49,6 +52,7 @@ def _taught(job: TrainingJob, student: PreTrainedModel, path: Path, precision: t
     wanted = wanted_by(job.objectives, ours, theirs)
     torch.manual_seed(job.seed)
     projections = projections_of(job.objectives, ours, theirs, job.settings.max_length)
+    _read_vectors_as(projections, path)
     teacher = load_teacher(path, load_tokenizer(Path(job.student)), wanted[1], precision or torch.float32)
     _check_head(teacher, [n for n, o in job.objectives.items() if o.needs_lm_head and o.needs_teacher], str(path))
     return Losses(student, teacher, job.objectives, projections, wanted, precision)
@@ -58,11 +62,33 @@ def projections_of(
     objectives: Mapping[str, Objective], student: Shape, teacher: Shape, length: int
 ) -> dict[str, nn.Module]:
     """What each objective on states learns, by its name; drawn from torch's generator in the objectives' order."""
-    return {
+    found = {
         name: objective.projections(student, teacher, length)
         for name, objective in objectives.items()
         if isinstance(objective, StateObjective)
     }
+    shared(found)
+    return found
+
+
+def _read_vectors_as(projections: Mapping[str, nn.Module], teacher: Path) -> None:
+    """Have vectors made as the teacher's folder says.
+
+    :raises NdogoError: it says what is not understood, or more than linear layers.
+    """
+    readers = [module for _, module in measured(projections) if isinstance(module, LastMap | Bank)]
+    if not readers:
+        return
+    vectors = read_vectors(teacher)
+    dense = read_dense(teacher, vectors)
+    if not all(isinstance(layer, nn.Linear | nn.Identity) for layer in dense):
+        raise NdogoError(
+            "The teacher's vectors pass through a dense layer with an activation, which no linear map can stand for.",
+            where=str(teacher / vectors.dense[0]),
+            cure="Use hidden alone, or a teacher without such a layer.",
+        )
+    for module in readers:
+        module.read_as(vectors, dense)
 
 
 def _set_dropout(student: PreTrainedModel, dropout: float | None) -> None:

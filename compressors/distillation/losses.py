@@ -1,7 +1,7 @@
 """One batch's losses and gradients: the student, what teaches it, and the objectives."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,12 +9,31 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ndogo.compressors.distillation.batches import Denominators
+from ndogo.compressors.distillation.devices import ProcessGroup
 from ndogo.compressors.distillation.logits import Side, logits_losses
-from ndogo.compressors.distillation.objective import LogitsObjective, Objective, StateObjective, Wanted
+from ndogo.compressors.distillation.maps import Measured, measured
+from ndogo.compressors.distillation.objective import (
+    BatchObjective,
+    LogitsObjective,
+    Objective,
+    StateObjective,
+    Wanted,
+)
 from ndogo.compressors.distillation.taps import Seen, look
 from ndogo.core.architectures import architecture_of, lm_logits
 from ndogo.core.batches import Batch
 from ndogo.core.masking import IGNORED
+
+
+@dataclass
+class Whole:
+    """What a part of a batch has to know of the whole, by objective: its share of the value, and the gradient of the whole
+    batch's value with regard to its rows' vectors.
+    """
+
+    taught: Seen
+    values: dict[str, torch.Tensor]
+    gradients: dict[str, torch.Tensor]
 
 
 @dataclass
@@ -41,37 +60,117 @@ class Losses:
         """The objectives on what the encoders compute on the way."""
         return {name: found for name, found in self.objectives.items() if isinstance(found, StateObjective)}
 
+    @property
+    def on_batches(self) -> dict[str, BatchObjective]:
+        """The objectives that compare the rows of the whole batch with each other."""
+        return {name: found for name, found in self.objectives.items() if isinstance(found, BatchObjective)}
+
     def parameters(self) -> dict[str, nn.Parameter]:
-        """All that is trained, by name, tied weights once: the student's parameters and the projections."""
+        """All that is trained, by name, what is shared once: the student's parameters and the projections."""
         named = {f"student.{name}": p for name, p in self.student.named_parameters()}
+        known: set[int] = set()
         for name, learnt in self.projections.items():
-            named |= {f"{name}.{part}": p for part, p in learnt.named_parameters()}
+            mine = {f"{name}.{part}": p for part, p in learnt.named_parameters() if p.requires_grad}
+            named |= {part: p for part, p in mine.items() if id(p) not in known}
+            known |= {id(p) for p in mine.values()}
         return named
+
+    def measured(self) -> dict[str, Measured]:
+        """Everything that looks at text before step 1, by name."""
+        return dict(measured(self.projections))
+
+    @torch.no_grad()
+    def watch(self, batch: Batch) -> None:
+        """Let everything that looks at text before step 1 see a batch, without dropout and in the weights' own precision."""
+        self.student.eval()
+        taught = self._taught(batch)
+        assert taught is not None
+        seen = look(self.student, self.wanted[0], batch.ids, batch.real)
+        for module in self.measured().values():
+            module.watch(seen, taught, batch.real)
+
+    def dense(self) -> tuple[nn.Linear, ...] | None:
+        """The dense layers that the student's vectors pass through when it is done; None: no objective says."""
+        said = [objective.dense(self.projections[name]) for name, objective in self.on_states.items()]
+        return next((layers for layers in said if layers is not None), None)
+
+    def accumulate(
+        self, parts: Sequence[Batch], denominators: Denominators, seeds: Sequence[int | None], group: ProcessGroup
+    ) -> dict[str, float]:
+        """As `compute` on each of this process's parts of a global batch, with `seeds` one by one; the sums of the values."""
+        together = self._together(parts, denominators, seeds, group)
+        values = dict.fromkeys(self.objectives, 0.0)
+        for batch, seed, whole in zip(parts, seeds, together, strict=True):
+            for name, value in self.compute(batch, denominators, seed, whole).items():
+                values[name] += value
+        return values
+
+    def _together(
+        self, parts: Sequence[Batch], denominators: Denominators, seeds: Sequence[int | None], group: ProcessGroup
+    ) -> "list[Whole | None]":
+        """What each part has to know of the whole batch: nothing where it is the whole batch, or none compares rows.
+
+        A first pass makes the vectors of all rows; the loss's gradient with regard to them then goes back part by part.
+        """
+        if not self.on_batches or (group.size == 1 and len(parts) == 1):
+            return [None] * len(parts)
+        ours: dict[str, list[torch.Tensor]] = {name: [] for name in self.on_batches}
+        theirs: dict[str, list[torch.Tensor]] = {name: [] for name in self.on_batches}
+        kept: list[Seen] = []
+        for batch, seed in zip(parts, seeds, strict=True):
+            self._prepare(batch, seed)
+            with torch.no_grad(), self._autocast(batch.ids.device):
+                taught = self._taught(batch)
+                assert taught is not None
+                seen = look(self.student, self.wanted[0], batch.ids, batch.real)
+                for name, objective in self.on_batches.items():
+                    ours[name].append(objective.vectors(seen, batch.real, self.projections[name]))
+                    theirs[name].append(objective.taught(taught, batch.real, self.projections[name]))
+            kept.append(taught)
+        found = [Whole(taught, {}, {}) for taught in kept]
+        for name, objective in self.on_batches.items():
+            ranks = group.gather(torch.cat(ours[name]) if parts else None)
+            taught_ranks = group.gather(torch.cat(theirs[name]) if parts else None)
+            at = sum(len(rows) for rows in ranks[: group.rank] if rows is not None)
+            whole = torch.cat([rows for rows in ranks if rows is not None]).requires_grad_(True)
+            with torch.enable_grad():
+                taught_whole = torch.cat([rows for rows in taught_ranks if rows is not None])
+                lost = objective.compare(whole, taught_whole, self.projections[name]) / denominators.sequences
+                (gradient,) = torch.autograd.grad(lost.sum(), whole)
+            for part, batch in zip(found, parts, strict=True):
+                mine = slice(at, at + len(batch.ids))
+                part.values[name], part.gradients[name] = lost[mine].sum().detach(), gradient[mine]
+                at += len(batch.ids)
+        return list(found)
 
     def total(self, values: Iterable[tuple[str, float]]) -> float:
         """The weighted sum of values by objective."""
         return sum(self.objectives[name].weight * value for name, value in values)
 
-    def compute(self, batch: Batch, denominators: Denominators, seed: int | None) -> dict[str, float]:
+    def compute(
+        self, batch: Batch, denominators: Denominators, seed: int | None, whole: "Whole | None" = None
+    ) -> dict[str, float]:
         """Each objective's share of its value in the global batch; with a `seed`, gradients are added to `.grad`.
 
-        `seed` fixes dropout. None: the student is judged (no dropout, no gradients).
+        `seed` fixes dropout. None: the student is judged (no dropout, no gradients). `whole`: what is known of the whole batch,
+        where this is a part of it.
         """
-        self.student.train(seed is not None)
-        if seed is not None:
-            torch.manual_seed(seed)
-            # On a CPU the gradient comes as the rows that were read: a fresh V x H of zeros costs more than the embedding.
-            self._words().sparse = batch.ids.device.type == "cpu"
+        self._prepare(batch, seed)
         with torch.set_grad_enabled(seed is not None), self._autocast(batch.ids.device):
-            taught = self._taught(batch)
+            taught = whole.taught if whole else self._taught(batch)
             seen = look(self.student, self.wanted[0], batch.ids, batch.real)
             values, backward_from = self._logits_values(batch, denominators, seen, taught)
             total = None
             for name, objective in self.on_states.items():
                 assert taught is not None  # load_losses refuses an objective without its teacher
-                value = objective.loss(seen, taught, batch.real, self.projections[name])
-                value = value / getattr(denominators, objective.per)
-                values[name] = value.detach()
+                if whole is not None and isinstance(objective, BatchObjective):
+                    values[name] = whole.values[name]
+                    vectors = objective.vectors(seen, batch.real, self.projections[name])
+                    value = (vectors * whole.gradients[name]).sum()  # not the loss, but its gradient is the loss's
+                else:
+                    value = objective.loss(seen, taught, batch.real, self.projections[name])
+                    value = value / getattr(denominators, objective.per)
+                    values[name] = value.detach()
                 total = objective.weight * value if total is None else total + objective.weight * value
         if seed is not None:
             if total is not None:
@@ -80,6 +179,13 @@ class Losses:
                 self._expect_sparse()
                 torch.autograd.backward([at for at, _ in backward_from], [gradient for _, gradient in backward_from])
         return {name: float(values[name]) for name in self.objectives}
+
+    def _prepare(self, batch: Batch, seed: int | None) -> None:
+        self.student.train(seed is not None)
+        if seed is not None:
+            torch.manual_seed(seed)
+            # On a CPU the gradient comes as the rows that were read: a fresh V x H of zeros costs more than the embedding.
+            self._words().sparse = batch.ids.device.type == "cpu"
 
     def _words(self) -> nn.Embedding:
         words = self.student.base_model.get_submodule(architecture_of(self.student.config).words)

@@ -82,7 +82,7 @@ class TaughtLogitsObjective(LogitsObjective):
 class StateObjective(Objective):
     """An objective on what the two encoders compute on the way."""
 
-    per: ClassVar[Literal["tokens", "pairs"]] = "tokens"
+    per: ClassVar[Literal["tokens", "pairs", "sequences"]] = "tokens"
     """Its value is its sum divided by this count of the global batch."""
 
     def reads(self, student: "Shape", teacher: "Shape") -> tuple[Wanted, Wanted]:
@@ -99,8 +99,33 @@ class StateObjective(Objective):
         return nn.ModuleDict()
 
     def loss(self, student: "Seen", teacher: "Seen", real_BL: "Tensor", projections: Any) -> "Tensor":
-        """The sum over all real positions, or over pairs of them. B rows, L positions."""
+        """The sum over all real positions, over pairs of them, or over rows. B rows, L positions."""
         raise NotImplementedError
+
+    def dense(self, projections: Any) -> "tuple[nn.Linear, ...] | None":
+        """The dense layers that the student's vectors pass through when it is done; None: it says nothing of them."""
+        return None
+
+
+class BatchObjective(StateObjective):
+    """An objective that compares the rows of the whole batch with each other, by one vector of each."""
+
+    def vectors(self, student: "Seen", real_BL: "Tensor", projections: Any) -> "Tensor":
+        """The student's vectors of some rows, (B, V): all that it learns stands before them."""
+        raise NotImplementedError
+
+    def taught(self, teacher: "Seen", real_BL: "Tensor", projections: Any) -> "Tensor":
+        """The teacher's, of another width perhaps."""
+        raise NotImplementedError
+
+    def compare(self, ours_BV: "Tensor", theirs_BV: "Tensor", projections: Any) -> "Tensor":
+        """What each row of a whole batch loses, (B,)."""
+        raise NotImplementedError
+
+    def loss(self, student: "Seen", teacher: "Seen", real_BL: "Tensor", projections: Any) -> "Tensor":
+        """The sum over rows, where these are the whole batch."""
+        ours, theirs = self.vectors(student, real_BL, projections), self.taught(teacher, real_BL, projections)
+        return self.compare(ours, theirs, projections).sum()
 
 
 def wanted_by(objectives: Mapping[str, Objective], student: "Shape", teacher: "Shape") -> tuple[Wanted, Wanted]:

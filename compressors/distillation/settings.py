@@ -1,8 +1,10 @@
 """How long and how a training learns: plain settings, read without torch."""
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
-from ndogo.core.frozen import Frozen
+from ndogo.core.frozen import Frozen, Later
 
 MICRO_TOKENS = {"cpu": 4096, "cuda": 32768}
 """Padded positions that go through the models at once; a larger batch is done in parts, with the same gradient."""
@@ -37,6 +39,18 @@ class TrainingSettings(Frozen):
     """While training; default: as the student's configuration says. The configuration is never changed."""
     seed_offset: int = 0
     """Added to the run's seed, so that two trainings of one recipe see other masks."""
+
+    windows: Annotated[tuple[int, int] | None, Later()] = None
+    """Beside the lines as many tokens again in windows of so many tokens, such as [24, 96], cut out of the shuffled text at
+    any place; half of the lines with one of the model's own prompts, such as `query: `, in front. Batches are of one length."""
+    batch_tokens: Annotated[int | None, Field(gt=0), Later()] = None
+    """Tokens per optimiser step, in batches of one length, in place of batch_size."""
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> "TrainingSettings":
+        if self.windows is not None and not 8 <= self.windows[0] <= self.windows[1] <= self.max_length:
+            raise ValueError(f"windows go from 8 tokens to max_length, {self.max_length}; got {list(self.windows)}")
+        return self
 
     @model_validator(mode="after")
     def _one_unit(self) -> "TrainingSettings":

@@ -33,6 +33,13 @@ class Seen:
     windows: dict[int, torch.Tensor] = field(default_factory=dict)
     """Keys that a query may see, (B, 1, L, L), in layers of rotating models that have a local window or padding."""
 
+    def at(self, depth: int) -> torch.Tensor:
+        """The state of a depth; at the last one the encoder's final output, behind its last norm where it has one."""
+        if depth < self.shape.layers:
+            return self.states[depth]
+        assert self.last_BLH is not None
+        return self.last_BLH
+
 
 def drop_unread_layers(model: PreTrainedModel, wanted: Wanted) -> None:
     """Take the layers above the highest one that is read out of `model` (changed in place; for teachers only)."""

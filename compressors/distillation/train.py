@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 
-from ndogo.compressors.distillation.batches import Schedule
+from ndogo.compressors.distillation.batches import schedule_of
 from ndogo.compressors.distillation.corpus import Tokenized, tokenize, tokenizer_digest
 from ndogo.compressors.distillation.devices import ProcessGroup, autocast_type, exact, processes
+from ndogo.compressors.distillation.drawn import draw, drawn_name
 from ndogo.compressors.distillation.job import TrainingJob
 from ndogo.compressors.distillation.launch import train_in_processes
 from ndogo.compressors.distillation.objective import Objective
@@ -22,6 +23,7 @@ from ndogo.compressors.distillation.trainer import Trainer
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_tokenizer, weights_digest
 from ndogo.core.progress import silent
+from ndogo.core.sentences import read_vectors
 
 TRIAL_STEPS, TRIAL_SECONDS = 20, 20.0
 
@@ -112,6 +114,11 @@ def prepare(
     name = f"{run.fingerprint[:16]}-{tokenizer_digest(tokenizer)}-{settings.max_length}.arrow"
     corpus = run.work / f"corpus-{name}"
     text = tokenize(run.lines, tokenizer, settings.max_length, corpus, run.report)
+    if settings.windows is not None:
+        prompts = read_vectors(student).prompts
+        asked = settings.windows, settings.max_length, prompts
+        corpus = run.work / f"drawn-{drawn_name(settings.windows, prompts)}-{name}"
+        text = draw(text, run.lines, tokenizer, asked, corpus, run.report)
     held_out = run.work / f"held-out-{name}" if run.held_out else None
     if run.held_out and held_out:
         tokenize(run.held_out, tokenizer, settings.max_length, held_out, run.report)
@@ -142,7 +149,7 @@ def model_digest(folder: Path) -> str:
 
 def planned_steps(settings: TrainingSettings, text: Tokenized, token_cap: int | None = None) -> int:
     """Optimiser steps of a training on `text`: epochs and tokens are turned into them by the corpus's own size."""
-    schedule = Schedule(text.lengths, settings.batch_size, 0)
+    schedule = schedule_of(text.lengths, settings, 0)
     if settings.steps is not None:
         steps = settings.steps
     elif settings.epochs is not None:

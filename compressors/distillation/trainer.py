@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from ndogo.compressors.distillation import checkpoints
-from ndogo.compressors.distillation.batches import Denominators, GlobalBatch, Schedule, read_batch
+from ndogo.compressors.distillation.batches import Denominators, GlobalBatch, OneLength, read_batch, schedule_of
 from ndogo.compressors.distillation.corpus import Tokenized, open_tokenized
 from ndogo.compressors.distillation.devices import ProcessGroup
 from ndogo.compressors.distillation.job import TrainingJob
@@ -21,8 +21,11 @@ from ndogo.core.errors import NdogoError
 from ndogo.core.masking import Masking, masking_of
 from ndogo.core.models import copy_tokenizer, load_tokenizer, save
 from ndogo.core.progress import Report
+from ndogo.core.sentences import copy_sentence_files, read_vectors, write_modules
 
 HELD_OUT_SEQUENCES = 512
+MEASURED = 1024
+"""Sequences on which statistics and least-squares fits are made before step 1: some 30,000 tokens for a few hundred unknowns."""
 EVALUATIONS = 20
 """Held-out evaluations of a training. Without patience a short one has fewer: ten batches learnt for each one held out."""
 MASKS, DROPOUT = 1, 2
@@ -51,12 +54,12 @@ class Trainer:
         self.settings, self.work = job.settings, Path(job.work)
         self.tokenizer = load_tokenizer(Path(job.student))
         self.corpus = open_tokenized(Path(job.corpus))
-        self.schedule = Schedule(self.corpus.lengths, self.settings.batch_size, self.seed)
+        self.schedule = schedule_of(self.corpus.lengths, self.settings, self.seed)
         self.masking = masking_for(self.tokenizer, self.settings.mask_probability)
         self.losses = load_losses(job, group.device)
         self.parameters = self.losses.parameters()
         self.optimiser = torch.optim.AdamW(groups(self.parameters, self.settings.weight_decay), fused=True)
-        self.state = checkpoints.State(self.parameters, self.optimiser)
+        self.state = checkpoints.State(self.parameters, self.optimiser, self.losses.measured())
         self.progress = Progress()
         self.resumed_at = 0
         self.held_out = self._held_out_batches()
@@ -68,7 +71,8 @@ class Trainer:
 
     def train(self) -> dict[str, float]:
         """Train from the last checkpoint, or from the start, to the end; write the student to the job's `out`."""
-        self.resume()
+        if not self.resume():
+            self.measure()
         saved = time.monotonic()
         while self.progress.step < self.job.steps and not self._patience_is_out():
             started = time.monotonic()
@@ -110,16 +114,43 @@ class Trainer:
     def batch(self, step: int) -> GlobalBatch:
         """The global batch of a step."""
         rows = self.schedule.rows(step)
-        return read_batch(self.corpus, rows, self.masking, self.tokenizer.pad_token_id, (self.seed, MASKS, step))
+        return read_batch(
+            self.corpus,
+            rows,
+            self.masking,
+            self.tokenizer.pad_token_id,
+            (self.seed, MASKS, step),
+            exact=isinstance(self.schedule, OneLength),
+        )
 
-    def resume(self) -> None:
-        """Go to the last checkpoint, where there is one.
+    def measure(self) -> None:
+        """Let what looks at text before step 1 see some sequences, drawn once whatever the seed; nothing is masked."""
+        modules = self.state.measured
+        if not modules:
+            return
+        count = max(MEASURED, *(module.rows for module in self.losses.measured().values()))
+        some = np.random.Generator(np.random.PCG64(0)).permutation(len(self.corpus))[:count]
+        batches = by_length(some, self.corpus.lengths, HELD_OUT_SEQUENCES // 8)
+        plain = masking_for(self.tokenizer, 0.0)
+        for number, rows in enumerate(batches):
+            batch = read_batch(self.corpus, rows, plain, self.tokenizer.pad_token_id, (0,))
+            for part in batch.share(0, 1, MICRO_TOKENS[self.group.device.type]):
+                self.losses.watch(part.to(self.group.device))
+            self.report("measuring the teacher", number + 1, len(batches))
+        for module in self.losses.measured().values():
+            module.settle()
+        self.group.share_first(
+            [*self.parameters.values(), *(b for m in modules.values() for b in m.buffers(recurse=False))]
+        )
+
+    def resume(self) -> bool:
+        """Go to the last checkpoint, where there is one; whether there is.
 
         :raises NdogoError: it belongs to another training.
         """
         path = self.work / "checkpoint.safetensors"
         if not path.is_file():
-            return
+            return False
         tensors, facts = checkpoints.read(path)
         if facts["identity"] != self.job.identity:
             raise NdogoError(
@@ -130,6 +161,7 @@ class Trainer:
         self.state.restore(tensors)
         self.progress = Progress(**facts["progress"])
         self.resumed_at = self.progress.step
+        return True
 
     def save(self) -> None:
         """Write a checkpoint (the first process only: all hold the same)."""
@@ -139,12 +171,13 @@ class Trainer:
 
     def _accumulate(self, whole: GlobalBatch, denominators: Denominators, *, learning: bool) -> dict[str, float]:
         """The global value of each objective on a batch, and with `learning` the global gradients in `.grad`."""
-        values = dict.fromkeys(self.job.objectives, 0.0)
         group, tokens = self.group, MICRO_TOKENS[self.group.device.type]
-        for part, batch in enumerate(whole.share(group.rank, group.size, tokens)):
-            seed = derived(self.seed, DROPOUT, self.progress.step, part, group.rank) if learning else None
-            for name, value in self.losses.compute(batch.to(group.device), denominators, seed).items():
-                values[name] += value
+        parts = [batch.to(group.device) for batch in whole.share(group.rank, group.size, tokens)]
+        seeds = [
+            derived(self.seed, DROPOUT, self.progress.step, part, group.rank) if learning else None
+            for part in range(len(parts))
+        ]
+        values = self.losses.accumulate(parts, denominators, seeds, group)
         if learning:
             self.group.sum_gradients(list(self.parameters.values()))
         return dict(zip(values, self.group.sum_numbers(list(values.values())), strict=True))
@@ -168,7 +201,8 @@ class Trainer:
         if not self.held_out or not due:
             return
         parts = [batch.denominators for batch in self.held_out]
-        whole = Denominators(sum(d.tokens for d in parts), sum(d.masked for d in parts), sum(d.pairs for d in parts))
+        names = ("tokens", "masked", "pairs", "sequences")
+        whole = Denominators(*(sum(getattr(part, name) for part in parts) for name in names))
         values = [self._accumulate(batch, whole, learning=False) for batch in self.held_out]
         loss = self.losses.total((name, value) for part in values for name, value in part.items())
         progress.held_out = loss
@@ -212,7 +246,15 @@ class Trainer:
             out = Path(self.job.out)
             save(self.losses.student.eval().cpu(), out)
             copy_tokenizer(Path(self.job.student), out)
+            self._say_how_vectors_are_made(out)
         return numbers
+
+    def _say_how_vectors_are_made(self, out: Path) -> None:
+        """In the student's folder, where an objective on vectors shaped them: pooled and normalised as the teacher's."""
+        dense = self.losses.dense()
+        if dense is not None and self.job.teacher is not None:
+            copy_sentence_files(Path(self.job.student), out)
+            write_modules(out, dense, read_vectors(Path(self.job.teacher)))
 
 
 def masking_for(tokenizer: PreTrainedTokenizerBase, probability: float) -> Masking:

@@ -13,15 +13,7 @@ from ndogo.compressors.vocabulary.source import Vocabulary
 SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
 TWINS = (*SENTENCEPIECE_FILES, "vocab.txt", "vocab.json", "merges.txt")
 """Files from which the tokenizer can be loaded without tokenizer.json."""
-COPIED = (
-    "special_tokens_map.json",
-    "chat_template.jinja",
-    # sentence-transformers: how a bare encoder is pooled
-    "modules.json",
-    "sentence_bert_config.json",
-    "config_sentence_transformers.json",
-    "1_Pooling/config.json",
-)
+COPIED = ("special_tokens_map.json", "chat_template.jinja")
 
 
 def write_tokenizer(source: Path, out: Path, vocabulary: Vocabulary, kept: Sequence[int]) -> None:
@@ -48,7 +40,6 @@ def write_tokenizer(source: Path, out: Path, vocabulary: Vocabulary, kept: Seque
 def _write_settings(source: Path, out: Path, new_id: dict[int, int]) -> None:
     for name in COPIED:
         if (source / name).is_file():
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / name, out / name)
     if (source / "tokenizer_config.json").is_file():
         settings = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))

@@ -79,6 +79,6 @@ def scored(model: PreTrainedModel, source: Path, measure: Measure, report: Repor
     depends = what_is_scored(source, kind, digest_of(lines) if lines else "")
     if measure.scores is not None:
         return load_scores(measure.scores, depends), depends
-    masked = kind in ("taylor", "self", "pca") and has_lm_head(model)
+    masked = kind == "taylor" or (kind in ("self", "pca") and has_lm_head(model))
     batches = to_batches(lines, load_tokenizer(source), masked=masked) if lines else []
     return score(model, kind, batches, report), depends

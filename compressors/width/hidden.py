@@ -20,6 +20,7 @@ from ndogo.core.architectures import Shape, architecture_of, has_lm_head, layers
 from ndogo.core.batches import Batch
 from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
 from ndogo.core.progress import Report
+from ndogo.core.sentences import copy_sentence_files
 
 Heads = Literal["drop", "shrink", "recut"]
 
@@ -48,10 +49,13 @@ def prune_hidden(
         lines = sample_lines(measure.calibration, measure.sentences)
         text = to_batches(lines, load_tokenizer(source), masked=has_lm_head(model))
         student, lost["pca_error"] = narrow_rotated(model, config, heads, measured, text)
+        kept_HK = basis(model, measured["moment"], shape_of(config).hidden)
     else:
         student = narrow_hidden(model, config, heads, measured)
+        kept_HK = torch.eye(found.hidden)[:, _channels(config, measured)]
     save(student, out)
     copy_tokenizer(source, out)
+    copy_sentence_files(source, out, kept_HK)
     made = shape_of(config)
     return lost | {
         "hidden_before": found.hidden,
@@ -73,8 +77,7 @@ def narrow_hidden(
     by the root of the head's new size, the old one divided by that of its old size.
     """
     found, made = shape_of(model.config), shape_of(config)
-    channels = torch.arange(made.hidden) if scores is None else selection.best(scores["hidden"], made.hidden)
-    student = cut(model, {"hidden": channels, **_head_positions(found, made, heads, scores)}, config)
+    student = cut(model, {"hidden": _channels(config, scores), **_head_positions(found, made, heads, scores)}, config)
     if heads == "shrink":
         scale_queries(student, (made.hidden / found.hidden) ** 0.5)
     return student
@@ -102,6 +105,11 @@ def narrow_rotated(
     if heads == "shrink":
         scale_queries(student, (made.hidden / found.hidden) ** 0.5)
     return student, refit_norms(student, model, basis_HK, batches)
+
+
+def _channels(config: PreTrainedConfig, scores: Scores | None) -> torch.Tensor:
+    width = shape_of(config).hidden
+    return torch.arange(width) if scores is None else selection.best(scores["hidden"], width)
 
 
 def _head_positions(found: Shape, made: Shape, heads: Heads, scores: Scores | None) -> selection.Keep:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ndogo.compressors.calibration import LOGIT_ROWS, SEED
+from ndogo.compressors.calibration import LOGIT_ROWS, SEED, final_states
 from ndogo.core.architectures import architecture_of, has_lm_head, layers_of, lm_logits, shape_of
 from ndogo.core.axes import parameter_axes
 from ndogo.core.batches import Batch
@@ -34,24 +34,19 @@ def score(model: PreTrainedModel, kind: str, batches: Sequence[Batch], report: R
     `kind`: magnitude, activation, taylor, self or pca.
 
     magnitude: norms of the weights. activation: forward only, mean size over a sequence, root of the sum of squares over
-    sequences. taylor: first-order change of the masked-LM loss when the unit is zeroed, sum over sequences of its size.
+    sequences. taylor: first-order change of the masked-LM loss when the unit is zeroed, sum over sequences of its size; of a
+    model without a masked-LM head, that of the squared distance of its states over masked text to those over the whole text.
     self: the same with answers drawn from the model's own output and squared (the diagonal Fisher information), so that
     neither labels nor a masked-LM head are needed.
 
     pca: as activation, and `moment` (H, H), the second moment of the residual stream.
 
-    :raises NdogoError: taylor without a masked-LM head, or no text.
+    :raises NdogoError: no text.
     """
     if kind == "magnitude":
         return magnitude(model)
     if not batches:
         raise NdogoError(f"`{kind}` is measured on text, and there is none.", where=f"importance: {kind}")
-    if kind == "taylor" and not has_lm_head(model):
-        raise NdogoError(
-            "The model has no masked-LM head, so it has no masked-LM loss.",
-            where="importance: taylor",
-            cure="Use `self` or `activation`.",
-        )
     return _measured(model, kind, batches, report)
 
 
@@ -115,7 +110,7 @@ class _Tally:
             if heads:
                 self._add(_head(key), _total(change_BW.unflatten(-1, (heads, -1)).sum(-1), self.kind))
 
-        if key != "stream":
+        if key != "stream" and value.requires_grad:  # else the pass only looks
             value.register_hook(arrived)
 
     def _forward(self, key: str, heads: int, value: Tensor) -> None:
@@ -196,6 +191,12 @@ def _forward(model: PreTrainedModel, part: Batch, _number: int) -> None:
 
 
 def _taylor(model: PreTrainedModel, part: Batch, _number: int) -> None:
+    if not has_lm_head(model):
+        whole = torch.where(part.labels == IGNORED, part.ids, part.labels)
+        with torch.no_grad():
+            wished = final_states(model, Batch(whole, part.real, part.labels))
+        (final_states(model, part) - wished).square().sum().backward()
+        return
     states = model.base_model(input_ids=part.ids, attention_mask=part.real.long()).last_hidden_state
     wanted = part.labels != IGNORED
     _masked_backward(model, states, wanted, part.labels[wanted])

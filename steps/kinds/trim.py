@@ -1,11 +1,14 @@
 """trim: keep the tokens that the language uses."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from ndogo.core.progress import Report
 from ndogo.core.size import Size, resolve_size
+from ndogo.core.text import WeightedLines
 from ndogo.steps.step import Context, Inputs, Numbers, Planning, Step
 
 if TYPE_CHECKING:
@@ -36,6 +39,11 @@ class Trim(Step):
         """Counting does."""
         return True
 
+    @property
+    def counts_rows(self) -> bool:
+        """By coverage."""
+        return self.size is None
+
     @model_validator(mode="after")
     def _one_target(self) -> "Trim":
         if (self.size is None) == (self.coverage is None):
@@ -43,12 +51,12 @@ class Trim(Step):
         return self
 
     def plan(self, config: "PreTrainedConfig", planning: Planning) -> "PreTrainedConfig":
-        """The rows; by coverage their upper bound, the input's own."""
+        """The rows; by coverage as many as the text says, or their upper bound, the input's own, where it was not counted."""
         from ndogo.core.architectures import shape_of, with_shape
 
         found = shape_of(config).vocab
         if self.size is None:
-            return with_shape(config, vocab=found)
+            return with_shape(config, vocab=planning.rows(self) if planning.rows else found)
         rows = resolve_size(self.size, found - planning.specials) + planning.specials
         return with_shape(config, vocab=min(-(-rows // self.multiple_of) * self.multiple_of, found))
 
@@ -58,6 +66,21 @@ class Trim(Step):
 
         wanted = Wanted(self.size, self.coverage, self.multiple_of, self.keep)
         return trim(inputs["student"], out, wanted, context.texts, context.report)
+
+    def rows_kept(self, source: Path, texts: Sequence[WeightedLines], report: Report) -> int:
+        """How many rows this trim keeps of a model directory's vocabulary, by counting the text.
+
+        :raises NdogoError: a tokenizer, text or size that cannot be used.
+        """
+        from ndogo.compressors.vocabulary.counting import count_tokens
+        from ndogo.compressors.vocabulary.selection import Wanted, select
+        from ndogo.compressors.vocabulary.source import read_vocabulary
+        from ndogo.core.models import load_config
+
+        vocabulary = read_vocabulary(source, load_config(source))
+        counts = count_tokens(vocabulary.backend, len(vocabulary.tokens), texts, report)
+        wanted = Wanted(self.size, self.coverage, self.multiple_of, self.keep)
+        return len(select(vocabulary, counts.weighted, wanted).kept)
 
     @classmethod
     def fitted(cls, given: dict[str, Any], whole: "Shape", wanted: "Shape", specials: int) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from ndogo.compressors.calibration import masked_loss, read_batches
+from ndogo.compressors.calibration import final_states, masked_loss, read_batches
 from ndogo.compressors.depth import changes, keep_layers, kept_layers, losses_without
 from ndogo.core.architectures import layers_of
 from ndogo.core.errors import NdogoError
@@ -92,8 +92,16 @@ def test_the_loss_without_a_layer_is_the_truncated_models(any_pico):
     batches = read_batches(lines, load_tokenizer(any_pico), 8, masked=True)
     losses = losses_without(model, batches, silent)
     assert losses[1] == pytest.approx(masked_loss(keep_layers(model, [0, 2]), batches), abs=1e-5)
-    with pytest.raises(NdogoError, match="no masked-LM head"):
-        losses_without(model_of(any_pico, "token"), batches, silent)
+
+
+def test_without_a_head_the_loss_is_the_distance_of_the_final_states(any_pico):
+    model = model_of(any_pico, "bare", layers=3)
+    batches = read_batches(lines, load_tokenizer(any_pico), 8, masked=False)
+    found = losses_without(model, batches, silent)
+    whole = torch.cat([final_states(model, batch) for batch in batches])
+    cut = torch.cat([final_states(keep_layers(model, [0, 2]), batch) for batch in batches])
+    assert float(found[1]) == pytest.approx(((cut - whole).square().sum() / whole.square().sum()).item(), rel=1e-4)
+    assert (found > 1e-3).all()
 
 
 @pytest.mark.parametrize("keep", ["stride", "importance"])

@@ -150,17 +150,6 @@ def test_what_sentence_transformers_keeps_stays_all_the_way(teacher: Path, tmp_p
     assert (cut / "sentence_bert_config.json").is_file()
 
 
-def test_a_layer_behind_the_pooling_forbids_another_width(teacher: Path, tmp_path: Path):
-    adopted = sentence_model(teacher, dense=True)
-    trimmed, cut = tmp_path / "trimmed", tmp_path / "cut"
-    for folder in (trimmed, cut):
-        folder.mkdir()
-    make(Trim(coverage=0.9), {"student": adopted}, trimmed, context())
-    assert (trimmed / "2_Dense" / "model.safetensors").read_bytes() == b"weights"
-    with pytest.raises(NdogoError, match=r"2_Dense/model.safetensors has weights for 32 numbers"):
-        make(PruneHidden(size=16, select="first"), {"student": trimmed}, cut, context())
-
-
 @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
 def test_code_of_its_own_is_never_run(teacher: Path, tmp_path: Path, file: str):
     content = json.loads((teacher / file).read_text())

@@ -1,15 +1,23 @@
 """Plans: published parameter counts to the unit, and every impossible recipe refused before any work."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from ndogo import api
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_model, parameters
+from ndogo.core.progress import silent
+from ndogo.core.text import WeightedLines
+from ndogo.registry.bundles import Store
 from ndogo.registry.recipes import recipe
+from ndogo.registry.rows import rows_of
 from ndogo.registry.teachers import teacher, teacher_names
-from ndogo.steps.plan import Planned, plan
+from ndogo.steps.kinds.trim import Trim
+from ndogo.steps.plan import Facts, Planned, plan
 from ndogo.steps.recipe import parse_recipe
+from tests.pico import TEXT
 
 TWO_STEP_XLMR = [278_295_186, 278_295_186, 235_767_954, 235_767_954, 226_324_626, 88_543_314, 88_543_314, 22_814_253]
 
@@ -105,3 +113,38 @@ def test_rotary_heads_do_not_shrink():
     with pytest.raises(NdogoError, match="rotary"):
         rows("  - prune_hidden: {size: 1/2}", "mmbert-small")
     assert rows("  - prune_hidden: {size: 1/2, heads: drop}", "mmbert-small")[-1].shape.heads == 3
+
+
+def test_a_trim_by_coverage_is_a_bound_until_its_text_is_counted_and_then_remembered(pico_model, tmp_path, monkeypatch):
+    source, recipe_of = (
+        pico_model("xlmr"),
+        parse_recipe("name: x\nsteps:\n  - trim: {coverage: 0.9}\n  - truncate: {layers: 1}"),
+    )
+    guide, text = teacher(str(source)), [WeightedLines(partial(iter, TEXT))]
+    store = Store(tmp_path / "store")
+    bound = plan(recipe_of, guide.config, guide.specials)
+    assert [row.at_most for row in bound] == [False, True, True] and bound[1].shape.vocab == guide.config.vocab_size
+    counted = plan(
+        recipe_of,
+        guide.config,
+        guide.specials,
+        facts=Facts(rows=rows_of(store, source, text, silent)),
+    )
+    made = api.trim(source, tmp_path / "trimmed", _file(tmp_path), coverage=0.9)
+    assert not any(row.at_most for row in counted)
+    assert counted[1].params == parameters(load_model(made.path)) and counted[2].shape.vocab == counted[1].shape.vocab
+    monkeypatch.setattr(Trim, "rows_kept", lambda *_: pytest.fail("counted again"))
+    again = plan(
+        recipe_of,
+        guide.config,
+        guide.specials,
+        facts=Facts(rows=rows_of(store, source, text, silent)),
+    )
+    assert [row.params for row in again] == [row.params for row in counted]
+    with pytest.raises(NdogoError, match="needs the teacher's tokenizer"):
+        rows_of(store, Path("xlm-roberta-base"), text, silent)
+
+
+def _file(folder: Path) -> Path:
+    (folder / "text.txt").write_text("\n".join(TEXT), encoding="utf-8")
+    return folder / "text.txt"

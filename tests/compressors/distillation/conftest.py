@@ -46,7 +46,9 @@ def ragged():
     ids = np.where(real, random.integers(5, 90, (5, 12)), 1)
     labels = np.where(real & (random.random((5, 12)) < 0.35), random.integers(5, 90, (5, 12)), -100)
     batch = GlobalBatch(np.arange(5), ids, real, labels)
-    assert batch.denominators == Denominators(int(lengths.sum()), int((labels != -100).sum()), int((lengths**2).sum()))
+    assert batch.denominators == Denominators(
+        int(lengths.sum()), int((labels != -100).sum()), int((lengths**2).sum()), 5
+    )
     sequences = [
         SimpleNamespace(ids=torch.tensor(ids[i, :n]), labels=torch.tensor(labels[i, :n])) for i, n in enumerate(lengths)
     ]

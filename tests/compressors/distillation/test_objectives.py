@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ndogo.compressors.distillation import objectives
 from ndogo.compressors.distillation.batches import GlobalBatch
+from ndogo.compressors.distillation.devices import ProcessGroup
 from ndogo.compressors.distillation.objectives import OBJECTIVES, Objectives
 from ndogo.compressors.distillation.run import TrainingRun
 from ndogo.compressors.distillation.settings import TrainingSettings
@@ -21,6 +22,7 @@ from tests.compressors.distillation.checks import NARROW, losses_for
 from tests.pico import TEXT
 
 ROOT = Path(__file__).parents[3]
+ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 NEW = '''
     """norms: L = 1/N sum_n (||h_s|| - ||h_t||)^2 of the last hidden states."""
 
@@ -111,9 +113,10 @@ def test_all_objectives_at_once_add_up(pair, ragged):
 
 def test_padding_and_parts_change_nothing(pair, ragged):
     student, teacher = pair("xlmr", **NARROW)
-    losses = losses_for(student, teacher, read({name: 1 for name in OBJECTIVES} | {"logits_kl": {"positions": "all"}}))
+    more = {"logits_kl": {"positions": "all"}, "hidden": {"standardise": True, "depths": {"1/2": 0.5, "1": 1}}}
+    losses = losses_for(student, teacher, read({name: 1 for name in OBJECTIVES} | more))
     (batch,) = ragged.batch.share(0, 1, 1000)
-    whole = losses.compute(batch, ragged.denominators, seed=0)
+    whole = losses.accumulate([batch], ragged.denominators, [0], ALONE)
     gradient = student.base_model.embeddings.word_embeddings.weight.grad.clone()
     student.zero_grad(set_to_none=True)
     wide = [
@@ -123,9 +126,6 @@ def test_padding_and_parts_change_nothing(pair, ragged):
     padded = GlobalBatch(ragged.batch.rows, *wide)
     parts = [part for rank in (0, 1) for part in padded.share(rank, 2, 12)]
     assert len(parts) == 5
-    sums = dict.fromkeys(whole, 0.0)
-    for part in parts:
-        for name, value in losses.compute(part, ragged.denominators, seed=0).items():
-            sums[name] += value
+    sums = losses.accumulate(parts, ragged.denominators, [0] * 5, ALONE)
     assert sums == pytest.approx(whole, rel=1e-9)
     torch.testing.assert_close(student.base_model.embeddings.word_embeddings.weight.grad, gradient)
