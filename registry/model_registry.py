@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ndogo.core.exported import FOLDER, MANIFEST
 from ndogo.registry.bundles import Bundle, Store
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+
+NEEDS = ["mlflow", "torch", "transformers", "sentencepiece"]
+"""What serving a model takes."""
+EXPORTED = ["mlflow", "ndogo-run"]
+"""What serving an export takes."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +78,12 @@ def register(
         number = found[0].version
     else:
         with mlflow.start_run(run_id=run_id):
+            folder = store.path(bundle)
             logged = mlflow.pyfunc.log_model(
                 name=name,
                 python_model=str(Path(__file__).with_name("served_model.py")),
-                artifacts={"model": str(store.path(bundle))},
-                pip_requirements=["mlflow", "torch", "transformers", "sentencepiece"],
+                artifacts={"model": str(folder)},
+                pip_requirements=EXPORTED if (folder / FOLDER / MANIFEST).is_file() else NEEDS,
             )
         for key, value in metrics.items():
             registry.log_metric(run_id, key, value, model_id=logged.model_id)
