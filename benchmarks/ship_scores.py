@@ -88,7 +88,9 @@ def _by_torch(source: Exportable, tokenizer: PreTrainedTokenizerBase, line: str,
 
 def _words(folder: Path, expected: Sequence[np.ndarray], given: Sequence[str]) -> str:
     tokenizer = Tokenizer.from_file(str(folder / FOLDER / TOKENIZER))
-    labels = [tokenizer.decode([n], skip_special_tokens=False) or tokenizer.id_to_token(n) for n in range(len(expected[0]))]
+    labels = [
+        tokenizer.decode([n], skip_special_tokens=False) or tokenizer.id_to_token(n) for n in range(len(expected[0]))
+    ]
     differ = [(row, word) for row, word in zip(expected, given, strict=True) if labels[row.argmax()] != word]
     gaps = [row.max() - max(row[n] for n, label in enumerate(labels) if label == word) for row, word in differ]
     ties = sum(gap <= TIE for gap in gaps)
@@ -125,7 +127,10 @@ def main() -> None:
     files = given.files.split(",") if given.files else list(known)
     text = corpus(given.language, given.profile)
     lines = list(islice((line for line in chain(text.held_out(), text.lines()) if len(line.split()) > 4), given.lines))
-    for part in (answers(given.export, files, lines, given.python), scores(given.export, files, given.language, given.profile)):
+    for part in (
+        answers(given.export, files, lines, given.python),
+        scores(given.export, files, given.language, given.profile),
+    ):
         for line in part:
             print(line, flush=True)
 

@@ -18,7 +18,7 @@ from ndogo.evaluation.judge import versions
 from ndogo.registry import model_registry
 from ndogo.registry.bundles import Bundle, Store, canonical
 from ndogo.steps.recipe import ORIGINAL
-from ndogo.tasks import gate, notes, pictures, tracking
+from ndogo.tasks import gate, notes, pictures, shipping, tracking
 from ndogo.tasks.evaluation import EVALUATIONS, metrics_of
 from ndogo.tasks.run import Run, planned
 from ndogo.tasks.run_record import RunRecord, run_of
@@ -74,6 +74,8 @@ def conclude(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) ->
     record = notes.finish(run, "COMPLETED", summarise(run, bundle, evaluations))
     folder, sentences = write_report(run, evaluations, record)
     sentences = [*sentences, FASTER.format(**record.summary)]
+    if shipped := shipping.shipping(run):
+        sentences.append(shipping.sentence(shipped))
     record = notes.note_report(run, folder, sentences)
     told = "".join(f"\n- {sentence}" for sentence in sentences)
     about = f"{run.name}: size and quality, step by step"
@@ -84,6 +86,8 @@ def conclude(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) ->
 def summarise(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
     """What the parent run carries: size, ratio, every benchmark of the small model, and its retention."""
     summary: dict[str, float] = notes.relative_sizes(run, bundle).model_dump() | speed(run, bundle).model_dump()
+    if shipped := shipping.shipping(run):
+        summary |= shipped.numbers()
     last = evaluations[run.recipe.last]
     summary |= metrics_of(last)
     retained = retention(last, evaluations[ORIGINAL])
@@ -123,6 +127,8 @@ def write_report(run: Run, evaluations: Mapping[str, Evaluation], record: RunRec
     ]
     made = evaluation.write_report(f"{run.name} ({run.profile})", entries, folder)
     (folder / "steps.md").write_text(table(record) + "\n", encoding="utf-8")
+    if shipped := shipping.shipping(run):
+        (folder / "shipping.md").write_text(shipping.table(shipped) + "\n", encoding="utf-8")
     (folder / "plan.json").write_text(json.dumps([_row(row) for row in planned(run)], indent=1), encoding="utf-8")
     (folder / "stages.png").write_bytes(pictures.stages(record))
     (folder / "size-and-quality.png").write_bytes(

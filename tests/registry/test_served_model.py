@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import ndogo_run
 import pytest
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
+import ndogo_run
 from ndogo.compressors.export import Settings, export
 from ndogo.registry import model_registry
 from ndogo.registry.bundles import Bundle, BundleRequest, open_store
