@@ -4,7 +4,7 @@ Shapes: B sequences, L positions.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -21,10 +21,15 @@ class Batch:
     """(B, L), false at padding."""
     labels: Tensor
     """(B, L) tokens to predict, `IGNORED` elsewhere."""
+    rows: np.ndarray | None = field(default=None, kw_only=True)
+    """Which rows of a text they are, where they are rows of one."""
+    text: str = field(default="", kw_only=True)
+    """Names that text."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same on another device."""
-        return Batch(*(part.to(device, non_blocking=True) for part in (self.ids, self.real, self.labels)))
+        parts = (part.to(device, non_blocking=True) for part in (self.ids, self.real, self.labels))
+        return Batch(*parts, rows=self.rows, text=self.text)
 
 
 def pad(

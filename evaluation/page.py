@@ -7,6 +7,8 @@ from ndogo.evaluation.summary import Summary, signed
 from ndogo.evaluation.tables import main_table, problems_of, retention_text, score_text
 
 TEMPLATE = "report.html"
+RESULT = " retains "
+"""The sentence that says what came out has this word, and leads the page."""
 
 
 def page(made: Summary, image: bytes) -> str:
@@ -25,6 +27,7 @@ def page(made: Summary, image: bytes) -> str:
         "millions": lambda number: f"{number / 1e6:.2f} M",
         "megabytes": lambda number, digits=1: f"{number / 1e6:.{digits}f}",
         "percent": lambda share, digits=1: f"{100 * share:.{digits}f} %",
+        "css": _css_text,
         "signed": signed,
         "score": score_text,
         "retention": retention_text,
@@ -34,6 +37,9 @@ def page(made: Summary, image: bytes) -> str:
     notes = [f"{name}: {note}" for name, benchmark in made.benchmarks.items() for note in benchmark.notes]
     return templates.get_template(TEMPLATE).render(
         made=made,
+        pocket=made.notice,
+        lead=[sentence for sentence in made.sentences if RESULT in sentence],
+        further=[sentence for sentence in made.sentences if RESULT not in sentence],
         heads=heads,
         body=body,
         speeds=speeds,
@@ -54,3 +60,9 @@ def _beside(made: Summary, benchmark: str) -> list[str]:
         if benchmark in entry.scores
         for metric, found in entry.scores[benchmark].others.items()
     ]
+
+
+def _css_text(text: str) -> str:
+    """A text as a style sheet writes it; what is no plain letter or digit by its number."""
+    letters = (c if c.isascii() and c.isalnum() else f"\\{ord(c):x} " for c in text)
+    return f'"{"".join(letters)}"'

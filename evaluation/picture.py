@@ -7,6 +7,8 @@ from ndogo.evaluation.summary import ModelSummary, Role, Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 COLOURS: dict[Role, str] = {
     "original": "#334155",
@@ -53,6 +55,7 @@ def picture(made: Summary) -> bytes:
     axes.grid(alpha=0.25)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+    _move_labels_apart(figure, axes)
     image = io.BytesIO()
     figure.savefig(image, format="png", metadata={"Software": None})
     return image.getvalue()
@@ -69,3 +72,16 @@ def _point(axes: "Axes", entry: ModelSummary) -> None:
     axes.annotate(
         entry.name, (x, y), xytext=(8, 5), textcoords="offset points", fontsize=9, color=COLOURS[role], weight=weight
     )
+
+
+def _move_labels_apart(figure: "Figure", axes: "Axes") -> None:
+    """Move a label that lies on another one up until it is free, the lowest first."""
+    figure.draw_without_rendering()
+    placed: list[Bbox] = []
+    for label in sorted(axes.texts, key=lambda text: text.get_window_extent().y0):
+        box = label.get_window_extent()
+        while other := next((one for one in placed if one.overlaps(box)), None):
+            right, up = label.get_position()
+            label.set_position((right, up + (other.y1 - box.y0 + 1) * 72 / figure.dpi))
+            box = label.get_window_extent()
+        placed.append(box)

@@ -92,9 +92,11 @@ class Summary(Frozen):
     benchmarks: dict[str, BenchmarkNote]
     entries: list[ModelSummary]
     sentences: list[str]
+    notice: str = ""
+    """What a reader must know before any number."""
 
 
-def summary(title: str, entries: Sequence[Entry]) -> Summary:
+def summary(title: str, entries: Sequence[Entry], notice: str = "") -> Summary:
     """Compare each entry with `original` (and `adapted`, where there is one), and each student also with every baseline.
 
     `sentences` says in words what came out, first of all where a baseline was not beaten.
@@ -116,6 +118,7 @@ def summary(title: str, entries: Sequence[Entry]) -> Summary:
         },
         entries=rows,
         sentences=[sentence for row in rows for sentence in _sentences(row)],
+        notice=notice,
     )
 
 

@@ -4,23 +4,40 @@ from pathlib import Path
 from typing import Annotated
 
 from prefect import flow
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from ndogo.evaluation import Mode
+from ndogo.flows import links, plain_refusals
 from ndogo.flows.closing import close
 from ndogo.flows.submission import Submitted, outcome, submit
 from ndogo.registry.bundles import open_store
-from ndogo.registry.corpora import Profile
+from ndogo.registry.corpora import PROFILES, Profile
 from ndogo.registry.languages import languages
 from ndogo.registry.recipes import recipe_names
 from ndogo.tasks import notes, publication
 from ndogo.tasks.baselines import with_baselines
 from ndogo.tasks.run import Asked, resolve
 
+plain_refusals.install()
+
 Language = Annotated[str, Field(json_schema_extra={"enum": list(languages())})]
-RecipeName = Annotated[str, Field(json_schema_extra={"enum": recipe_names()})]
+RecipeName = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"title": "known", "type": "string", "enum": recipe_names()},
+                {"title": "your own: a name or a .yaml file", "type": "string"},
+            ]
+        }
+    ),
+]
+"""In the form a dropdown of those that are known when it is served, or any other that is made later."""
+ProfileName = Annotated[Profile | None, WithJsonSchema({"type": "string", "enum": [*PROFILES, None]})]
+"""In the form a dropdown, of which the empty choice is the default."""
 Seed = Annotated[int, Field(ge=0)]
 
 
@@ -35,7 +52,7 @@ Seed = Annotated[int, Field(ge=0)]
 def compress(  # noqa: PLR0913  # its parameters are the form in the UI
     language: Language,
     recipe: RecipeName = "ndogo-small",
-    profile: Profile | None = None,
+    profile: ProfileName = None,
     seed: Seed = 0,
     teacher: str = "",
     mode: Mode = "probe",
@@ -54,13 +71,16 @@ def compress(  # noqa: PLR0913  # its parameters are the form in the UI
 
     """
     run = resolve(open_store(), flow_run.id, Asked(language, recipe, profile, seed, teacher, mode))
-    with notes.opened(run):
+    with notes.opened(run, **links.to_flow_run()):
         work = submit([run], Submitted())
         if baselines:
             outcome(run, work)  # from scratch reads as many tokens as the recipe turns out to have read
             run = with_baselines(run)
             submit([run], work)
-        return publication.publish(run, *outcome(run, work))
+        made = publication.publish(run, *outcome(run, work))
+        for line in links.told(run.store, made):  # where `prefect deployment run ... --watch` ends
+            get_run_logger().info(line)
+        return made
 
 
 def run_name(language: str, recipe: str, seed: int, **_: object) -> str:

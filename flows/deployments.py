@@ -82,7 +82,7 @@ def take_up_killed_runs(store: Store) -> None:
     )
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=killed):
-            if notes.was_killed(store, str(run.id)):
+            if any(notes.was_killed(store, opened) for opened in notes.of_flow_run(store, str(run.id))):
                 client.set_flow_run_state(run.id, Scheduled(message="taken up again after a kill"), force=True)
 
 

@@ -3,29 +3,41 @@
 import contextlib
 import itertools
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from prefect import Flow, flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
+from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from ndogo.core.errors import NdogoError
+from ndogo.core.threads import cores, threads
 from ndogo.evaluation import Mode
-from ndogo.flows.compress import Language, RecipeName, Seed, run_name
+from ndogo.flows import links
+from ndogo.flows.closing import close_derived
+from ndogo.flows.compress import Language, ProfileName, RecipeName, Seed, run_name
 from ndogo.flows.submission import Submitted, outcome, submit
 from ndogo.registry.bundles import open_store
-from ndogo.registry.corpora import Profile
-from ndogo.steps.step import threads
 from ndogo.tasks import comparison, notes, publication
-from ndogo.tasks.run import Asked, resolve
-from ndogo.tasks.run_record import SweepRow
+from ndogo.tasks.run import Asked, Run, resolve
+from ndogo.tasks.run_record import RunRecord, SweepRow
 
 log = logging.getLogger("ndogo.sweep")
+
+
+class Swept(NamedTuple):
+    """What a sweep found."""
+
+    rows: list[SweepRow]
+    folder: Path
+    """Page and picture."""
+    failed: dict[str, str]
+    """The runs that failed, by name, and why."""
+
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,17 +46,20 @@ R = TypeVar("R")
 @flow(
     flow_run_name="sweep",
     task_runner=ThreadPoolTaskRunner(max_workers=1),  # type: ignore[arg-type]  # as in compress; --runner dask spreads it
+    on_failure=[close_derived],
+    on_crashed=[close_derived],
+    on_cancellation=[close_derived],
     persist_result=False,
 )
 def sweep(
     languages: list[Language],
     recipes: list[RecipeName],
     seeds: Sequence[Seed] = (0, 1, 2),
-    profile: Profile | None = None,
+    profile: ProfileName = None,
     teacher: str = "",
     mode: Mode = "probe",
-) -> tuple[list[SweepRow], Path]:
-    """Compare recipes: every language with every recipe and seed.
+) -> Swept:
+    """Compare recipes: every language with every recipe and seed. One run that fails leaves the others their results.
 
     Args:
         languages: The languages.
@@ -66,17 +81,40 @@ def sweep(
     ]
     with contextlib.ExitStack() as stack:
         for run in runs:
-            stack.enter_context(notes.opened(run))
+            stack.enter_context(notes.opened(run, **links.to_flow_run()))
         work = submit(runs, Submitted())
         # A conclusion times models in this process, and transformers cannot load two in one process at a time.
         wait([future for future in (*work.made.values(), *work.judged.values()) if isinstance(future, PrefectFuture)])
-        records = []
-        for run in runs:
+        records, failed = _conclude(runs, work)
+    if not records:
+        raise NdogoError(
+            "No run of the sweep came to its end.",
+            where="; ".join(failed),
+            cure="; ".join(dict.fromkeys(failed.values())),
+        )
+    rows, folder = comparison.publish(store, records, failed)
+    table = comparison.with_failures(comparison.markdown(rows), failed)
+    create_markdown_artifact(table, key="sweep", description="Retention by size")
+    swept = Swept(rows, folder, failed)
+    told = f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}"
+    if failed:
+        return Completed(name="Partial", message=told, data=swept)  # type: ignore[return-value]  # Prefect hands on its data
+    return swept
+
+
+def _conclude(runs: Sequence[Run], work: Submitted) -> tuple[list[RunRecord], dict[str, str]]:
+    """The records of the runs that came to their end, and why the others did not, by their names; their records are closed."""
+    records, failed = [], {}
+    for run in runs:
+        try:
             bundle, keys = outcome(run, work)
-            records.append(publication.conclude(run, bundle, publication.read(store, keys)))
-    rows, folder = comparison.publish(store, records)
-    create_markdown_artifact(comparison.markdown(rows), key="sweep", description="Retention by size")
-    return rows, folder
+            records.append(publication.conclude(run, bundle, publication.read(run.store, keys)))
+            publication.tell(run, records[-1], "")
+        except Exception as error:  # whatever ended it, the others' results stand
+            log.exception("%s failed", run.name, exc_info=error)
+            failed[run.name] = " ".join(str(error).split())
+            notes.close(run.store, run.id, "FAILED")
+    return records, failed
 
 
 def dask(flow: Flow[P, R], address: str | None) -> Flow[P, R]:
@@ -101,7 +139,7 @@ def _local_cluster() -> dict[str, object]:
     Without a memory limit: Dask would kill a training that needs more than its share, and start it again for ever.
     """
     each = threads()
-    workers = max(1, (os.cpu_count() or 1) // each)
+    workers = max(1, cores() // each)
     log.info("a local Dask cluster: workers %d, threads of each step %d (OMP_NUM_THREADS changes that)", workers, each)
     return {
         "n_workers": workers,

@@ -47,8 +47,7 @@ def without_server(*, shared: bool = False) -> Iterator[None]:
 
 def _import_what_steps_need() -> None:
     """And bring MLflow's database up: seconds that would be lost one after the other."""
-    import sklearn.linear_model  # noqa: F401  # only to be loaded, as the next
-    import transformers.models.xlm_roberta.modeling_xlm_roberta  # noqa: F401  # with torch; the pocket teacher's kind
+    import transformers.models.xlm_roberta.modeling_xlm_roberta  # noqa: F401  # only to be loaded, with torch
 
     from ndogo.registry.bundles import open_store
     from ndogo.tasks import tracking

@@ -223,9 +223,20 @@ def make(
         if minutes is not None:
             step = step.within(minutes, inputs, context)
         numbers = make_step(step, inputs, draft, context) | check_model(draft).model_dump()
+        if not step.makes_model:
+            _add_card(draft, inputs["student"], target.name)
         draft.rename(target)
     shutil.rmtree(work, ignore_errors=True)
     return Made(target, numbers)
+
+
+def _add_card(folder: Path, model: Path, name: str) -> None:
+    """Put the card into a folder that ships, where a run of this store made its model."""
+    from ndogo.registry.bundles import open_store
+    from ndogo.tasks.cards import card_of_folder
+
+    if text := card_of_folder(open_store(), model, name):
+        (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def _step(kind: str, **fields: Any) -> Step:

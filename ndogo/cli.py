@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 from ndogo import budget_command, run_commands, step_commands
+from ndogo.advise import advise
+from ndogo.literal_help import App
 from ndogo_run.cli import COMMANDS
 from ndogo_run.errors import RunError
 
-app = typer.Typer(
+app = App(
     name="ndogo",
     help="Make a small model of one language from a multilingual encoder, with proof of what was kept.\n\n"
     "Start with `ndogo compress swahili`: it needs no network and takes minutes. "
@@ -18,17 +20,34 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
 )
-languages_app = typer.Typer(
-    help="List the languages, or add yours.", invoke_without_command=True, no_args_is_help=False
-)
+languages_app = App(help="List the languages, or add yours.", invoke_without_command=True, no_args_is_help=False)
 app.add_typer(languages_app, name="languages", rich_help_panel="Look")
 step_commands.register(app)
 run_commands.register(app)
 budget_command.register(app)
 for command in COMMANDS:
     app.command(rich_help_panel="Run an export, without torch")(command)
+
+
+app.command(rich_help_panel="Look")(advise)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"ndogo {version('ndogo')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """What may stand before a command."""
 
 
 @app.command(rich_help_panel="Look")
@@ -94,21 +113,41 @@ def add(
     timezone: Annotated[str, typer.Option(help="Of the nightly run.")] = "UTC",
 ) -> None:
     """Make any language a citizen, and a deployment, without editing this repository."""
+    from ndogo import show
     from ndogo.registry.languages import add_language, described
 
-    entry = described(name, corpus, teacher, benchmarks or [], timezone)
-    typer.echo(f"Added {name} ({add_language(entry)}). Now: ndogo compress {name}")
+    show.added(name, add_language(described(name, corpus, teacher, benchmarks or [], timezone)))
 
 
 def main() -> None:
-    """Run the command; a NdogoError is printed without a traceback and exits with 1."""
+    """Run the command; what a person can put right is told in a message without a traceback, and exits with 1."""
     from ndogo.core.errors import NdogoError
 
     try:
         app()
     except (NdogoError, RunError) as error:
-        typer.echo(f"ndogo: {error}", err=True)
-        sys.exit(1)
+        _refuse(str(error))
+    except OSError as error:
+        where = f"\n  where: {error.filename}" if error.filename else ""
+        _refuse(f"{error.strerror or error}{where}")
+    except Exception as error:  # a server that is away or refuses; every other one is a fault of ours
+        if (server := _server_of(error)) is None:
+            raise
+        _refuse(
+            f"{server} refuses, or cannot be reached: {' '.join(str(error).split())[:300]}\n"
+            "  what to do: check the address and the words; `ndogo serve` starts the servers."
+        )
+
+
+def _server_of(error: Exception) -> str | None:
+    """Which server an error speaks of, told by the package that raised it, without importing one."""
+    of = {"mlflow.exceptions": "MLflow", "httpx": "Prefect", "prefect.exceptions": "Prefect"}
+    return of.get(type(error).__module__)
+
+
+def _refuse(message: str) -> None:
+    typer.echo(f"ndogo: {message}", err=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

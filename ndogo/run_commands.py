@@ -64,6 +64,7 @@ def sweep(
         find_language(name)
     for name in names["recipes"]:
         find_recipe(name)
+    numbers = _seeds(seeds)
     from ndogo import show
     from ndogo.flows.without_server import without_server
 
@@ -73,9 +74,19 @@ def sweep(
         from ndogo.tasks import comparison
 
         chosen = dask(flow, address) if runner == "dask" else flow
-        numbers = [int(seed) for seed in seeds.split(",")]
-        rows, folder = chosen(names["languages"], names["recipes"], numbers, profile, teacher)
-        show.sweep(comparison.markdown(rows), folder)
+        swept = chosen(names["languages"], names["recipes"], numbers, profile, teacher)
+        show.sweep(comparison.with_failures(comparison.markdown(swept.rows), swept.failed), swept.folder)
+    if swept.failed:
+        raise typer.Exit(1)
+
+
+def _seeds(given: str) -> list[int]:
+    from ndogo.core.errors import NdogoError
+
+    numbers = given.split(",")
+    if (bad := next((number for number in numbers if not number.strip().isdecimal()), None)) is not None:
+        raise NdogoError(f"`{bad}` is no seed.", where="--seeds", cure="Write whole numbers: --seeds 0,1,2.")
+    return [int(number) for number in numbers]
 
 
 def sync() -> None:
@@ -113,9 +124,9 @@ def evaluate(
 
 def compare(
     language: Annotated[str, typer.Option(help="A language; `ndogo languages` lists them.")],
-    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("compare.png"),
+    out: Annotated[Path | None, typer.Option(help="Also write the picture here, as a PNG.")] = None,
 ) -> None:
-    """Which recipe retains most at which size: all finished runs of a language, as a table and a picture."""
+    """Which recipe retains most at which size: all finished runs of a language, as a table; as a picture with --out."""
     from ndogo import show
     from ndogo.registry.bundles import open_store
     from ndogo.registry.languages import language as find_language
@@ -124,8 +135,9 @@ def compare(
     find_language(language)
     records = notes.finished(open_store(), language)
     show.comparison(language, records)
-    out.write_bytes(pictures.landscape(records, language))
-    typer.echo(f"written to {out}")
+    if out:
+        out.write_bytes(pictures.landscape(records, language))
+        typer.echo(f"written to {out}")
 
 
 def history(
@@ -163,14 +175,27 @@ def promote(
 
 
 def clean(
-    keep: Annotated[float, typer.Option(help="Keep what was used in so many days.")] = 30.0,
-    dry_run: Annotated[bool, typer.Option(help="Only say what would go.")] = False,
+    keep: Annotated[float, typer.Option(min=0, help="Keep what was used in so many days.")] = 30.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Remove old bundles that no champion or challenger descends from, and what crashes left."""
+    """Remove old bundles that no champion or challenger descends from, MLflow's copies of them, and what crashes left.
+
+    First it says what would go, and asks.
+    """
     from ndogo.registry.bundles import open_store
     from ndogo.registry.cleaning import clean as remove
+    from ndogo.registry.cleaning import freed
 
-    gone = remove(open_store(), keep, pretend=dry_run)
-    for folder in gone:
-        typer.echo(f"{'would remove' if dry_run else 'removed'} {folder}")
-    typer.echo(f"{len(gone)} folders")
+    store = open_store()
+    gone = remove(store, keep, pretend=True)
+    for one in gone:
+        typer.echo(one.path)
+    for kind, (folders, size) in freed(gone).items():
+        typer.echo(f"{kind:16} {folders:5} folders  {size / 1e6:10.1f} MB")
+    if not gone:
+        typer.echo("Nothing is to be removed.")
+    elif dry_run:
+        typer.echo("Nothing was removed (--dry-run).")
+    elif yes or typer.confirm("Remove them?"):
+        typer.echo(f"{len(remove(store, keep))} folders removed")

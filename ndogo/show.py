@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ndogo.registry.bundles import Store
+    from ndogo.registry.languages import Added
     from ndogo.registry.model_registry import Version
     from ndogo.steps.plan import Planned
     from ndogo.steps.recipe import Recipe
@@ -72,12 +73,10 @@ def plan_json(rows: "list[Planned]") -> None:
 
 
 def recipes_table() -> None:
-    """The recipes, a line each."""
+    """The recipes, a line each; names are never cut short."""
     from ndogo.registry.recipes import recipe, recipe_names
 
-    table = Table()
-    for column in ("recipe", "steps", "about"):
-        table.add_column(column)
+    table = _plain_table("recipe", "steps", "about")
     for name in recipe_names():
         found = recipe(name)
         table.add_row(name, " > ".join(s.kind for s in found.steps), found.about)
@@ -89,12 +88,40 @@ def languages_table() -> None:
     from ndogo.registry.corpora import default_profile
     from ndogo.registry.languages import languages
 
-    table = Table()
-    for column in ("language", "name", "nightly in", "profile", "members"):
-        table.add_column(column)
+    table = _plain_table("language", "name", "nightly in", "profile", "members")
     for name, entry in languages().items():
-        table.add_row(name, entry.title, entry.timezone, default_profile(entry), ", ".join(entry.members))
+        title = "" if entry.members else entry.title  # a group's is its members' names
+        table.add_row(name, title, entry.timezone, default_profile(entry), ", ".join(entry.members))
     console.print(table)
+
+
+def _plain_table(*columns: str) -> Table:
+    """A table that tells its rows apart in 80 columns: only the last column is broken into lines."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=column in ("recipe", "language", "nightly in"), overflow="fold")
+    return table
+
+
+def added(name: str, found: "Added") -> None:
+    """What was found of a language that was added, what is missing, and what comes next."""
+    console.print(f"Added {name} ({found.file})", soft_wrap=True, highlight=False)
+    text = (
+        f"{found.lines:,} lines, {found.characters / 1e6:.2f} million characters; {found.held_out:,} lines only judge"
+    )
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_row("text", text)
+    for benchmark, rows in found.rows.items():
+        table.add_row(benchmark, ", ".join(f"{split} {number:,}" for split, number in rows.items()) + " rows")
+    for benchmark, why in found.missing.items():
+        table.add_row(benchmark, f"missing: {why}")
+    console.print(table, highlight=False)
+    if not found.held_out:
+        console.print("No line is held out: of text so short, language-model quality cannot be measured.")
+    if not found.rows:
+        console.print("Without a benchmark nothing can be judged: add it again with --benchmarks before you compress.")
+    console.print(f"Now: ndogo compress {name}", highlight=False)
+    console.print(f"`ndogo serve` shows it as compress/{name} from its next start on.", highlight=False)
 
 
 def result(store: "Store", run_id: str) -> None:
@@ -163,21 +190,22 @@ def sweep(table: str, folder: "Path") -> None:
 
 def comparison(language: str, records: "Sequence[RunRecord]") -> None:
     """The finished runs of a language, smallest first."""
-    table = Table(title=f"compress/{language}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    columns = ("recipe", "seed", "profile", "parameters", "MB", "smaller", "retention", "95% interval", "score")
+    title = f"compress/{language}"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    columns = ("recipe", "seed", "profile", "params", "MB", "ratio", "retention", "95%", "score")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number > 2 else "left")
+        table.add_column(column, justify="right" if number > 2 else "left", no_wrap=True)
     for record in records:
         summary = record.summary
         table.add_row(
             record.recipe,
             str(record.seed),
             record.profile,
-            f"{summary['params']:,.0f}",
+            f"{summary['params'] / 1e6:.2f}M",
             f"{summary['size_mb']:.1f}",
             f"{summary['compression_ratio']:.1f}x",
             f"{100 * summary['retention']:.1f}%",
-            f"{100 * summary['retention_low']:.1f} to {100 * summary['retention_high']:.1f}",
+            f"{100 * summary['retention_low']:.1f}-{100 * summary['retention_high']:.1f}",
             f"{100 * summary['score']:.1f}",
         )
     console.print(table)

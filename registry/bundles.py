@@ -239,6 +239,9 @@ class Store:
 
     def _publish(self, draft: Path, request: BundleRequest, numbers: Numbers) -> None:
         files = {file: file_hash(file) for file in sorted(draft.rglob("*")) if file.is_file()}
+        readers = draft.stat().st_mode & 0o666  # whoever may look into the folder may read its files
+        for file in files:
+            file.chmod(readers)
         share(files, self._files_of(request.parents.values()))
         details = BundleDetails(
             **request.__dict__,
@@ -250,6 +253,7 @@ class Store:
         )
         mark = draft / MARK
         mark.write_text(details.model_dump_json(indent=1, exclude_unset=True), encoding="utf-8")
+        mark.chmod(readers)
         for file in (*files, mark):
             _sync(file)
         _sync(draft)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,6 +26,7 @@ NOT_MEASURED = (
     "harmful or private content that the teacher or the text may hold",
     "tasks and languages beside those in the table",
 )
+CUT = "\n\n(Cut here; `ndogo push --dry-run` writes the whole card.)\n"
 TOY = "**A toy.** Its text is generated, of a pocket world, and its training is capped. It says nothing about real language."
 
 
@@ -99,6 +100,14 @@ def card(facts: Facts) -> str:
     return f"---\n{head}---\n\n{body(facts)}"
 
 
+def description(facts: Facts, most: int = 5000) -> str:
+    """The card without its head for a place that keeps so many characters: the certificate goes first, then the end."""
+    text = body(facts)
+    if len(text) > most:
+        text = body(replace(facts, certificate=""))
+    return text if len(text) <= most else f"{text[: most - len(CUT)]}{CUT}"
+
+
 def metadata(facts: Facts) -> "ModelCardData":
     """The head of the card, as the hub reads it."""
     from huggingface_hub import EvalResult, ModelCardData
@@ -123,13 +132,20 @@ def metadata(facts: Facts) -> "ModelCardData":
         license=facts.license or None,
         base_model=facts.teacher or None,
         base_model_relation=facts.relation if facts.teacher else None,
-        library_name="sentence-transformers" if facts.sentence_model else "transformers",
+        library_name=library(facts),
         pipeline_tag=pipeline_tag(facts),
         datasets=[facts.corpus] if facts.corpus else None,
         tags=["ndogo", "vocabulary-trimming", "model-compression"],
         model_name=facts.name.rpartition("/")[2],
         eval_results=results or None,
     )
+
+
+def library(facts: Facts) -> str:
+    """What loads the files."""
+    if facts.relation == "quantized":
+        return "onnx"
+    return "sentence-transformers" if facts.sentence_model else "transformers"
 
 
 def pipeline_tag(facts: Facts) -> str:
@@ -181,6 +197,9 @@ def _teacher(facts: Facts) -> str:
 
 
 def _use(facts: Facts) -> str:
+    if facts.relation == "quantized":
+        verb = "embed {0} 'some text'" if facts.sentence_model else "fill {0} 'text with a <mask>'"
+        return f"```\nhf download {facts.name} --local-dir model && ndogo {verb.format('model')}\n```"
     if facts.sentence_model:
         code = f'from sentence_transformers import SentenceTransformer\n\nmodel = SentenceTransformer("{facts.name}")'
     else:

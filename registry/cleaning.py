@@ -2,32 +2,76 @@
 
 import shutil
 import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from ndogo.core.errors import NdogoError
 from ndogo.registry import model_registry
+from ndogo.registry.artifacts import of_bundles
 from ndogo.registry.bundles import Store
 from ndogo.registry.integrity import MARK
 
 DAY = 86_400.0
 
 
-def clean(store: Store, keep_days: float, *, pretend: bool = False) -> list[Path]:
-    """Remove bundles unused for `keep_days` that no champion or challenger descends from, and left drafts; what went.
+@dataclass(frozen=True)
+class Gone:
+    """A folder that nobody needs."""
 
+    kind: str
+    path: Path
+
+
+def clean(store: Store, keep_days: float, *, pretend: bool = False) -> list[Gone]:
+    """Remove bundles unused for `keep_days` that no champion or challenger descends from, what teachers said and
+    nobody asked for since, and left drafts; what went.
+
+    What MLflow keeps of such a bundle on this machine goes with it; its runs and versions stay, with their numbers.
     Nothing at all is removed when the model registry cannot be reached: it alone knows the champions.
     :raises NdogoError: the registry cannot be reached.
     """
     needed = lineage(store, _registered(store))
     before = time.time() - keep_days * DAY
-    gone = [f for f in _folders(store, "bundles") if f.name not in needed and _last_use(f) < before]
-    gone += [f for kind in ("drafts", "work") for f in _folders(store, kind) if not _busy(store, f.name.split("-")[0])]
-    gone += [f for f in _folders(store, "damaged") if f.stat().st_mtime < before]
-    for folder in [] if pretend else gone:
-        shutil.rmtree(folder)
+    gone = [Gone("bundles", f) for f in _folders(store, "bundles") if f.name not in needed and _last_use(f) < before]
+    kept = needed | {f.name for f in _folders(store, "bundles")} - {one.path.name for one in gone}
+    artefacts = [(key, folder) for key, folder in of_bundles(store) if key not in kept and _last_use(folder) < before]
+    gone += [Gone("MLflow's copies", folder) for _, folder in artefacts]
+    for kind in ("drafts", "work"):
+        gone += [Gone(kind, f) for f in _folders(store, kind) if not _busy(store, f.name.split("-")[0])]
+    gone += [Gone("what teachers said", f) for f in _folders(store, "teacher") if f.stat().st_mtime < before]
+    gone += [Gone("damaged", f) for f in _folders(store, "damaged") if f.stat().st_mtime < before]
+    if not pretend:
+        for one in gone:
+            shutil.rmtree(one.path)
+        _note_removed(store, {key for key, _ in artefacts})
     return gone
+
+
+def freed(gone: Sequence[Gone]) -> dict[str, tuple[int, int]]:
+    """Folders and freed bytes by kind. A file that lies under several names counts once, and only if all of them go."""
+    found = dict.fromkeys((one.kind for one in gone), (0, 0))
+    names: Counter[tuple[int, int]] = Counter()
+    for one in gone:
+        size = 0
+        for about in (file.lstat() for file in one.path.rglob("*") if not file.is_dir()):
+            names[about.st_dev, about.st_ino] += 1
+            if names[about.st_dev, about.st_ino] == about.st_nlink:
+                size += about.st_size
+        folders, before = found[one.kind]
+        found[one.kind] = folders + 1, before + size
+    return found
+
+
+def _note_removed(store: Store, keys: set[str]) -> None:
+    """Say so on the versions whose files are gone."""
+    registry = model_registry.client(store)
+    for version in registry.search_model_versions() if keys else []:
+        if version.tags.get("bundle") in keys:
+            registry.set_model_version_tag(version.name, version.version, "files", "removed by ndogo clean")
 
 
 def lineage(store: Store, keys: set[str]) -> set[str]:

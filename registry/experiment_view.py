@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 KEY = "ndogo"
 TAG = f"mlflow.sharedViewState.{KEY}"
 NOTE = "mlflow.note.content"
+FILTER = "tags.level = 'pipeline' and attributes.status = 'FINISHED'"
+"""Finished runs that made something new: refused ones failed, and one that repeats another is of another level."""
 COLUMNS = (
     "params.`recipe`",
     "params.`seed`",
@@ -50,7 +52,7 @@ def describe(mlflow: "MlflowClient", experiment_id: str) -> None:
 
 
 def _state() -> dict[str, object]:
-    section = "ndogo"
+    section, wide = "ndogo", "ndogo-wide"
     metric = {"type": "METRIC"}
     scatter: dict[str, object] = {
         "uuid": "size-retention",
@@ -63,7 +65,7 @@ def _state() -> dict[str, object]:
     parallel: dict[str, object] = {
         "uuid": "parallel",
         "type": "PARALLEL",
-        "metricSectionId": section,
+        "metricSectionId": wide,
         "runsCountToCompare": 100,
         "selectedParams": ["recipe"],
         "selectedMetrics": ["size_mb", "retention", "sentiment", "topic", "ner", "pos"],
@@ -74,7 +76,7 @@ def _state() -> dict[str, object]:
         for key in ("retention", "size_mb")
     ]
     return {
-        "searchFilter": "tags.level = 'pipeline'",
+        "searchFilter": FILTER,
         "orderByKey": "metrics.`size_mb`",
         "orderByAsc": True,
         "startTime": "ALL",
@@ -87,14 +89,19 @@ def _state() -> dict[str, object]:
         "runsHidden": [],
         "runsExpanded": {},
         "compareRunSections": [
-            {
-                "uuid": section,
-                "name": "Size and quality",
-                "display": True,
-                "columns": 2,
-                "cardHeight": 420,
-                "isReordered": False,
-            }
+            _section(wide, "Recipe, size, quality", columns=1),
+            _section(section, "Size and quality", columns=2),
         ],
         "compareRunCharts": [{**chart, "deleted": False, "isGenerated": False} for chart in (scatter, *bars, parallel)],
+    }
+
+
+def _section(name: str, title: str, columns: int) -> dict[str, object]:
+    return {
+        "uuid": name,
+        "name": title,
+        "display": True,
+        "columns": columns,
+        "cardHeight": 420,
+        "isReordered": False,
     }

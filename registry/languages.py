@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -13,6 +14,9 @@ from ndogo.core.frozen import Frozen
 from ndogo.registry.bundles import home
 from ndogo.registry.sources import PREFIX, DataSource
 from ndogo.steps.recipe import validated
+
+if TYPE_CHECKING:
+    from ndogo.registry.hub import Hub
 
 FILE = Path(__file__).with_name("languages.yaml")
 
@@ -38,9 +42,12 @@ class Language(Frozen):
 
     @model_validator(mode="after")
     def _zone(self) -> "Language":
-        from zoneinfo import ZoneInfo
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-        ZoneInfo(self.timezone)
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"got {self.timezone!r}, no time zone; write it as Africa/Nairobi") from error
         return self
 
     @property
@@ -54,8 +61,18 @@ def languages() -> dict[str, Language]:
     table: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     files = {file.stem: file for file in sorted((home() / "languages").glob("*.yaml"))}
     for name, file in files.items():
-        table[name] = {**table.get(name, {}), **(yaml.safe_load(file.read_text(encoding="utf-8")) or {})}
+        table[name] = {**table.get(name, {}), **_read_yaml(file)}
     return {n: validated(Language, {"name": n, **entry}, str(files.get(n, FILE))) for n, entry in table.items()}
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise NdogoError(f"This is not YAML: {' '.join(str(error).split())}", where=str(file)) from error
+    if not isinstance(found, dict):
+        raise NdogoError("This holds no `key: value` lines.", where=str(file))
+    return found
 
 
 def language(name: str) -> Language:
@@ -91,7 +108,7 @@ def _benchmarks(given: Sequence[str]) -> str | dict[str, Any]:
     if len(given) == 1 and "=" not in given[0]:
         path = Path(given[0])
         if path.suffix in (".yaml", ".yml") and path.is_file():
-            return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+            return _read_yaml(path)
         if path.is_dir():
             return _absolute(given[0])
         raise NdogoError(
@@ -109,14 +126,27 @@ def _absolute(path: str) -> str:
     return str(Path(path).expanduser().absolute())
 
 
-def add_language(entry: Language) -> Path:
-    """Make a language a citizen: all that it names is found and looked at, then written below $NDOGO_HOME/languages.
+@dataclass(frozen=True)
+class Added:
+    """What was found of a language that was added."""
+
+    file: Path
+    lines: int
+    held_out: int
+    """Lines that only judge."""
+    characters: int
+    rows: dict[str, dict[str, int]]
+    """Rows of each benchmark's splits."""
+    missing: dict[str, str]
+    """Benchmarks that cannot be used, and why."""
+
+
+def add_language(entry: Language) -> Added:
+    """Make a language a citizen: all that it names is found, read and counted, then written below $NDOGO_HOME/languages.
 
     :raises NdogoError: a bad or taken name; a corpus, teacher or benchmark that cannot be used.
     """
-    from ndogo.evaluation import Broken
-    from ndogo.registry.benchmarks import benchmarks_of
-    from ndogo.registry.corpora import corpus_of, default_profile
+    from ndogo.registry.corpora import corpus_of, default_profile, is_held_out
     from ndogo.registry.hub import Hub
     from ndogo.registry.teachers import weights
 
@@ -127,13 +157,11 @@ def add_language(entry: Language) -> Path:
             "Ndogo brings a language of that name.", where=f"--name {entry.name}", cure="Choose another name."
         )
     hub = Hub()
-    for _ in corpus_of(entry.corpus, hub)():
-        pass
+    lines = held_out = characters = 0
+    for line in corpus_of(entry.corpus, hub)():
+        lines, held_out, characters = lines + 1, held_out + is_held_out(line), characters + len(line)
     check_teacher(weights("", entry, default_profile(entry), hub))
-    if entry.benchmarks:
-        for found in benchmarks_of(entry, default_profile(entry), hub):
-            if isinstance(found, Broken) and isinstance(entry.benchmarks, dict):
-                raise NdogoError(found.problem, where=f"--benchmarks {found.name}")
+    rows, missing = _count_rows(entry, hub)
     file = home() / "languages" / f"{entry.name}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(".draft")
@@ -141,7 +169,26 @@ def add_language(entry: Language) -> Path:
         yaml.safe_dump(entry.model_dump(exclude={"name"}, exclude_defaults=True), allow_unicode=True), encoding="utf-8"
     )
     draft.rename(file)
-    return file
+    return Added(file, lines, held_out, characters, rows, missing)
+
+
+def _count_rows(entry: Language, hub: "Hub") -> tuple[dict[str, dict[str, int]], dict[str, str]]:
+    """Rows of every benchmark's splits, and what is missing. One that was named by itself has to be there."""
+    from ndogo.evaluation import KINDS, Broken
+    from ndogo.registry.benchmarks import benchmarks_of
+    from ndogo.registry.corpora import default_profile
+
+    if not entry.benchmarks:
+        return {}, dict.fromkeys(KINDS, "not given")
+    rows, missing = {}, {}
+    for found in benchmarks_of(entry, default_profile(entry), hub):
+        if not isinstance(found, Broken):
+            rows[found.name] = {split: len(given) for split, given in found.splits.items()}
+        elif isinstance(entry.benchmarks, dict):
+            raise NdogoError(found.problem, where=f"--benchmarks {found.name}")
+        else:
+            missing[found.name] = found.problem
+    return rows, missing
 
 
 def check_teacher(folder: Path) -> None:

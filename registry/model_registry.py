@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ndogo.core.exported import FOLDER, MANIFEST
+from ndogo.registry import artifacts
 from ndogo.registry.bundles import Bundle, Store
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"
+ADDRESS = "http://127.0.0.1:5000"
+"""Where `make serve` puts MLflow; for links while no server runs."""
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -46,6 +49,12 @@ class Version:
 def tracking_uri(store: Store) -> str:
     """$MLFLOW_TRACKING_URI, else the SQLite file beside the store."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store.folder / 'mlflow.db'}"
+
+
+def page_of(store: Store, experiment: str, run_id: str) -> str:
+    """The page of a run in MLflow's machine-learning mode; the address is that of `make serve` while no server is named."""
+    server = tracking_uri(store) if tracking_uri(store).startswith("http") else ADDRESS
+    return f"{server}/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
 
 
 def client(store: Store) -> "MlflowClient":
@@ -85,6 +94,8 @@ def register(
                 artifacts={"model": str(folder)},
                 pip_requirements=EXPORTED if (folder / FOLDER / MANIFEST).is_file() else NEEDS,
             )
+        if place := artifacts.local(registry.get_logged_model(logged.model_id).artifact_location):
+            artifacts.link(store.path(bundle), place / "artifacts" / bundle.key)
         for key, value in metrics.items():
             registry.log_metric(run_id, key, value, model_id=logged.model_id)
         try:
@@ -98,6 +109,11 @@ def register(
         number = str(made.version)
     registry.set_registered_model_alias(name, CHALLENGER, number)
     return Version.of(registry.get_model_version(name, number))
+
+
+def describe(store: Store, name: str, version: str, text: str) -> None:
+    """Say what a version is, in Markdown; MLflow keeps 5,000 characters."""
+    client(store).update_model_version(name, version, description=text)
 
 
 def versions(store: Store, name: str) -> list[Version]:

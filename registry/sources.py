@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from ndogo.core.errors import NdogoError
 from ndogo.core.frozen import Frozen
 from ndogo.registry.hub import MAIN, Hub
-from ndogo.registry.tables import columns, is_table, label_names, read
+from ndogo.registry.tables import Table, is_table
 
 PREFIX = "hf:"
 """How a data set of the hub is told from a path."""
@@ -130,11 +130,11 @@ def rows(source: DataSource, split: str, hub: Hub) -> Iterator[tuple[str, dict[s
     """
     own = source.splits.get("dev") == OWN
     for file in fetched(source, "train" if own and split == "dev" else split, hub):
-        names = label_names(file)
-        for number, row in enumerate(read(file), 1):
+        table = Table(file)
+        for number, row in enumerate(table.rows(), 1):
             if own and split != "test" and _is_dev(row) != (split == "dev"):
                 continue
-            yield f"{source.name}: {file.name}, row {number}", _meaning(source, row, names, file)
+            yield f"{source.name}: {file.name}, row {number}", _meaning(source, row, table)
 
 
 def texts(source: DataSource, hub: Hub) -> Iterator[str]:
@@ -143,8 +143,9 @@ def texts(source: DataSource, hub: Hub) -> Iterator[str]:
     :raises NdogoError: as `rows`.
     """
     for file in fetched(source, "train", hub):
-        for row in read(file, _column(source, "text", columns(file), file)):
-            for line in (row or "").splitlines():
+        table = Table(file)
+        for text in table.values(_column(source, "text", table.columns, file)):
+            for line in (text or "").splitlines():
                 if line := line.strip():
                     yield line
 
@@ -255,14 +256,12 @@ def _column(source: DataSource, meaning: str, there: Iterable[str], file: Path) 
     return wanted[0]
 
 
-def _meaning(
-    source: DataSource, row: Mapping[str, object], names: Mapping[str, list[str]], file: Path
-) -> dict[str, object]:
+def _meaning(source: DataSource, row: Mapping[str, object], table: Table) -> dict[str, object]:
     """A row as benchmarks have it; labels that are numbers become the words they stand for."""
     tagged = bool(source.tokens or source.tags) or (not source.text and any(c in row for c in COLUMNS["tokens"]))
     first, second = ("tokens", "tags") if tagged else ("text", "label")
-    given, marked = (row[_column(source, meaning, row, file)] for meaning in (first, second))
-    known = source.labels or names.get(_column(source, second, row, file), [])
+    given, marked = (row[_column(source, meaning, row, table.file)] for meaning in (first, second))
+    known = source.labels or table.label_names.get(_column(source, second, row, table.file), [])
 
     def word(value: object) -> object:
         if source.labels and isinstance(value, str) and value.isdigit():
@@ -272,7 +271,7 @@ def _meaning(
         if not 0 <= value < len(known):
             raise NdogoError(
                 f"{source.name} has the label {value}, which has no name.",
-                where=str(file),
+                where=str(table.file),
                 cure="Name the labels in order: `labels: [negative, neutral, positive]`.",
             )
         return known[value]

@@ -1,85 +1,142 @@
-"""Reading rows: Parquet, CSV, TSV, JSONL and plain lines, packed by gzip or not."""
+"""Rows of local files, read by `datasets`: Parquet, CSV, TSV, JSONL, JSON and plain lines, packed by gzip or not."""
 
 import csv
+import glob
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ndogo.core.errors import NdogoError
 
-KINDS = ("parquet", "csv", "tsv", "jsonl", "json", "txt")
+if TYPE_CHECKING:
+    from datasets import IterableDataset
+
+AS_WRITTEN = {"keep_default_na": False}
+"""`NA` and `nan` are words; pandas would take them for holes."""
+READERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "parquet": ("parquet", {}),
+    "csv": ("csv", AS_WRITTEN),
+    "tsv": ("csv", {**AS_WRITTEN, "sep": "\t", "quoting": csv.QUOTE_NONE}),
+    "jsonl": ("json", {"parse_agent_traces": False}),
+    "json": ("json", {"parse_agent_traces": False}),
+    "txt": ("text", {}),
+}
+"""Ends of names -> the reader of `datasets` and its options. None of them runs code of a data set's."""
 NO_ROWS = ("dataset_infos.json", "requirements.txt", "license.txt", "readme.txt")
-
-
-def columns(file: Path) -> list[str]:
-    """The names of a file's columns."""
-    if _suffix(file.name) == "parquet":
-        import pyarrow.parquet
-
-        return list(pyarrow.parquet.read_schema(file).names)
-    return list(next(iter(read(file)), {}))
-
-
-def read(file: Path, column: str = "") -> Iterator[Any]:
-    """The rows of a Parquet, CSV, TSV or JSONL file as dictionaries; or one column's values.
-
-    :raises NdogoError: not a file of that kind, with the row.
-    """
-    good = 0
-    try:
-        for row in _parquet(file, column) if _suffix(file.name) == "parquet" else _lines(file):
-            yield row[column] if column else row
-            good += 1
-    except (ValueError, KeyError, OSError, EOFError, csv.Error) as fault:
-        raise NdogoError(f"The file cannot be read: {fault}", where=f"{file}, after row {good}") from fault
-
-
-def _parquet(file: Path, column: str) -> Iterator[Mapping[str, object]]:
-    import pyarrow.parquet
-
-    table = pyarrow.parquet.ParquetFile(file)
-    for batch in table.iter_batches(columns=[column] if column else None, batch_size=4096):
-        yield from batch.to_pylist()
-
-
-def _lines(file: Path) -> Iterator[Mapping[str, object]]:
-    opener = gzip.open if file.name.endswith(".gz") else open
-    kind = _suffix(file.name)
-    with opener(file, "rt", encoding="utf-8", newline="") as text:
-        if kind == "txt":
-            yield from ({"text": line} for line in text)
-        elif kind in ("csv", "tsv"):
-            yield from csv.DictReader(text, delimiter="\t" if kind == "tsv" else ",", strict=kind == "csv")
-        else:
-            yield from (json.loads(line) for line in text if line.strip())
+AT_ONCE = 1000
 
 
 def is_table(name: str) -> bool:
     """Whether a file's name says that it holds rows."""
-    return _suffix(name) in KINDS and "/." not in f"/{name}" and name.lower() not in NO_ROWS
+    return _suffix(name) in READERS and "/." not in f"/{name}" and name.lower() not in NO_ROWS
 
 
 def _suffix(name: str) -> str:
     return name.removesuffix(".gz").rpartition(".")[2].lower()
 
 
-def label_names(file: Path) -> dict[str, list[str]]:
-    """The label names that a Parquet file's schema carries, by column."""
-    if _suffix(file.name) != "parquet":
-        return {}
-    import pyarrow.parquet
+@dataclass(frozen=True)
+class Table:
+    """One file of rows. It is opened when it is first asked."""
 
-    raw = (pyarrow.parquet.read_schema(file).metadata or {}).get(b"huggingface")
-    features = json.loads(raw)["info"]["features"] if raw else {}
-    return {column: names for column, feature in features.items() if (names := _label_names(feature))}
+    file: Path
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The names of its columns; none where it holds no row.
+
+        :raises NdogoError: not a file of its kind.
+        """
+        return list(self._rows.column_names or next(self.rows(), {}))
+
+    @cached_property
+    def label_names(self) -> dict[str, list[str]]:
+        """The label names that the file itself carries, by column: those of a label, or of what a list is made of.
+
+        :raises NdogoError: not a file of its kind.
+        """
+        features = {name: getattr(kind, "feature", kind) for name, kind in (self._rows.features or {}).items()}
+        return {name: list(kind.names) for name, kind in features.items() if hasattr(kind, "names")}
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows; of CSV and TSV, all values are text.
+
+        :raises NdogoError: not a file of its kind, with the row.
+        """
+        for batch in self._batches(self._rows):
+            yield from (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
+
+    def values(self, column: str) -> Iterator[Any]:
+        """One column's values; of Parquet, nothing else is read.
+
+        :raises NdogoError: as `rows`.
+        """
+        parquet = _suffix(self.file.name) == "parquet"
+        for batch in self._batches(self._opened(columns=[column]) if parquet else self._rows):
+            yield from batch[column]
+
+    @cached_property
+    def _rows(self) -> "IterableDataset":
+        found = self._opened()
+        if READERS[_suffix(self.file.name)][0] != "csv":
+            return found
+        from datasets import Features, Value
+
+        header = next(iter(self._batches(found)), {})
+        return self._opened(features=Features(dict.fromkeys(header, Value("string"))) if header else None)
+
+    def _batches(self, rows: "IterableDataset") -> Iterator[dict[str, list[Any]]]:
+        """Up to so many rows at once, as columns."""
+        good = 0
+        try:
+            for batch in rows.iter(batch_size=AT_ONCE):
+                yield batch
+                good += len(next(iter(batch.values()), ()))
+        except FAULTS as fault:
+            raise self._unreadable(fault, good) from fault
+
+    def _opened(self, **options: Any) -> "IterableDataset":
+        import datasets
+
+        datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else the hub is told of each local file that is opened
+        datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what goes wrong, our errors say
+        reader, fixed = READERS[_suffix(self.file.name)]
+        where = glob.escape(str(self.file.absolute()))
+        try:
+            return datasets.load_dataset(reader, data_files=where, split="train", streaming=True, **fixed, **options)
+        except FAULTS as fault:
+            raise self._unreadable(fault, 0) from fault
+
+    def _unreadable(self, fault: BaseException, good: int) -> NdogoError:
+        kind = READERS[_suffix(self.file.name)][0]
+        line = _bad_line(self.file) if kind == "json" else 0  # others say it themselves
+        where = f"{self.file}, {f'line {line}' if line else f'after row {good}'}"
+        said = str(fault).strip() if self.file.stat().st_size else "it is empty"
+        return NdogoError(f"The file cannot be read: {said}.", where=where)
 
 
-def _label_names(feature: object) -> list[str]:
-    """The names in a feature, or in the one that its list is made of."""
-    if isinstance(feature, list):
-        feature = feature[0]
-    if not isinstance(feature, dict):
-        return []
-    return list(feature["names"]) if "names" in feature else _label_names(feature.get("feature"))
+def _bad_line(file: Path) -> int:
+    """The first line that is no JSON; 0 where it is not by lines, or packed and damaged."""
+    opener = gzip.open if file.name.endswith(".gz") else open
+    try:
+        with opener(file, "rb") as lines:
+            return next((number for number, line in enumerate(lines, 1) if not _is_json(line)), 0)
+    except (OSError, EOFError, zlib.error):
+        return 0
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line.strip() or b"null")
+    except ValueError:
+        return False
+    return True
+
+
+FAULTS = (ValueError, TypeError, KeyError, OSError, EOFError, RuntimeError, StopIteration, zlib.error)
+"""What the readers raise of a file that is not of its kind, pyarrow's and pandas' own errors among them."""

@@ -59,10 +59,10 @@ def teacher(name: str) -> Teacher:
         return Teacher(name, config, entry.specials, entry.hub)
     path = Path(name)
     if path.is_dir():
-        from ndogo.core.models import has_pooler, load_config, load_tokenizer
+        from ndogo.core.models import has_pooler, load_config
+        from ndogo.core.specials import count_specials
 
-        specials = len(set(load_tokenizer(path).all_special_ids))
-        return Teacher(path.name, load_config(path), specials, pooler=has_pooler(path))
+        return Teacher(path.name, load_config(path), count_specials(path), pooler=has_pooler(path))
     raise unknown("teacher", name, teacher_names(), where="--teacher", otherwise="Or give a model directory.")
 
 

@@ -6,7 +6,6 @@ over `kinds()`. A field of the class is a key in a recipe and an option of the c
 """
 
 import importlib
-import os
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from ndogo.core.frozen import Frozen
 from ndogo.core.progress import Report, silent
 from ndogo.core.sentences import MODULES, copy_sentence_files
 from ndogo.core.text import Lines, WeightedLines
+from ndogo.core.threads import threads, warn_if_busy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -31,12 +31,6 @@ Inputs = Mapping[str, Path]
 """The directories that a step works on, by role: `student` is the model that it changes."""
 Numbers = Mapping[str, Any]
 """What a step measured while it worked, by name."""
-
-
-def threads() -> int:
-    """Threads of a compute step: $OMP_NUM_THREADS, else all cores. Equal in every runner, so that no digit depends on it."""
-    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return int(given) if given.isdigit() and int(given) else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -55,6 +49,8 @@ class Context:
     work: Path = Path()
     """A folder for checkpoints and the like; it outlives a kill. Whoever made it removes it."""
     report: Report = silent
+    teacher_cache: Path | None = None
+    """Where what teachers say is kept for other steps too; None: in `work`."""
     device: str = "auto"
     threads: int = field(default_factory=threads)
 
@@ -168,8 +164,9 @@ def make(step: Step, inputs: Inputs, out: Path, context: Context) -> dict[str, A
     """Make a step's result with a fixed number of threads; what sentence-transformers keeps beside the student stays."""
     import torch
 
+    warn_if_busy(context.threads)
     torch.set_num_threads(context.threads)
-    numbers = dict(step.make(inputs, out, context))
+    numbers = {"threads": context.threads, **step.make(inputs, out, context)}
     if not (out / MODULES).is_file():  # else the step itself said how its vectors are made
         dropped = copy_sentence_files(inputs["student"], out)
         numbers |= {"dense_dropped": dropped} if dropped else {}

@@ -105,7 +105,12 @@ class Training(Step, TrainingSettings):
             "held_out": context.held_out,
         }
         return TrainingRun(
-            **given, work=context.work, seed=context.seed, token_cap=context.token_cap, report=context.report
+            **given,
+            work=context.work,
+            seed=context.seed,
+            token_cap=context.token_cap,
+            report=context.report,
+            teacher_cache=context.teacher_cache,
         )
 
 

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ndogo.compressors.export.precision import FILES
 from ndogo.core.errors import NdogoError, unknown
+from ndogo.core.exported import FOLDER
 from ndogo.evaluation import Evaluation, retention
 from ndogo.registry import card
 from ndogo.registry.bundles import Store
@@ -11,24 +13,56 @@ from ndogo.registry.card import Facts, ScoreFacts, StepFacts
 from ndogo.registry.hub import Hub
 from ndogo.registry.languages import Language, language
 from ndogo.registry.sources import DataSource, default
-from ndogo.steps.recipe import ORIGINAL
+from ndogo.steps.recipe import ORIGINAL, parse_recipe
 from ndogo.tasks.evaluation import EVALUATIONS
 from ndogo.tasks.run import Run
 from ndogo.tasks.run_record import RUNS, RunRecord, run_of
 
 
 def run_that_made(store: Store, model: str) -> RunRecord:
-    """The newest finished run that ends in a model: named by the run, by the registered model, or by the bundle or its folder.
+    """The newest finished run that ends in a model: named by the run, by the registered model, or by the bundle or its folder;
+    the bundle of an export counts for the model in it.
 
     :raises NdogoError: no run of this store made it; the nearest names are suggested.
     """
     key = Path(model).name
     records = [record for record in store.read_records(RUNS, RunRecord) if record.summary]
-    found = [r for r in records if key == r.steps[r.last].key or model in (r.name, r.model_name, r.id)]
+    found = [r for r in records if key in _bundles(r).values() or model in (r.name, r.model_name, r.id)]
     if not found:
         names = sorted({name for r in records for name in (r.name, r.model_name)})
         raise unknown("finished model", model, names, where="MODEL", otherwise="Make one with `ndogo compress`.")
     return max(found, key=lambda record: record.finished)
+
+
+def _bundles(record: RunRecord) -> dict[str, str]:
+    """The keys of the model and of what only adds to it, by step."""
+    added = {s.id for s in parse_recipe(record.recipe_text).steps if not s.makes_model and s.student == record.last}
+    return {name: note.key for name, note in record.steps.items() if name == record.last or name in added}
+
+
+def int8_bundle(store: Store, record: RunRecord) -> Path:
+    """The folder of a run's export with an int8 file.
+
+    :raises NdogoError: its recipe makes none.
+    """
+    for key in _bundles(record).values():
+        if (store.path(key) / FOLDER / FILES["int8"]).is_file():
+            return store.path(key)
+    raise NdogoError(
+        "The run made no int8 file.",
+        where=f"--int8: {record.name}",
+        cure="End the recipe with `- export: {dtype: int8}`.",
+    )
+
+
+def card_of_folder(store: Store, model: Path, name: str) -> str:
+    """The card of what was made of a bundle of the store; empty where no run ends in that bundle."""
+    if model.resolve().parent != store.path("any").resolve().parent:
+        return ""
+    try:
+        return card.card(facts_of(store, run_that_made(store, str(model)), name))
+    except NdogoError:
+        return ""
 
 
 def facts_of(store: Store, record: RunRecord, name: str, stated_license: str = "") -> Facts:
@@ -41,7 +75,7 @@ def facts_of(store: Store, record: RunRecord, name: str, stated_license: str = "
     from ndogo.core.sentences import MODULES
 
     run = run_of(record, store)
-    judged = {step: _evaluation(store, note.key) for step, note in record.evaluations.items()}
+    judged = {step: evaluation_of(store, note.key) for step, note in record.evaluations.items()}
     last, entry, folder = judged[record.last], language(record.language), store.path(record.steps[record.last].key)
     kept = retention(last, judged[ORIGINAL])
     teacher, teacher_commit = _only(run.sources.teacher)
@@ -144,7 +178,11 @@ def _certificate(store: Store, record: RunRecord) -> str:
     return next((text for text in reversed(texts) if text), "")
 
 
-def _evaluation(store: Store, key: str) -> Evaluation:
+def evaluation_of(store: Store, key: str) -> Evaluation:
+    """A stored evaluation.
+
+    :raises NdogoError: it was lost or damaged since it was made.
+    """
     if found := store.read_record(EVALUATIONS, key, Evaluation):
         return found
     raise NdogoError("An evaluation was lost.", where=f"{EVALUATIONS}/{key}.json", cure="Run again: it is made again.")

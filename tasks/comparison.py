@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
@@ -15,8 +15,6 @@ from ndogo.tasks.publication import TOY
 from ndogo.tasks.run_record import RunRecord, SweepRow
 
 PAGE, PICTURE = "sweep.md", "size-and-quality.png"
-ADDRESS = "http://127.0.0.1:5000"
-"""Where `make serve` puts MLflow; for links while no server runs."""
 
 
 def rows(records: Sequence[RunRecord]) -> list[SweepRow]:
@@ -76,14 +74,19 @@ def markdown(found: Sequence[SweepRow]) -> str:
     return "\n".join([*lines, "", f"{means} Bold: nothing of that size or smaller retains more.", *toy])
 
 
-def publish(store: Store, records: Sequence[RunRecord]) -> tuple[list[SweepRow], Path]:
+def with_failures(page: str, failed: Mapping[str, str]) -> str:
+    """A page, and below it the runs that failed, each with why."""
+    return "\n".join([page, *(f"\n- **{name} failed**: {why}" for name, why in failed.items())])
+
+
+def publish(store: Store, records: Sequence[RunRecord], failed: Mapping[str, str]) -> tuple[list[SweepRow], Path]:
     """The rows, and the folder with their page and picture, which MLflow gets as well. The same sweep again replaces it."""
     found, name = rows(records), name_of(records)
     folder = store.folder / "sweeps" / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PICTURE).write_bytes(pictures.front(found))
     side_by_side = f"[The runs side by side in MLflow]({link(records, model_registry.tracking_uri(store))})"
-    page = [f"# {name}", markdown(found), f"![Size and quality]({PICTURE})", side_by_side]
+    page = [f"# {name}", with_failures(markdown(found), failed), f"![Size and quality]({PICTURE})", side_by_side]
     (folder / PAGE).write_text("\n\n".join(page) + "\n", encoding="utf-8")
     keys = ("language", "recipe", "profile", "seed")
     asked = {key: ",".join(sorted({str(getattr(record, key)) for record in records})) for key in keys}
@@ -103,6 +106,7 @@ def link(records: Sequence[RunRecord], server: str) -> str:
     sent = [(record.mlflow.experiment, record.mlflow.parent.run_id) for record in records if record.mlflow.parent]
     asked = {
         "runs": canonical([run for _, run in sent]),
+        "workflowType": "machine_learning",
         "experiments": canonical(sorted({experiment for experiment, _ in sent})),
     }
-    return f"{server if server.startswith('http') else ADDRESS}/#/compare-runs?{urlencode(asked)}"
+    return f"{server if server.startswith('http') else model_registry.ADDRESS}/#/compare-runs?{urlencode(asked)}"

@@ -41,15 +41,28 @@ def opened(run: Run, **tags: str) -> Iterator[None]:
     file = run.store.folder / "locks" / f"alive-{run.id}.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
 
+    repeated = _repeated_by(run)
+
     def reopen(record: RunRecord) -> None:
         if not record.started:
-            record.tags, record.started = tags, time.time()
+            record.tags, record.started, record.repeats = tags, time.time(), repeated
         record.state = "RUNNING"
 
     with FileLock(file):
         _change(run, reopen)
         note_original(run)
         yield
+
+
+def _repeated_by(run: Run) -> str:
+    """The id of the run that made all that a run asks for, with the same text, code of steps and settings; or nothing."""
+    wanted, keys = opening(run), run.bundle_keys()
+    for record in run.store.read_records(RUNS, RunRecord):
+        same = (record.run | {"id": ""}, record.recipe_text) == (wanted.run | {"id": ""}, wanted.recipe_text)
+        made = {name: step.key for name, step in record.steps.items() if name in keys}
+        if same and made == keys and record.state in ("COMPLETED", "REFUSED") and not record.repeats:
+            return record.id
+    return ""
 
 
 def note_report(run: Run, folder: Path, sentences: Sequence[str]) -> RunRecord:
@@ -69,6 +82,18 @@ def close(store: Store, run_id: str, state: RunState) -> None:
         if record := store.read_record(RUNS, run_id, RunRecord):
             record.state, record.finished = state, time.time()
             _deliver(record, store)
+
+
+def close_open(store: Store, run_id: str, state: RunState) -> None:
+    """Close the record of a run that is still open."""
+    record = store.read_record(RUNS, run_id, RunRecord)
+    if record is not None and record.state == "RUNNING":
+        close(store, run_id, state)
+
+
+def of_flow_run(store: Store, flow_run_id: str) -> list[str]:
+    """The ids of the runs that a flow run opened: its own, or those that a sweep derived from it."""
+    return sorted(file.stem for file in (store.folder / RUNS).glob(f"{flow_run_id}*.json"))
 
 
 def note_step(

@@ -17,9 +17,12 @@ from ndogo.evaluation import Entry, Evaluation, Latency, Role, retention
 from ndogo.evaluation.judge import versions
 from ndogo.registry import model_registry
 from ndogo.registry.bundles import Bundle, Store, canonical
+from ndogo.registry.card import description
 from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks import gate, notes, pictures, shipping, tracking
-from ndogo.tasks.evaluation import EVALUATIONS, metrics_of
+from ndogo.tasks.cards import evaluation_of, facts_of
+from ndogo.tasks.descriptions import result
+from ndogo.tasks.evaluation import metrics_of
 from ndogo.tasks.run import Run, planned
 from ndogo.tasks.run_record import RunRecord, run_of
 
@@ -45,6 +48,7 @@ def publish(run: Run, bundle: Bundle, judged: Mapping[str, str]) -> str:
     evaluations = read(run.store, judged)
     record = conclude(run, bundle, evaluations)
     refusals = register(run, bundle, evaluations[run.recipe.last], record)
+    tell(run, record, f"**The gate refused it**: {'; '.join(refusals)}." if refusals else "The gate let it through.")
     if refusals:
         notes.close(run.store, run.id, "REFUSED")
         raise NdogoError(
@@ -60,13 +64,7 @@ def read(store: Store, judged: Mapping[str, str]) -> dict[str, Evaluation]:
 
     :raises NdogoError: one was lost or damaged since it was made.
     """
-    return {name: _evaluation(store, key) for name, key in judged.items()}
-
-
-def _evaluation(store: Store, key: str) -> Evaluation:
-    if found := store.read_record(EVALUATIONS, key, Evaluation):
-        return found
-    raise NdogoError("An evaluation was lost.", where=f"{EVALUATIONS}/{key}.json", cure="Run again: it is made again.")
+    return {name: evaluation_of(store, key) for name, key in judged.items()}
 
 
 def conclude(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> RunRecord:
@@ -77,10 +75,20 @@ def conclude(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) ->
     if shipped := shipping.shipping(run):
         sentences.append(shipping.sentence(shipped))
     record = notes.note_report(run, folder, sentences)
-    told = "".join(f"\n- {sentence}" for sentence in sentences)
-    about = f"{run.name}: size and quality, step by step"
-    create_markdown_artifact(f"{table(record)}\n{told}", key=run.name, description=about)
     return record
+
+
+def tell(run: Run, record: RunRecord, verdict: str) -> None:
+    """Leave the result as an artefact of the flow run: a sentence, the gate's verdict, the way to MLflow, step by step."""
+    parts = [f"{result(record)} {verdict}".strip()]
+    if record.mlflow.parent:
+        page = model_registry.page_of(run.store, record.mlflow.experiment, record.mlflow.parent.run_id)
+        parts.append(f"[The run in MLflow, with its report]({page})")
+    parts.append(table(record))
+    if record.report:
+        parts.append("\n".join(f"- {sentence}" for sentence in record.report.sentences))
+    about = f"{run.name}: size and quality, step by step"
+    create_markdown_artifact("\n\n".join(parts), key=run.name, description=about)
 
 
 def summarise(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
@@ -125,7 +133,7 @@ def write_report(run: Run, evaluations: Mapping[str, Evaluation], record: RunRec
         for name, judged in evaluations.items()
         if name in roles
     ]
-    made = evaluation.write_report(f"{run.name} ({run.profile})", entries, folder)
+    made = evaluation.write_report(f"{run.name} ({run.profile})", entries, folder, TOY if record.scaled else "")
     (folder / "steps.md").write_text(table(record) + "\n", encoding="utf-8")
     if shipped := shipping.shipping(run):
         (folder / "shipping.md").write_text(shipping.table(shipped) + "\n", encoding="utf-8")
@@ -175,6 +183,8 @@ def register(run: Run, bundle: Bundle, judged: Evaluation, record: RunRecord) ->
     refusals: list[str] = []
     with tracking.left_for_later(run.store):
         version = model_registry.register(run.store, run.model_name, parent.run_id, bundle, record.summary, tags)
+        told = description(facts_of(run.store, record, run.model_name))
+        model_registry.describe(run.store, run.model_name, version.version, told)
         refusals = gate.decide(run, version, judged, record.summary)
         notes.note_registered(run, version.version)
     return refusals
@@ -184,7 +194,7 @@ def register_missed(store: Store) -> Iterator[str]:
     """Register the models of runs that ended while MLflow was away; a sentence on each."""
     for record in notes.unregistered(store):
         run, last = run_of(record, store), record.last
-        judged = _evaluation(store, record.evaluations[last].key)
+        judged = evaluation_of(store, record.evaluations[last].key)
         refusals = register(run, Bundle(last, record.steps[last].key), judged, record)
         if refusals:
             notes.close(store, run.id, "REFUSED")

@@ -97,6 +97,7 @@ class Sent(_Growing):
     recipe: str = ""
     """Digest of the recipe's text."""
     report: dict[str, str] = Field(default_factory=dict)
+    description: str = ""
 
 
 class RunRecord(_Growing):
@@ -123,6 +124,8 @@ class RunRecord(_Growing):
     summary: dict[str, float] = Field(default_factory=dict)
     """The numbers that runs are compared by; empty until the end."""
     tags: dict[str, str] = Field(default_factory=dict)
+    repeats: str = ""
+    """The id of the finished run that made all that this one asks for, known when it begins."""
     started: float = 0.0
     finished: float = 0.0
     report: ReportNote | None = None

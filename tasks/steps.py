@@ -61,6 +61,7 @@ def build(run: Run, step: Step, request: BundleRequest, draft: Path, report: Rep
         seed=run.seed,
         token_cap=run.cap(step),
         work=run.store.work(request.key),
+        teacher_cache=run.store.folder,
         report=report,
     )
     return make_step(step, {role: run.store.path(key) for role, key in request.parents.items()}, draft, context)

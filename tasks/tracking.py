@@ -12,9 +12,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ndogo.registry import artifacts
 from ndogo.registry.bundles import Store, canonical
 from ndogo.registry.integrity import MARK
 from ndogo.registry.model_registry import client, tracking_uri
+from ndogo.steps.recipe import ORIGINAL
+from ndogo.tasks.descriptions import described
 from ndogo.tasks.run_record import RunRecord, RunState, Sent, SentRun, StepNote
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ STATES: dict[RunState, str] = {
     "FAILED": "FAILED",
     "KILLED": "KILLED",
 }
+REPETITION = "repetition"
+"""The level of a run that repeats one: it made nothing new, and is one run without children."""
 PARENT_PARAMS = ("language", "recipe", "profile", "seed", "scaled")
 PARENT_TAGS = ("recipe", "profile", "seed", "commit", "scaled")
 
@@ -91,7 +96,7 @@ def experiment(mlflow: "MlflowClient", name: str, store: Store) -> str:
     found = mlflow.get_experiment_by_name(name)
     if found is None:
         local = not os.environ.get("MLFLOW_ARTIFACTS_ON_SERVER")
-        place = (store.folder / "artifacts" / name.replace("/", "-")).as_uri() if local else None
+        place = (store.folder / artifacts.FOLDER / name.replace("/", "-")).as_uri() if local else None
         try:
             mlflow.create_experiment(name, artifact_location=place)
         except MlflowException as error:
@@ -133,18 +138,23 @@ def _project(mlflow: "MlflowClient", record: RunRecord, store: Store) -> None:
         describe(mlflow, record.mlflow.experiment)
     sent = record.mlflow
     tags = {name: str(getattr(record, name)) for name in PARENT_TAGS} | record.tags
-    tags |= {"level": "pipeline", "ndogo.run": record.id}
+    tags |= {"level": REPETITION if record.repeats else "pipeline", "ndogo.run": record.id}
     parent = sent.parent = _run(mlflow, sent.experiment, sent.parent, tags, record.name)
     params = {name: str(getattr(record, name)) for name in PARENT_PARAMS}
     _log(mlflow, parent, params, _numbers(record.summary))
+    for tag, text in described(record).items():
+        if sent.description != text:
+            mlflow.set_tag(parent.run_id, tag, text)
+            sent.description = text
     if sent.recipe != (recipe := _digest(record.recipe_text)):
         mlflow.log_text(parent.run_id, record.recipe_text, "recipe.yaml")
         sent.recipe = recipe
-    if record.report and sent.report != record.report.files:
+    if record.report and not record.repeats and sent.report != record.report.files:
         mlflow.log_artifacts(parent.run_id, record.report.folder, "report")
         sent.report = record.report.files
     for name, step in record.steps.items():
-        sent.steps[name] = _project_step(mlflow, record, name, step, store)
+        if not (record.repeats and (step.found or step.kind == ORIGINAL)):
+            sent.steps[name] = _project_step(mlflow, record, name, step, store)
     _end(mlflow, parent, STATES[record.state])
 
 
@@ -176,10 +186,18 @@ def _project_step(mlflow: "MlflowClient", record: RunRecord, name: str, step: St
         if step.found:
             mlflow.log_artifact(sent.run_id, str(folder / MARK))
         else:
-            mlflow.log_artifacts(sent.run_id, str(folder), "bundle")
+            _log_bundle(mlflow, sent.run_id, folder)
         sent.bundle = True
     _end(mlflow, sent, "FINISHED")
     return sent
+
+
+def _log_bundle(mlflow: "MlflowClient", run_id: str, folder: Path) -> None:
+    """As artefacts of the run: linked where they lie on this machine, sent to the server that keeps them elsewhere."""
+    if place := artifacts.local(mlflow.get_run(run_id).info.artifact_uri):
+        artifacts.link(folder, place / artifacts.BUNDLE)
+    else:
+        mlflow.log_artifacts(run_id, str(folder), artifacts.BUNDLE)
 
 
 def _run(
@@ -232,9 +250,9 @@ def _end(mlflow: "MlflowClient", sent: SentRun, status: str) -> None:
 
 
 def _numbers(values: Mapping[str, object]) -> dict[str, float]:
-    """What can be a metric, under a name that MLflow takes."""
+    """What can be a metric, under a name that MLflow takes, in as many digits as people read."""
     return {
-        key.replace("@", "_at_"): float(value)
+        key.replace("@", "_at_"): float(f"{value:.5g}") if isinstance(value, float) else float(value)
         for key, value in values.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }

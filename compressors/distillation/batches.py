@@ -130,6 +130,8 @@ class GlobalBatch:
     ids: np.ndarray
     real: np.ndarray
     labels: np.ndarray
+    text: str = ""
+    """Names the text of the rows."""
 
     @property
     def denominators(self) -> Denominators:
@@ -146,7 +148,8 @@ class GlobalBatch:
         while len(mine):
             width = min(multiple_of_8(int(lengths[mine[0]])), self.ids.shape[1])
             some, mine = np.split(mine, [max(1, tokens // width)])
-            yield Batch(*(torch.from_numpy(part[some, :width]) for part in (self.ids, self.real, self.labels)))
+            parts = (torch.from_numpy(part[some, :width]) for part in (self.ids, self.real, self.labels))
+            yield Batch(*parts, rows=self.rows[some], text=self.text)
 
 
 def read_batch(
@@ -159,7 +162,7 @@ def read_batch(
     width = longest if exact else min(multiple_of_8(longest), int(corpus.lengths.max()))
     ids, real = pad([corpus.sequence(int(row)) for row in rows], filler, width)
     inputs, labels = mask(ids, real, masking, key)
-    return GlobalBatch(rows, inputs, real, labels)
+    return GlobalBatch(rows, inputs, real, labels, corpus.name)
 
 
 def multiple_of_8(length: int) -> int:

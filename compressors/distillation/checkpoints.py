@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 
 from ndogo.core.errors import NdogoError
 
+log = logging.getLogger("ndogo.training")
 SECONDS_BETWEEN = float(os.environ.get("NDOGO_CHECKPOINT_SECONDS", "120"))
 """What a kill loses at most; a machine that is often taken away wants less."""
 
@@ -52,6 +54,19 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise NdogoError(
             f"The checkpoint is damaged: {error}.", where=str(path), cure="Delete it; training then starts anew."
         ) from error
+
+
+def take_up_threads(path: Path, identity: str) -> None:
+    """Give torch the threads that a checkpoint's training began with, where it is this one: the last digits depend on them."""
+    try:
+        with safe_open(path, framework="pt") as opened:
+            facts = json.loads(opened.metadata()["facts"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return
+    began = facts.get("threads") if facts.get("identity") == identity else None
+    if began is not None and began != torch.get_num_threads():
+        log.info("the training began with %d threads and goes on with as many", began)
+        torch.set_num_threads(began)
 
 
 class State:

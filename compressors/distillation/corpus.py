@@ -27,6 +27,8 @@ class Tokenized:
     blocks: tuple[tuple[np.ndarray, np.ndarray], ...]
     """Per record batch: all ids, and where each sequence starts (one more entry than sequences)."""
     lengths: np.ndarray
+    name: str = ""
+    """Of the file."""
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -85,7 +87,7 @@ def open_tokenized(path: Path) -> Tokenized:
     if not len(lengths):
         path.unlink()
         raise NdogoError("The corpus has no line with a token in it.", where=str(path), cure="Give it some text.")
-    return Tokenized(blocks, lengths)
+    return Tokenized(blocks, lengths, path.name)
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -7,7 +7,7 @@ from ndogo.compressors.distillation.objectives import Objectives
 from ndogo.compressors.distillation.settings import TrainingSettings
 from ndogo.core.frozen import Frozen
 
-NOT_IN_IDENTITY = {"student", "teacher", "out", "work", "corpus", "held_out"}
+NOT_IN_IDENTITY = {"student", "teacher", "out", "work", "corpus", "held_out", "teacher_cache"}
 """Paths: the same training goes on wherever its files lie."""
 
 
@@ -21,6 +21,8 @@ class TrainingJob(Frozen):
     corpus: str
     """The tokenised text's file."""
     held_out: str | None
+    teacher_cache: str | None = None
+    """Where what a teacher says is kept, for other trainings too; None: in `work`."""
     student_digest: str
     """Names the weights, the configuration and the tokenizer."""
     teacher_digest: str | None

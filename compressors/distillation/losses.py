@@ -20,6 +20,7 @@ from ndogo.compressors.distillation.objective import (
     Wanted,
 )
 from ndogo.compressors.distillation.taps import Seen, look
+from ndogo.compressors.distillation.teacher_cache import TeacherOutputs
 from ndogo.core.architectures import architecture_of, lm_logits
 from ndogo.core.batches import Batch
 from ndogo.core.masking import IGNORED
@@ -49,6 +50,8 @@ class Losses:
     """What is read of the student and of the teacher."""
     precision: torch.dtype | None = None
     """Of the student's matrix products under autocast; None: as its weights are."""
+    outputs: TeacherOutputs | None = None
+    """What the teacher says, where it is kept; else the teacher is asked."""
 
     @property
     def on_logits(self) -> dict[str, LogitsObjective]:
@@ -233,6 +236,8 @@ class Losses:
         return _side(self.teacher, taught.last_BLH.flatten(0, 1).index_select(0, at))
 
     def _taught(self, batch: Batch) -> Seen | None:
+        if self.outputs is not None:
+            return self.outputs.read(batch)
         if self.teacher is None:
             return None
         with torch.no_grad(), torch.autocast(batch.ids.device.type, enabled=False):

@@ -27,3 +27,5 @@ class TrainingRun:
     precision: Precision = "auto"
     """Of the matrix products; auto: bf16 where the processor or GPU computes in it, else fp32."""
     report: Report = silent
+    teacher_cache: Path | None = None
+    """Where what a teacher says is kept, for other trainings too; None: in `work`."""

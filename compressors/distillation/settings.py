@@ -1,6 +1,6 @@
 """How long and how a training learns: plain settings, read without torch."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -39,6 +39,18 @@ class TrainingSettings(Frozen):
     """While training; default: as the student's configuration says. The configuration is never changed."""
     seed_offset: int = 0
     """Added to the run's seed, so that two trainings of one recipe see other masks."""
+    teacher_outputs: Annotated[Literal["live", "fp16", "int8"], Later()] = "live"
+    """live: the teacher reads every batch anew. fp16, int8: what it says of each row of text is computed once and kept in this
+    type, for all epochs and other trainings; needs mask_probability 0."""
+
+    @model_validator(mode="after")
+    def _kept_reads_no_masks(self) -> "TrainingSettings":
+        if self.teacher_outputs != "live" and self.mask_probability:
+            raise ValueError(
+                f"teacher_outputs: {self.teacher_outputs} keeps what the teacher says of the text as it is; "
+                f"with mask_probability: {self.mask_probability:g} it reads other text every time: set it to 0, or keep to live"
+            )
+        return self
 
     windows: Annotated[tuple[int, int] | None, Later()] = None
     """Beside the lines as many tokens again in windows of so many tokens, such as [24, 96], cut out of the shuffled text at

@@ -129,6 +129,7 @@ def prepare(
         work=str(run.work),
         corpus=str(corpus),
         held_out=str(held_out) if held_out else None,
+        teacher_cache=str(run.teacher_cache) if run.teacher_cache else None,
         student_digest=model_digest(student),
         teacher_digest=model_digest(teacher) if teacher else None,
         fingerprint=run.fingerprint,

@@ -15,13 +15,17 @@ from ndogo.compressors.distillation.corpus import Tokenized, open_tokenized
 from ndogo.compressors.distillation.devices import ProcessGroup
 from ndogo.compressors.distillation.job import TrainingJob
 from ndogo.compressors.distillation.loading import load_losses
+from ndogo.compressors.distillation.objective import TaughtLogitsObjective
+from ndogo.compressors.distillation.optimiser import groups, rate_at
 from ndogo.compressors.distillation.settings import MICRO_TOKENS
+from ndogo.compressors.distillation.teacher_cache import Asking, keep
 from ndogo.core.batches import by_length
 from ndogo.core.errors import NdogoError
 from ndogo.core.masking import Masking, masking_of
 from ndogo.core.models import copy_tokenizer, load_tokenizer, save
 from ndogo.core.progress import Report
 from ndogo.core.sentences import copy_sentence_files, read_vectors, write_modules
+from ndogo.core.threads import Pace
 
 HELD_OUT_SEQUENCES = 512
 MEASURED = 1024
@@ -52,11 +56,13 @@ class Trainer:
     def __init__(self, job: TrainingJob, group: ProcessGroup, report: Report) -> None:
         self.job, self.group, self.report = job, group, report
         self.settings, self.work = job.settings, Path(job.work)
+        checkpoints.take_up_threads(self.work / "checkpoint.safetensors", job.identity)
         self.tokenizer = load_tokenizer(Path(job.student))
         self.corpus = open_tokenized(Path(job.corpus))
         self.schedule = schedule_of(self.corpus.lengths, self.settings, self.seed)
         self.masking = masking_for(self.tokenizer, self.settings.mask_probability)
         self.losses = load_losses(job, group.device)
+        self._keep_teacher_outputs()
         self.parameters = self.losses.parameters()
         self.optimiser = torch.optim.AdamW(groups(self.parameters, self.settings.weight_decay), fused=True)
         self.state = checkpoints.State(self.parameters, self.optimiser, self.losses.measured())
@@ -73,11 +79,13 @@ class Trainer:
         """Train from the last checkpoint, or from the start, to the end; write the student to the job's `out`."""
         if not self.resume():
             self.measure()
+        pace = Pace(torch.get_num_threads(), self.progress.tokens, self.progress.seconds)
         saved = time.monotonic()
         while self.progress.step < self.job.steps and not self._patience_is_out():
             started = time.monotonic()
             self.learn()
             self.progress.seconds += time.monotonic() - started
+            pace.at(self.progress.tokens, self.progress.seconds)
             self._judge()
             self._tell()
             if time.monotonic() - saved > checkpoints.SECONDS_BETWEEN:
@@ -166,7 +174,8 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint (the first process only: all hold the same)."""
         if self.group.rank == 0:
-            facts = {"identity": self.job.identity, "progress": self.progress.__dict__}
+            known = {"progress": self.progress.__dict__, "threads": torch.get_num_threads()}
+            facts = {"identity": self.job.identity, **known}
             checkpoints.write(self.work / "checkpoint.safetensors", self.state.tensors(), facts)
 
     def _accumulate(self, whole: GlobalBatch, denominators: Denominators, *, learning: bool) -> dict[str, float]:
@@ -181,6 +190,19 @@ class Trainer:
         if learning:
             self.group.sum_gradients(list(self.parameters.values()))
         return dict(zip(values, self.group.sum_numbers(list(values.values())), strict=True))
+
+    def _keep_teacher_outputs(self) -> None:
+        """Where the settings say so: have the teacher speak once, and let go of it unless its head is needed."""
+        if self.settings.teacher_outputs == "live" or self.losses.teacher is None:
+            return
+        texts = {Path(self.job.corpus): (self.corpus, len(self.corpus))}
+        if self.job.held_out is not None:
+            held_out = open_tokenized(Path(self.job.held_out))
+            texts[Path(self.job.held_out)] = held_out, min(len(held_out), HELD_OUT_SEQUENCES)
+        asking = Asking(self.losses.teacher, self.losses.wanted[1], self.tokenizer, self.group.device)
+        self.losses.outputs = keep(asking, self.job, texts, self.report)
+        if not any(isinstance(objective, TaughtLogitsObjective) for objective in self.job.objectives.values()):
+            self.losses.teacher = None
 
     def _gradient_norm(self) -> float:
         limit = self.settings.clip or math.inf
@@ -234,10 +256,13 @@ class Trainer:
     def _finish(self) -> dict[str, float]:
         progress = self.progress
         numbers = self.numbers() | {"steps": progress.step, "tokens": progress.tokens, "seconds": progress.seconds}
+        numbers["threads"] = torch.get_num_threads()
         if self.settings.patience is not None and progress.best_step:
             best, _ = checkpoints.read(self.work / "best.safetensors")
             self.state.restore(best)
             numbers |= {"held_out_loss": progress.best, "best_step": progress.best_step}
+        if self.losses.outputs is not None:
+            numbers |= self.losses.outputs.numbers()
         if self.resumed_at:
             numbers["resumed_at_step"] = self.resumed_at
         if progress.first_held_out is not None:
@@ -266,19 +291,6 @@ def held_out_batches(text: Tokenized, masking: Masking, filler: int, size: int) 
     """The first held-out sequences in batches of like length, masked once and for all."""
     batches = by_length(np.arange(min(len(text), HELD_OUT_SEQUENCES)), text.lengths, size)
     return [read_batch(text, rows, masking, filler, (0, MASKS, n * size)) for n, rows in enumerate(batches)]
-
-
-def rate_at(step: int, steps: int, warmup: float) -> float:
-    """The share of the full learning rate at a step (0-based): linear up to 1, then linear down to almost 0."""
-    rise = int(warmup * steps)
-    return (step + 1) / (rise + 1) if step < rise else (steps - step) / max(1, steps - rise)
-
-
-def groups(parameters: dict[str, torch.nn.Parameter], decay: float) -> list[dict[str, object]]:
-    """Matrices decay; biases and norms do not."""
-    matrices = [p for p in parameters.values() if p.dim() > 1]
-    others = [p for p in parameters.values() if p.dim() <= 1]
-    return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def derived(*key: int) -> int:

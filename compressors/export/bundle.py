@@ -108,6 +108,16 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
+def keep_only(bundle: Path, precision: Precision) -> None:
+    """Remove the files of other precisions from a copy of an exported folder."""
+    folder = bundle / FOLDER
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    for name in [n for n, file in manifest["files"].items() if file["precision"] != precision]:
+        (folder / name).unlink()
+        del manifest["files"][name]
+    write_manifest(folder, manifest | {"default": smallest(manifest["files"])})
+
+
 def numbers(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """The numbers of an export: megabytes of each file and of the tokenizer, and how near each is to PyTorch."""
     found: dict[str, Any] = {

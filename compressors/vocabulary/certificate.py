@@ -78,8 +78,6 @@ class Certificate:
     compared_lines: int
     relative_difference: float | None
     """Largest difference over the largest old value, line by line; None where no line is covered."""
-    reestimated: None = None
-    """Of an option that is gone; the line stays, so that a certificate has the bytes it had."""
 
     def faults(self) -> list[str]:
         """The promises that do not hold; empty for a valid certificate."""

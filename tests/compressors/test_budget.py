@@ -106,7 +106,7 @@ def test_the_recipe_carries_the_budget_to_the_gate_and_leaves_out_cuts_of_nothin
     assert made.budget is not None and (made.budget.params, made.budget.size_mb) == (12_000_000, None)
     config, rows = found("xlm-roberta-base", "900M")
     made = parse_recipe(recipe_text(recipe("ndogo-small").text, "mine", read_budget("900M"), rows[0], config))
-    assert [step.kind for step in made.steps] == ["trim", "adapt"]
+    assert [step.kind for step in made.steps] == ["trim", "adapt", "export"]
 
 
 def test_vocabularies_are_what_trimming_keeps(pico_model, tmp_path: Path):

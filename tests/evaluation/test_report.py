@@ -6,6 +6,7 @@ from rich.console import Console
 from ndogo.core.errors import NdogoError
 from ndogo.evaluation import Entry, Summary, markdown, rich_table, summary, write_report
 from ndogo.evaluation.records import Cost, LanguageModelScores
+from tests.browser import chromium, opened, served
 from tests.evaluation.test_retention import changed, coin, record
 
 
@@ -103,3 +104,49 @@ def test_a_report_needs_entries_with_names_of_their_own(entries):
         summary("x", [entries[0], entries[0]])
     with pytest.raises(NdogoError, match="at least one entry"):
         summary("x", [])
+
+
+def test_the_result_leads_and_no_difference_is_not_red(entries, tmp_path):
+    alike = entry("alike", "cut", coin(0.85))
+    student = Entry("small", "student", alike.evaluation.model_copy(update={"model": "small"}))
+    write_report("Swahili", [entries[0], student, alike], tmp_path, notice="A <toy> world.")
+    page = (tmp_path / "report.html").read_text()
+    shown = page[page.index("<h1>") : page.index("<h2>")]
+    assert "A &lt;toy&gt; world." in shown
+    assert shown.index("small retains") < shown.index("small does NOT beat") and ": no difference, " in shown
+    assert 'class="bad"' not in shown
+    write_report("Swahili", entries, tmp_path)
+    worse = (tmp_path / "report.html").read_text()
+    assert (
+        re.search(r'class="bad">small does NOT beat [^<]*: worse, ', worse) and "notice" not in worse.split("<body>")[1]
+    )
+
+
+@pytest.mark.skipif(chromium() is None, reason="Chromium is not installed")
+def test_nothing_is_clipped_on_a_laptop_and_on_a_phone(entries, tmp_path):
+    adapted = entry("a-teacher-of-a-long-name", "adapted", coin(0.9, seed=2), 10_000_000)
+    write_report("Swahili", [*entries, adapted], tmp_path / "site")
+    frames = [f'<iframe src="report.html" style="width:{width}px;height:900px"></iframe>' for width in (390, 1280)]
+    (tmp_path / "site" / "frames.html").write_text("".join(frames))
+    windows = "[...document.querySelectorAll('iframe')].map(frame => frame.contentWindow)"
+    ready = f"{windows}.every(w => w.document.readyState === 'complete' && w.document.querySelector('figcaption'))"
+    right_of = "element.getClientRects().length && element.getBoundingClientRect().right > w.innerWidth + 1"
+    clipped = f"""{windows}.map(w => [...w.document.querySelectorAll('body *')]
+        .filter(element => {right_of}).map(element => element.outerHTML.slice(0, 80)))"""
+    with served(tmp_path / "site") as address, opened(f"{address}frames.html", tmp_path / "browser") as page:
+        page.wait(f"{windows}.length === 2 && {ready}")
+        assert page.run(clipped) == [[], []]
+
+
+def test_labels_of_models_that_are_alike_do_not_lie_on_each_other(entries):
+    from matplotlib.figure import Figure
+
+    from ndogo.evaluation.picture import _move_labels_apart
+
+    figure = Figure(figsize=(8, 4.8))
+    axes = figure.add_subplot()
+    for name in ("first", "second", "third"):
+        axes.annotate(name, (0.5, 0.5), xytext=(8, 5), textcoords="offset points")
+    _move_labels_apart(figure, axes)
+    boxes = [label.get_window_extent() for label in axes.texts]
+    assert not any(a.overlaps(b) for at, a in enumerate(boxes) for b in boxes[at + 1 :])

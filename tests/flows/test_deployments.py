@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.testing.utilities import prefect_test_harness
 
 from ndogo.flows.deployments import ZOMBIES, deployments
 from ndogo.flows.login import PROFILES
@@ -119,3 +122,23 @@ def test_the_kubernetes_template_is_prefects_own_with_a_store_and_gpus():
 @pytest.mark.parametrize("kind", ["adapt", "distil", "trim", "prune_ffn"])
 def test_steps_that_use_a_gpu_carry_the_tag_that_limits_them(kind: str):
     assert ("gpu" in tags_of(kinds()[kind])) == (kind in ("adapt", "distil"))
+
+
+@pytest.mark.servers
+@pytest.mark.timeout(200)
+def test_the_form_has_dropdowns_and_takes_a_recipe_of_ones_own():
+    """A field left empty, and a recipe that was written after the deployments were served, pass Prefect's own check."""
+    with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
+        (served,) = [d for d in deployments() if d.name == "swahili"]
+        form = served._parameter_openapi_schema.model_dump()["properties"]
+        assert form["profile"]["enum"] == ["pocket", "local", "hub", None] and form["mode"]["enum"] == [
+            "probe",
+            "finetune",
+        ]
+        assert "anyOf" not in form["profile"]
+        made = served.apply()
+        for more in ({}, {"recipe": "written-later", "profile": None}, {"recipe": "two-step", "profile": "local"}):
+            run = client.create_flow_run_from_deployment(made, parameters={"language": "swahili"} | more)
+            assert run.parameters.items() >= more.items()
+        with pytest.raises(PrefectHTTPStatusError, match=r"409|422"):
+            client.create_flow_run_from_deployment(made, parameters={"language": "swahili", "mode": "foo"})

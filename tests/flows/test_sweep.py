@@ -12,12 +12,14 @@ import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
+from ndogo.core.errors import NdogoError
+from ndogo.core.threads import threads
 from ndogo.flows.sweep import dask, sweep
 from ndogo.registry.bundles import Store, open_store
 from ndogo.registry.languages import Language, add_language
 from ndogo.registry.model_registry import client
-from ndogo.steps.step import threads
 from ndogo.tasks import comparison, notes
+from ndogo.tasks.run_record import RUNS, RunRecord
 from tests import pico, tiny
 
 RECIPES = {
@@ -74,12 +76,12 @@ def test_dask_workers_make_the_same_bundles_in_processes_of_their_own(home, monk
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
         here = home("here")
-        expected, _ = sweep(*asked)
+        expected = sweep(*asked).rows
         spread = home("spread")
         with makers(spread) as processes:
-            found, outcome = dask(sweep, None)(*asked)
+            found, outcome, _ = dask(sweep, None)(*asked)
         made = stamps(spread)
-        again, same = sweep(*asked)
+        again, same, _ = sweep(*asked)
     assert found == expected == again
     for kind in ("bundles", "evaluations"):
         names = sorted(path.name for path in (here.folder / kind).iterdir())
@@ -102,6 +104,29 @@ def test_dask_workers_make_the_same_bundles_in_processes_of_their_own(home, monk
         comparison.PICTURE,
     }
     assert not notes.unregistered(spread), "a sweep compares; its models are not registered, by a later sync neither"
+
+
+@pytest.mark.servers
+@pytest.mark.timeout(300)
+def test_a_run_that_fails_leaves_the_others_their_results(home):
+    store = home("here")
+    broken = "name: broken\nsteps:\n  - adapt: {steps: 3, learning_rate: 1.0e+30, batch_size: 4, max_length: 32}\n"
+    (store.folder / "recipes" / "broken.yaml").write_text(broken)
+    with (
+        prefect_test_harness(server_startup_timeout=120),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        state = sweep([tiny.NAME], ["broken", "narrow"], [0], return_state=True)
+        rows, folder, failed = state.result()
+        assert (state.name, state.message) == ("Partial", "1 of 2 runs failed: tiny-broken-0")
+        with pytest.raises(NdogoError, match="No run of the sweep"):
+            sweep([tiny.NAME], ["broken"], [0])
+    assert [row.recipe for row in rows] == ["narrow"]
+    assert "**tiny-broken-0 failed**" in (folder / comparison.PAGE).read_text() and failed["tiny-broken-0"]
+    states = {record.name: record.state for record in store.read_records(RUNS, RunRecord)}
+    assert states == {"tiny-broken-0": "FAILED", "tiny-narrow-0": "COMPLETED"}
+    runs = client(store).search_runs([client(store).get_experiment_by_name("compress/tiny").experiment_id])
+    assert {run.info.status for run in runs if run.data.tags["level"] == "pipeline"} == {"FINISHED", "FAILED"}
 
 
 def weights(store: Store, key: str) -> bytes:

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from rich.console import Console
 from ndogo import show
 from ndogo.cli import main
 from ndogo.core.models import load_model, parameters
+from ndogo.core.text import read_lines
 from tests import tiny
 
 
@@ -192,11 +194,53 @@ def test_steps_work_alone_one_after_the_other(home: Path, ndogo, pico_model):
 
 def test_any_language_becomes_a_citizen(home: Path, ndogo, pico_model):
     corpus, benchmarks = tiny.write(home / "tiny")
+    shutil.rmtree(benchmarks / "ner")
     add = ("languages", "add", "--name", "tiny", "--corpus", corpus, "--teacher", pico_model("xlmr"))
-    assert ndogo(*add, "--benchmarks", benchmarks).returncode == 0
+    done = ndogo(*add, "--benchmarks", benchmarks)
+    assert done.returncode == 0, done.stderr
+    lines = len(list(read_lines(corpus)))
+    rows = len((benchmarks / "topic" / "train.jsonl").read_text().splitlines())
+    told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if len(line.split()) > 1)
+    assert told["text"].startswith(f"{lines:,} lines")
+    assert told["topic"].startswith(f"train {rows:,}, dev ")
+    assert told["ner"].startswith("missing: ")
+    assert "ndogo compress tiny" in done.stdout and "`ndogo serve` shows it as compress/tiny" in done.stdout
+    assert "Without a benchmark" in ndogo(*add).stdout
     assert "tiny" in ndogo("languages").stdout
     check_refused(
         ndogo("languages", "add", "--name", "swahili", "--corpus", corpus, "--teacher", home),
         "brings a language",
     )
     check_refused(ndogo("languages", "add", "--name", "new", "--corpus", home / "no", "--teacher", home), "no text at")
+
+
+def test_words_that_nothing_can_be_made_of_are_refused_in_words(home: Path, ndogo, pico_model):
+    text = home / "text.txt"
+    text.write_text("habari\n")
+    add = ("languages", "add", "--name", "new", "--corpus", text, "--teacher", pico_model("xlmr"))
+    check_refused(ndogo(*add, "--timezone", "Mars/Base"), "Mars/Base", "Africa/Nairobi")
+    (home / "rows.yaml").write_text("topic: [")
+    check_refused(ndogo(*add, "--benchmarks", home / "rows.yaml"), "not YAML", "rows.yaml")
+    check_refused(ndogo("sweep", "--languages", "swahili", "--recipes", "two-step", "--seeds", "0,a"), "`a`", "--seeds")
+    check_refused(ndogo("history", "a'b"), "a'b")
+    check_refused(ndogo("history", "x", MLFLOW_TRACKING_URI="http://127.0.0.1:9"), "MLflow", "127.0.0.1")
+    check_refused(ndogo("compress", "swahili", NDOGO_HOME=str(text / "below")), str(text))
+    (home / "languages").mkdir()
+    (home / "languages" / "bad.yaml").write_text("- one")
+    check_refused(ndogo("languages"), "bad.yaml")
+    wrong = ndogo("compress", "swahili", "--mode", "foo")
+    assert wrong.returncode == 2 and "Traceback" not in wrong.stderr
+
+
+def test_a_refusal_within_a_run_is_told_without_a_traceback(home: Path, ndogo):
+    """Prefect logs every exception that ends a run, with all its frames."""
+    (home / "recipes").mkdir()
+    (home / "recipes" / "deep.yaml").write_text("name: deep\nsteps:\n  - truncate: {layers: 99}\n")
+    done = ndogo("compress", "swahili", "--recipe", "deep")
+    assert done.returncode == 1 and "ndogo: 99 was asked for layers" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_the_version(home: Path, ndogo):
+    done = ndogo("--version")
+    assert (done.returncode, done.stdout) == (0, f"ndogo {version('ndogo')}\n")

@@ -1,17 +1,23 @@
 """Pushing: a card that the hub and people can read, the same bytes on the other side, nothing sent twice, refusals in words."""
 
+import contextlib
+import importlib.util
 import json
+import os
+import sqlite3
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.hub import repositories
-from tests.hub.clients import Machine
+from tests.hub.clients import ROOT, Machine
 from tests.hub.server import Hub, running
 
 NAME = "mama/ndogo-swahili"
-RECIPE = "name: quick\nevaluate: ends\nsteps:\n  - trim: {coverage: 0.999}\n"
+RECIPE = (
+    "name: quick\nevaluate: ends\nsteps:\n  - trim: {coverage: 0.999}\n  - export: {dtype: [fp32, int8], lines: 8}\n"
+)
 LICENSES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "afl-3.0", "openrail", "other"}
 """Of the hub's documented list, those that can occur here."""
 PIPELINES = {
@@ -22,7 +28,7 @@ PIPELINES = {
     "sentence-similarity",
 }
 RELATIONS = {"finetune", "quantized", "adapter", "merge"}
-LIBRARIES = {"transformers", "sentence-transformers"}
+LIBRARIES = {"transformers", "sentence-transformers", "onnx"}
 READ = f"""
 from huggingface_hub import HfApi, ModelCard
 card = ModelCard.load({NAME!r}, ignore_metadata_errors=False)
@@ -58,6 +64,12 @@ def pushed(machine: Machine):
     return done
 
 
+def trimmed(machine: Machine) -> Path:
+    """The run's small model."""
+    found = [file.parent for file in (machine.home / "bundles").glob("*/certificate.json")]
+    return next(folder for folder in found if not (folder / "onnx").is_dir())
+
+
 @pytest.mark.timeout(900)
 def test_a_dry_run_writes_the_folder_and_sends_nothing(machine: Machine, hub: Hub):
     done = machine.ndogo("push", "ndogo-swahili-quick", "--to", "mama/never", "--dry-run", "--license", "cc-by-nc-4.0")
@@ -91,7 +103,7 @@ def test_the_card_says_what_the_hub_reads(machine: Machine, hub: Hub, pushed):
 def test_what_was_pushed_loads_with_stock_transformers_and_is_the_same(
     machine: Machine, hub: Hub, pushed, tmp_path: Path
 ):
-    bundle = next(f.parent for f in (machine.home / "bundles").glob("*/certificate.json"))
+    bundle = trimmed(machine)
     there = hub.find("model", NAME)
     files = there.commits[there.refs["main"]]
     for file in bundle.iterdir():
@@ -105,6 +117,50 @@ answer = [sum(p.numel() for p in model.parameters()), len(tokenizer)]
 """
     numbers = json.loads((bundle / "step.json").read_text())["numbers"]
     assert other.ask(code) == [numbers["params"], numbers["rows_after"]]
+
+
+def test_what_was_pushed_loads_with_stock_sentence_transformers(machine: Machine, hub: Hub, pushed, tmp_path: Path):
+    if (found := importlib.util.find_spec("sentence_transformers")) is None:
+        pytest.skip("sentence-transformers is not here")
+    below = str(Path(found.origin).parents[1])
+    code = f"""
+from sentence_transformers import SentenceTransformer
+from transformers import AutoModel
+model = SentenceTransformer({NAME!r}, device="cpu")
+same = AutoModel.from_pretrained({NAME!r})
+words = same.get_input_embeddings().weight
+answer = [list(model.encode(["Mtoto anasoma."]).shape), same.config.hidden_size,
+          bool((model[0].model.get_input_embeddings().weight == words).all())]
+"""
+    (count, width), hidden, equal = Machine(hub, tmp_path).ask(code, PYTHONPATH=os.pathsep.join((str(ROOT), below)))
+    assert (count, width, equal) == (1, hidden, True)
+
+
+def test_an_int8_push_has_no_other_weights_and_says_that_it_is_quantized(machine: Machine, hub: Hub):
+    done = machine.ndogo("push", "swahili-quick-0", "--to", "mama/int8", "--int8", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    folder = machine.home / "push" / "mama--int8"
+    head = yaml.safe_load((folder / "README.md").read_text().split("---\n")[1])
+    assert head["base_model_relation"] == "quantized" in RELATIONS
+    assert (head["base_model"], head["library_name"]) == (repositories.TEACHER, "onnx")
+    assert not list(folder.rglob("*.safetensors"))
+    manifest = json.loads((folder / "onnx" / "export.json").read_text())
+    assert [entry["precision"] for entry in manifest["files"].values()] == ["int8"]
+    assert [file.name for file in folder.rglob("*.onnx")] == [manifest["default"]]
+
+
+def test_the_card_is_the_description_in_mlflow_and_goes_into_exports_but_not_into_bundles(machine: Machine, pushed):
+    with contextlib.closing(sqlite3.connect(machine.home / "mlflow.db")) as database:
+        ((told,),) = database.execute("select description from model_versions").fetchall()
+    written = (machine.home / "push" / "mama--ndogo-swahili" / "README.md").read_text()
+    scores = next(line for line in written.splitlines() if line.startswith("| topic |"))
+    assert scores in told
+    assert len(told) <= 5000
+    bundle = trimmed(machine)
+    done = machine.ndogo("export", str(bundle), "--out", "shipped", "--lines", "4", "--dtype", "int8")
+    assert done.returncode == 0, done.stderr
+    assert scores in (machine.folder / "shipped" / "README.md").read_text()
+    assert not list((machine.home / "bundles").glob("*/README.md"))
 
 
 def test_the_same_again_changes_nothing(machine: Machine, hub: Hub, pushed):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ndogo.core.errors import NdogoError
-from ndogo.registry import model_registry
+from ndogo.registry import artifacts, model_registry
 from ndogo.registry.bundles import Bundle, BundleRequest, Store, open_store
-from ndogo.registry.cleaning import clean, lineage
+from ndogo.registry.cleaning import clean, freed, lineage
 
 LONG_AGO = time.time() - 90 * 86_400
 
@@ -18,6 +18,7 @@ def bundle(store: Store, source: Path, name: str, parent: str = "") -> Bundle:
     def build(draft: Path) -> dict[str, float]:
         for file in source.iterdir():
             (draft / file.name).write_bytes(file.read_bytes())
+        (draft / "model.safetensors").chmod(0o600)  # as safetensors writes it
         return {}
 
     parents = {"student": parent} if parent else {}
@@ -35,13 +36,16 @@ def test_only_what_no_registered_model_descends_from_goes(pico_model):
     fresh = bundle(store, source, "fresh")
     os.utime(store.path(fresh) / "step.json")
     (store.folder / "drafts" / "deadbeef-1").mkdir(parents=True)
+    for said, used in (("said-long-ago", LONG_AGO), ("said-today", time.time())):
+        (store.folder / "teacher" / said).mkdir(parents=True)
+        os.utime(store.folder / "teacher" / said, (used, used))
     registry = model_registry.client(store)
     run = registry.create_run(registry.create_experiment("e", (store.folder / "artifacts").as_uri())).info.run_id
     model_registry.register(store, "ndogo-test", run, champion, {}, {})
 
-    would = {f.name for f in clean(store, 30, pretend=True)}
-    assert would == {alone.key, "deadbeef-1"}
-    assert {f.name for f in clean(store, 30)} == would
+    would = {one.path.name for one in clean(store, 30, pretend=True)}
+    assert would == {alone.key, "deadbeef-1", "said-long-ago"}
+    assert {one.path.name for one in clean(store, 30)} == would
     assert {f.name for f in (store.folder / "bundles").iterdir()} == {old.key, champion.key, fresh.key}
     assert lineage(store, {champion.key}) == {champion.key, old.key}
 
@@ -51,9 +55,54 @@ def test_a_bundle_outlives_those_that_it_shares_files_with(pico_model):
     old = bundle(store, pico_model("xlmr"), "teacher")
     young = bundle(store, pico_model("xlmr"), "export", old.key)
     os.utime(store.path(young) / "step.json")
-    assert [folder.name for folder in clean(store, 30)] == [old.key]
+    assert [one.path.name for one in clean(store, 30)] == [old.key]
     assert (store.path(young) / "model.safetensors").stat().st_nlink == 1
     assert store.find(young.key) == young
+
+
+def test_what_mlflow_keeps_of_a_bundle_is_the_same_bytes_and_goes_with_it(pico_model):
+    """On a store of copies the bytes lie there three times, and stay when the bundle goes."""
+    store = open_store()
+    registry = model_registry.client(store)
+    run = registry.create_run(registry.create_experiment("e", (store.folder / "artifacts" / "e").as_uri())).info.run_id
+    old, new = (bundle(store, pico_model("xlmr"), name) for name in ("old", "new"))
+    for made in (old, new):
+        model_registry.register(store, "ndogo-test", run, made, {}, {})
+        os.utime(store.path(made) / "step.json", (LONG_AGO, LONG_AGO))
+    kept = [path for key, path in artifacts.of_bundles(store) if key == old.key]
+    assert len(kept) == 1 and (kept[0] / "model.safetensors").samefile(store.path(old) / "model.safetensors")
+    whole = sum(file.stat().st_size for file in store.path(old).iterdir())
+
+    gone = clean(store, 30, pretend=True)
+    assert {(one.kind, one.path) for one in gone} == {("bundles", store.path(old)), ("MLflow's copies", kept[0])}
+    counted = freed(gone)
+    assert sum(size for _, size in counted.values()) == whole
+    before = disk(store.folder)
+    clean(store, 30)
+    assert before - disk(store.folder) == sum(size for _, size in counted.values())
+    assert [key for key, _ in artifacts.of_bundles(store)] == [new.key]
+    versions = {v.tags["bundle"]: v.tags for v in model_registry.versions(store, "ndogo-test")}
+    assert "files" in versions[old.key] and "files" not in versions[new.key]
+
+
+def disk(folder: Path) -> int:
+    """Bytes of the files below a folder but MLflow's database, one of several names counted once."""
+    found = {f.stat().st_ino: f.stat().st_size for f in folder.rglob("*") if f.is_file() and "mlflow.db" not in f.name}
+    return sum(found.values())
+
+
+def test_files_may_be_read_by_whom_their_folder_lets_in(pico_model):
+    store = open_store()
+    private = store.path(bundle(store, pico_model("xlmr"), "a"))
+    before = os.umask(0o027)
+    try:
+        shared = store.path(bundle(store, pico_model("xlmr"), "b"))
+    finally:
+        os.umask(before)
+    for folder in (private, shared):
+        modes = {file.name: file.stat().st_mode & 0o666 for file in folder.iterdir()}
+        assert set(modes.values()) == {folder.stat().st_mode & 0o666}, modes
+    assert (shared / "model.safetensors").stat().st_mode & 0o777 == 0o640
 
 
 def test_nothing_goes_when_the_registry_cannot_be_reached(pico_model, monkeypatch):

@@ -128,11 +128,32 @@ def test_refusals_say_what_to_write(tmp_path: Path, what: str):
     assert cure in str(refused.value)
 
 
-def test_a_file_that_is_none_is_named_with_its_row(tmp_path: Path):
-    (tmp_path / "train.jsonl").write_text('{"text": "a", "label": "b"}\n{"text"', encoding="utf-8")
+BROKEN = {
+    "train.jsonl": ('{"text": "a", "label": "b"}\n{"text"', "line 2"),
+    "train.csv": ("text,label\na,b\na,b,c\n", "line 3"),
+    "train.tsv": ("", "it is empty"),
+    "train.parquet": ("PAR1", "after row 0"),
+    "train.jsonl.gz": ("{}", "gzip"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_file_that_is_none_is_named_with_its_row(tmp_path: Path, name: str):
+    content, place = BROKEN[name]
+    (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(NdogoError, match="cannot be read") as refused:
         given(source(tmp_path), "train")
-    assert "after row 1" in str(refused.value)
+    assert place in str(refused.value)
+    assert name in str(refused.value)
+
+
+def test_words_that_look_like_holes_or_numbers_stay_words(tmp_path: Path):
+    (tmp_path / "train.csv").write_text("text,label\nNA,1\nnan,2\n007,NULL\n", encoding="utf-8")
+    assert [list(row.values()) for row in given(source(tmp_path), "train")] == [
+        ["NA", "1"],
+        ["nan", "2"],
+        ["007", "NULL"],
+    ]
 
 
 def test_a_corpus_is_read_from_the_column_that_holds_text(tmp_path: Path):

@@ -10,13 +10,14 @@ import pytest
 from mlflow import MlflowClient
 
 from ndogo.evaluation import EvaluationSettings
+from ndogo.registry import artifacts
 from ndogo.registry.bundles import open_store
 from ndogo.registry.model_registry import tracking_uri
 from ndogo.steps.recipe import parse_recipe
 from ndogo.tasks import notes
 from ndogo.tasks.run import Run
 from ndogo.tasks.run_record import RunRecord
-from ndogo.tasks.tracking import left_for_later
+from ndogo.tasks.tracking import REPETITION, left_for_later
 
 RECIPE = "name: r\nabout: x\nsteps:\n  - truncate: {layers: 1}\n  - adapt: {steps: 1}"
 
@@ -191,3 +192,38 @@ def test_a_record_of_another_form_is_reported_and_opened_anew(run, caplog):
     assert "counts as absent" in caplog.text
     found = run.store.read_record("runs", run.id, RunRecord)
     assert found is not None and set(found.steps) == {"original", "truncate"}
+
+
+def test_a_step_s_bundle_lies_in_mlflow_without_lying_on_the_disk_again(run):
+    with notes.opened(run):
+        made(run)
+    key = run.requests()["truncate"].key
+    (kept,) = [folder for found, folder in artifacts.of_bundles(run.store) if found == key]
+    names = {file.name for file in kept.iterdir()}
+    assert names == {file.name for file in run.store.path(key).iterdir()} and "model.safetensors" in names
+    assert all((kept / name).samefile(run.store.path(key) / name) for name in names)
+
+
+def test_a_night_with_nothing_new_is_one_run(run):
+    """What made the bundles keeps its runs of steps; whoever finds all of them again says so in one."""
+
+    def night(name: str, seed: int = 0) -> Run:
+        one = run.model_copy(update={"id": name, "seed": seed})
+        with notes.opened(one):
+            made(one)
+            made(one, "adapt")
+            notes.finish(one, "COMPLETED", {"retention": 0.5})
+        return one
+
+    first = night("night-1")
+    assert set(there()) == {"parent", "original", "truncate", "adapt"}
+    for number in (2, 3):
+        night(f"night-{number}")
+    client = MlflowClient(tracking_uri=tracking_uri(run.store))
+    experiment = client.get_experiment_by_name("compress/tiny").experiment_id
+    assert len(client.search_runs([experiment])) == 4 + 2
+    repeated = client.search_runs([experiment], f"tags.level = '{REPETITION}'")
+    assert [r.data.metrics["retention"] for r in repeated] == [0.5, 0.5]
+    assert all(f"Nothing new: all is as in run {first.id}" in r.data.tags["mlflow.note.content"] for r in repeated)
+    night("another", seed=1)
+    assert len(client.search_runs([experiment], "tags.level = 'pipeline'")) == 2

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from ndogo.compressors.distillation import checkpoints
+from ndogo.compressors.distillation import checkpoints, kept
 from ndogo.compressors.distillation.devices import ProcessGroup
 from ndogo.compressors.distillation.train import train
 from ndogo.compressors.distillation.trainer import Trainer
@@ -29,8 +29,9 @@ def ran(target, *args, seconds=120):
 
 
 def doomed(student, teacher, out, settings, objectives, run, death, how):
-    """Train; at the step `death` be killed before its checkpoint, or half-way through writing it."""
+    """Train; at the step `death` be killed before its checkpoint, half-way through writing it, or while the teacher speaks."""
     torch.set_num_threads(1)
+    kept.BLOCK = 16
     checkpoints.SECONDS_BETWEEN = 0.0
     write = checkpoints.save_file
 
@@ -41,7 +42,8 @@ def doomed(student, teacher, out, settings, objectives, run, death, how):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def report(doing, done, total, numbers=None):
-        if how == "step" and doing == "training" and done == death:
+        said = {"step": "training", "teacher": "asking the teacher once"}.get(how)
+        if said and doing.startswith(said) and done == death:
             os.kill(os.getpid(), signal.SIGKILL)
 
     checkpoints.save_file = dying
@@ -70,5 +72,16 @@ def write_too_much(path):
         checkpoints.write(path, {"weight/x": torch.zeros(100_000)}, {"identity": "b"})
     except NdogoError as error:
         assert "cannot be written" in error.what and "the last checkpoint, which is kept" in error.cure
+        return
+    raise AssertionError("nothing was raised")
+
+
+def refused_by_the_disk(student, teacher, out, settings, objectives, run):
+    """Train where a file may not grow to what a teacher's outputs take."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        train(student, teacher, out, settings, objectives, run)
+    except NdogoError as error:
+        assert "cannot be kept" in error.what and "what is kept so far will be found" in error.cure
         return
     raise AssertionError("nothing was raised")

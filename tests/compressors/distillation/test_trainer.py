@@ -17,10 +17,11 @@ from ndogo.compressors.distillation import checkpoints, devices, launch, trainer
 from ndogo.compressors.distillation import train as train_module
 from ndogo.compressors.distillation.devices import ProcessGroup
 from ndogo.compressors.distillation.objectives import Objectives
+from ndogo.compressors.distillation.optimiser import rate_at
 from ndogo.compressors.distillation.run import TrainingRun
 from ndogo.compressors.distillation.settings import TrainingSettings
 from ndogo.compressors.distillation.train import prepare, steps_in_minutes, train
-from ndogo.compressors.distillation.trainer import Trainer, rate_at
+from ndogo.compressors.distillation.trainer import Trainer
 from ndogo.core.architectures import with_shape
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import copy_tokenizer, load_model, save
@@ -288,3 +289,18 @@ def test_every_step_of_a_kind_has_its_own_dropout():
         trainer.derived(0, trainer.DROPOUT, step, part, rank) for step in range(9) for part in (0, 1) for rank in (0, 1)
     }
     assert len(seeds) == 36
+
+
+def test_a_resumed_training_has_the_threads_that_it_began_with(pico_model, student, tmp_path, run, caplog):
+    job = prepare(student, pico_model("xlmr"), folder(tmp_path / "out"), settings(4), FOUR, run)
+    begun = Trainer(job, ProcessGroup(0, 1, torch.device("cpu")), run.report)
+    begun.learn()
+    begun.save()
+    torch.set_num_threads(2)
+    with caplog.at_level("INFO"):
+        found = train(student, pico_model("xlmr"), tmp_path / "out", settings(4), FOUR, run)
+    assert found["threads"] == torch.get_num_threads() == 1 and found["resumed_at_step"] == 1
+    assert "began with 1 threads and goes on with as many" in caplog.text
+    torch.set_num_threads(2)
+    other = replace(run, work=tmp_path / "other")
+    assert train(student, pico_model("xlmr"), folder(tmp_path / "two"), settings(2), FOUR, other)["threads"] == 2

@@ -1,6 +1,7 @@
 """Which tokens stay."""
 
 import json
+from fractions import Fraction
 
 import pytest
 from pydantic import ValidationError
@@ -30,7 +31,7 @@ def test_the_size_counts_ordinary_tokens_and_specials_come_on_top(model_of, trim
 
 def test_a_fraction_is_of_the_ordinary_tokens(model_of, trimmed):
     source = model_of("xlmr")
-    _, numbers = trimmed(source, size="2/3")
+    _, numbers = trimmed(source, size=Fraction(2, 3))
     assert numbers["pieces_after"] == round((len(load_tokenizer(source)) - 5) * 2 / 3) + 5
 
 

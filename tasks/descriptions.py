@@ -1,0 +1,39 @@
+"""What a run in MLflow says of itself: what it is, from which recipe, what came of it, and where it ran."""
+
+from ndogo.registry.experiment_view import NOTE
+from ndogo.tasks.run_record import RunRecord
+
+PREFECT = "prefect"
+"""The tag with the address of the flow run's page."""
+TOY = "Pocket world: a generated toy, which says nothing about real text."
+
+
+def described(record: RunRecord) -> dict[str, str]:
+    """The tag that MLflow shows as a run's description."""
+    parts = [
+        f"A small model of {record.language} by the recipe **{record.recipe}**, seed {record.seed}, {record.profile} profile."
+    ]
+    if record.repeats:
+        parts.append(f"Nothing new: all is as in run {record.repeats}.")
+    parts.append(result(record))
+    if record.scaled:
+        parts.append(TOY)
+    if address := record.tags.get(PREFECT):
+        parts.append(f"[The run in Prefect]({address})")
+    return {NOTE: "\n\n".join(part for part in parts if part)}
+
+
+def result(record: RunRecord) -> str:
+    """What came of a run, in a sentence."""
+    summary = record.summary
+    if record.state not in ("COMPLETED", "REFUSED") or not summary:
+        return "" if record.state == "RUNNING" else f"It ended as {record.state.lower()}, without a result."
+    told = f"{summary['params'] / 1e6:.2f} million parameters" if "params" in summary else "A model"
+    if "size_mb" in summary and "compression_ratio" in summary:
+        told += f" ({summary['size_mb']:.1f} MB, {summary['compression_ratio']:.1f} times smaller than the teacher)"
+    if "retention" in summary:
+        told += f" with {100 * summary['retention']:.1f}% of the teacher's scores"
+    if "retention_low" in summary:
+        told += f" (95% interval {100 * summary['retention_low']:.1f} to {100 * summary['retention_high']:.1f})"
+    refused = " The gate refused it: the champion stays." if record.state == "REFUSED" else ""
+    return f"{told}.{refused}"
