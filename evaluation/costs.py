@@ -76,13 +76,17 @@ def latency(student_dir: Path, teacher_dir: Path) -> Latency:
 
     `speedup` is the median of the teacher's time over the student's turn by turn, which a busy machine moves least.
     """
-    encoders = {"student": load_encoder(student_dir), "teacher": load_encoder(teacher_dir)}
+    times = one_row({"student": load_encoder(student_dir), "teacher": load_encoder(teacher_dir)})
+    ours, theirs = (1000 * float(np.median(times[role])) for role in ("student", "teacher"))
+    speedup = float(np.median(times["teacher"] / times["student"]))
+    return Latency(latency_ms=ours, latency_teacher_ms=theirs, speedup=speedup)
+
+
+def one_row(encoders: Mapping[str, Encoder]) -> dict[str, np.ndarray]:
+    """Seconds of one row of 128 tokens (or as many as fit) through each encoder, turn by turn, on one thread: (turns,)."""
     length = min(128, *(position_limit(encoder.model, encoder.tokenizer) for encoder in encoders.values()))
     with fixed(1):
-        times = _times(encoders, 1, length, ONE_ROW)
-    ratios = np.array(times["teacher"]) / np.array(times["student"])
-    ours, theirs = (1000 * float(np.median(times[role])) for role in encoders)
-    return Latency(latency_ms=ours, latency_teacher_ms=theirs, speedup=float(np.median(ratios)))
+        return {role: np.array(times) for role, times in _times(encoders, 1, length, ONE_ROW).items()}
 
 
 def _unloaded(path: Path) -> PreTrainedModel:

@@ -60,7 +60,7 @@ class _File(nn.Module):
 
 
 def load_exported(path: Path, file: str = "", threads: int = 1) -> Encoder:
-    """One file of an export (default: the one that export.json names), to be probed as an encoder.
+    """One file of an export (default: the one that export.json names), to be probed or timed as an encoder.
 
     :raises NdogoError: there is no export, or no such file.
     """
@@ -71,5 +71,24 @@ def load_exported(path: Path, file: str = "", threads: int = 1) -> Encoder:
         model = onnx.load(folder / name)
     except (OSError, ValueError, KeyError) as error:
         raise NdogoError(f"There is no export to judge: {error}", where=str(folder), cure="Export it first.") from error
+<<<<<<< HEAD
+=======
+    _only_states(model.graph)
+>>>>>>> ship2
     judged = _File(model, load_config(path), threads)
     return Encoder(f"{path.name}/{name}", cast(PreTrainedModel, judged), load_tokenizer(path))
+
+
+def _only_states(graph: onnx.GraphProto) -> None:
+    """Leave the encoder of a file, which a probe needs, without its head."""
+    shape = ["texts", "length", None]
+    states = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name in (MIDDLE, HIDDEN)]
+    read, kept = {MIDDLE, HIDDEN}, []
+    for node in reversed(graph.node):
+        if read & set(node.output):
+            kept.append(node)
+            read |= set(node.input)
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(kept)]
+    del graph.output[:], graph.node[:]
+    graph.output.extend(states)
+    graph.node.extend(nodes)

@@ -1,6 +1,7 @@
 """The store: immutable bundles, found by their key or made once, published whole or not at all.
 
-A bundle is a Hugging Face directory plus step.json, which is written last and holds the sha256 of every other file.
+A bundle is a Hugging Face directory plus step.json, which is written last and holds the sha256 of every other file. A file that
+equals one of a parent's is a hard link to it.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,7 @@ from pydantic import BaseModel, JsonValue
 from ndogo.core.errors import NdogoError
 from ndogo.registry.details import BundleDetails, Numbers
 from ndogo.registry.integrity import MARK, check_model, damage, file_hash, git_commit, read_details
+from ndogo.registry.links import share
 
 log = logging.getLogger("ndogo.store")
 
@@ -229,21 +231,30 @@ class Store:
         known = [self.details(key).numbers.params for key in chain if key and self.path(key).is_dir()]
         return {"ratio_to_parent": known[0] / params, "ratio_to_teacher": known[-1] / params} if known else {}
 
+    def _files_of(self, keys: Iterable[str]) -> Iterator[tuple[Path, str]]:
+        """The files of bundles with their hashes; of those that are there."""
+        for folder in map(self.path, keys):
+            with contextlib.suppress(OSError, ValueError):
+                yield from ((folder / name, digest) for name, digest in read_details(folder).files.items())
+
     def _publish(self, draft: Path, request: BundleRequest, numbers: Numbers) -> None:
-        files = sorted(f for f in draft.rglob("*") if f.is_file())
+        files = {file: file_hash(file) for file in sorted(draft.rglob("*")) if file.is_file()}
+        readers = draft.stat().st_mode & 0o666  # whoever may look into the folder may read its files
+        for file in files:
+            file.chmod(readers)
+        share(files, self._files_of(request.parents.values()))
         details = BundleDetails(
             **request.__dict__,
             key=request.key,
             numbers=numbers,
-            files={str(f.relative_to(draft)): file_hash(f) for f in files},
+            files={str(file.relative_to(draft)): digest for file, digest in files.items()},
             libraries={name: version(name) for name in LIBRARIES},
             commit=git_commit(),
         )
         mark = draft / MARK
         mark.write_text(details.model_dump_json(indent=1, exclude_unset=True), encoding="utf-8")
-        readers = draft.stat().st_mode & 0o666  # whoever may look into the folder may read its files
+        mark.chmod(readers)
         for file in (*files, mark):
-            file.chmod(readers)
             _sync(file)
         _sync(draft)
         target = self.path(request.key)

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+<<<<<<< HEAD
 from ndogo.registry import artifacts, champions
+=======
+from ndogo.core.exported import FOLDER, MANIFEST
+from ndogo.registry import artifacts
+>>>>>>> ship2
 from ndogo.registry.bundles import Bundle, Store
 from ndogo.registry.champions import Crowned
 
@@ -29,6 +34,11 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+
+NEEDS = ["mlflow", "torch", "transformers", "sentencepiece"]
+"""What serving a model takes."""
+EXPORTED = ["mlflow", "ndogo-run"]
+"""What serving an export takes."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +97,12 @@ def register(
         number = found[0].version
     else:
         with mlflow.start_run(run_id=run_id):
+            folder = store.path(bundle)
             logged = mlflow.pyfunc.log_model(
                 name=name,
                 python_model=str(Path(__file__).with_name("served_model.py")),
-                artifacts={"model": str(store.path(bundle))},
-                pip_requirements=["mlflow", "torch", "transformers", "sentencepiece"],
+                artifacts={"model": str(folder)},
+                pip_requirements=EXPORTED if (folder / FOLDER / MANIFEST).is_file() else NEEDS,
             )
         if place := artifacts.local(registry.get_logged_model(logged.model_id).artifact_location):
             artifacts.link(store.path(bundle), place / "artifacts" / bundle.key)

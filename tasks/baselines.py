@@ -42,8 +42,10 @@ def with_baselines(run: Run) -> Run:
 
 
 def _extended(run: Run, added: tuple[Step, ...], baselines: dict[str, Role]) -> Run:
-    """The recipe's last step stays the last one written: its model is the small one."""
-    steps = (*run.recipe.steps[:-1], *added, run.recipe.steps[-1])
+    """The recipe's last model stays the last one written: it is the small one."""
+    own = run.recipe.steps
+    at = [step.id for step in own].index(run.recipe.last)
+    steps = (*own[:at], *added, *own[at:])
     return run.model_copy(update={"recipe": run.recipe.model_copy(update={"steps": steps}), "baselines": baselines})
 
 

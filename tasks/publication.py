@@ -20,7 +20,7 @@ from ndogo.registry import model_registry
 from ndogo.registry.bundles import Bundle, Store, canonical
 from ndogo.registry.card import description
 from ndogo.steps.recipe import ORIGINAL
-from ndogo.tasks import gate, notes, pictures, tracking
+from ndogo.tasks import gate, notes, pictures, shipping, tracking
 from ndogo.tasks.cards import evaluation_of, facts_of
 from ndogo.tasks.descriptions import result
 from ndogo.tasks.evaluation import metrics_of
@@ -69,6 +69,8 @@ def conclude(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) ->
     record = notes.finish(run, "COMPLETED", summarise(run, bundle, evaluations))
     folder, sentences = write_report(run, evaluations, record)
     sentences = [*sentences, FASTER.format(**record.summary)]
+    if shipped := shipping.shipping(run):
+        sentences.append(shipping.sentence(shipped))
     record = notes.note_report(run, folder, sentences)
     return record
 
@@ -89,7 +91,13 @@ def tell(run: Run, record: RunRecord, verdict: str) -> None:
 def summarise(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
     """What the parent run carries: size, ratio, every benchmark of the small model, and its retention."""
     summary: dict[str, float] = notes.relative_sizes(run, bundle).model_dump() | speed(run, bundle).model_dump()
+<<<<<<< HEAD
     last, original = evaluations[run.recipe.last], evaluations[ORIGINAL]
+=======
+    if shipped := shipping.shipping(run):
+        summary |= shipped.numbers()
+    last = evaluations[run.recipe.last]
+>>>>>>> ship2
     summary |= metrics_of(last)
     retained = retention(last, original)
     summary |= {f"retention_{name}": found.retention for name, found in retained.benchmarks.items()}
@@ -147,6 +155,8 @@ def write_report(run: Run, evaluations: Mapping[str, Evaluation], record: RunRec
     ]
     made = judging.write_report(f"{run.name} ({run.profile})", entries, folder, TOY if record.scaled else "")
     (folder / "steps.md").write_text(table(record) + "\n", encoding="utf-8")
+    if shipped := shipping.shipping(run):
+        (folder / "shipping.md").write_text(shipping.table(shipped) + "\n", encoding="utf-8")
     (folder / "plan.json").write_text(json.dumps([_row(row) for row in planned(run)], indent=1), encoding="utf-8")
     (folder / "stages.png").write_bytes(pictures.stages(record))
     (folder / "size-and-quality.png").write_bytes(

@@ -67,7 +67,8 @@ def _put_first(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
 class _Quantiser:
     """Rewrites one graph: each table and each matrix becomes whole numbers with one scale per row of the table or per column.
 
-    A table is looked up as it lies and its rows are scaled. The input of a matrix is quantised when it runs.
+    A table is looked up as it lies and its rows are scaled. The input of a matrix is quantised when it runs; where the matrix
+    narrows (in a feed-forward block, behind the activation) each token has a scale of its own.
     """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
@@ -78,6 +79,8 @@ class _Quantiser:
         """Of a weight and the axis that keeps its own scales: the names of its whole numbers and of the scales."""
         self.rounded: dict[str, tuple[str, str, str]] = {}
         """Of an activation: its whole numbers, scale and zero point."""
+        self.levelled: set[str] = set()
+        """Activations whose rows were divided by their largest number."""
         self.added: list[onnx.TensorProto] = []
         read = [node.input[1] for node in graph.node if node.op_type in ("MatMul", "Gemm")]
         self.multiplied = {self._matrix(name)[0] for name in read}
@@ -152,12 +155,32 @@ class _Quantiser:
                 yield helper.make_node("Reshape", [scale, shape], [flat])
                 yield helper.make_node("Transpose", [whole], [turned_whole], perm=[1, 0])
             whole, scale = turned_whole, flat
-        yield from self._round(node.input[0])
-        activation, own_scale, zero = self.rounded[node.input[0]]
+        read = node.input[0]
+        inner, columns = self.weights[weight].dims[::-1] if turned else self.weights[weight].dims
+        if inner > columns:
+            yield from self._level(read)
+            read, unit = f"{read}_level", f"{out}_level"
+        else:
+            unit = out
+        yield from self._round(read)
+        activation, own_scale, zero = self.rounded[read]
         yield helper.make_node("MatMulInteger", [activation, whole, zero], [f"{out}_int32"])
         yield helper.make_node("Cast", [f"{out}_int32"], [f"{out}_whole"], to=TensorProto.FLOAT)
         yield helper.make_node("Mul", [own_scale, scale], [f"{out}_scale"])
-        yield helper.make_node("Mul", [f"{out}_whole", f"{out}_scale"], [out])
+        yield helper.make_node("Mul", [f"{out}_whole", f"{out}_scale"], [unit])
+        if unit != out:
+            yield helper.make_node("Mul", [unit, f"{node.input[0]}_most"], [out])
+
+    def _level(self, name: str) -> Iterator[onnx.NodeProto]:
+        """Divide each row of an activation by its largest number: tokens with small numbers then lose no more than others."""
+        if name not in self.levelled:
+            self.levelled.add(name)
+            axis = self._add(np.array([-1], dtype=np.int64), f"{name}_axis")
+            least = self._add(np.array(1e-12, dtype=np.float32), f"{name}_least")
+            yield helper.make_node("Abs", [name], [f"{name}_abs"])
+            yield helper.make_node("ReduceMax", [f"{name}_abs", axis], [f"{name}_largest"], keepdims=1)
+            yield helper.make_node("Max", [f"{name}_largest", least], [f"{name}_most"])
+            yield helper.make_node("Div", [name, f"{name}_most"], [f"{name}_level"])
 
     def _round(self, name: str) -> Iterator[onnx.NodeProto]:
         if name not in self.rounded:

@@ -50,6 +50,16 @@ def test_only_what_no_registered_model_descends_from_goes(pico_model):
     assert lineage(store, {champion.key}) == {champion.key, old.key}
 
 
+def test_a_bundle_outlives_those_that_it_shares_files_with(pico_model):
+    store = open_store()
+    old = bundle(store, pico_model("xlmr"), "teacher")
+    young = bundle(store, pico_model("xlmr"), "export", old.key)
+    os.utime(store.path(young) / "step.json")
+    assert [one.path.name for one in clean(store, 30)] == [old.key]
+    assert (store.path(young) / "model.safetensors").stat().st_nlink == 1
+    assert store.find(young.key) == young
+
+
 def test_what_mlflow_keeps_of_a_bundle_is_the_same_bytes_and_goes_with_it(pico_model):
     """On a store of copies the bytes lie there three times, and stay when the bundle goes."""
     store = open_store()

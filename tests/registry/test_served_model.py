@@ -16,8 +16,10 @@ import mlflow
 import pytest
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
+import ndogo_run
+from ndogo.compressors.export import Settings, export
 from ndogo.registry import model_registry
-from ndogo.registry.bundles import open_store
+from ndogo.registry.bundles import Bundle, BundleRequest, open_store
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
@@ -25,7 +27,11 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 def registered(folder: Path, name: str) -> str:
     """The address in the registry of a directory that was registered under a name."""
     store = open_store()
-    made = store.adopt(folder)
+    return registered_bundle(store.adopt(folder), name)
+
+
+def registered_bundle(made: Bundle, name: str) -> str:
+    store = open_store()
     registry = model_registry.client(store)
     experiment = registry.create_experiment(f"of {name}", artifact_location=(store.folder / "artifacts").as_uri())
     run = registry.create_run(experiment)
@@ -88,3 +94,26 @@ def test_words_are_tagged(pico_model, tmp_path: Path):
     (words,) = [json.loads(answer) for answer in loaded.predict(["Mtoto anasoma kitabu."])]
     assert "".join(word["word"] for word in words).replace("▁", " ").strip() == "Mtoto anasoma kitabu."
     assert {word["entity"] for word in words} <= {"NOUN", "VERB"}
+
+
+def test_an_export_answers_over_http_from_its_file_without_pickles(pico_model, tmp_path: Path):
+    numbers: dict[str, Any] = {}
+
+    def build(draft: Path) -> dict[str, Any]:
+        numbers.update(export(pico_model("bert"), draft, Settings(("int8",), 8, agreement=0.0)))
+        return numbers
+
+    made, _ = open_store().find_or_make(BundleRequest("export", {}, 1), build)
+    address = registered_bundle(made, "exported")
+    logged = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(tmp_path)))
+    assert not [file for file in logged.rglob("*") if file.suffix in (".pkl", ".pickle", ".bin", ".pt")]
+    assert "torch" not in (logged / "requirements.txt").read_text()
+    texts = ["Mtoto anasoma <mask>.", "<mask> <mask>"]
+    with served(address) as listening:
+        given = ask(listening, texts)
+    model = ndogo_run.load(open_store().path(made))
+    expected = [[[vars(token) for token in mask] for mask in model.fill(text)] for text in texts]
+    assert [[[t["label"] for t in mask] for mask in text] for text in given] == [
+        [[t["label"] for t in mask] for mask in text] for text in expected
+    ]
+    assert len(given[1]) == 2 and abs(given[0][0][0]["score"] - expected[0][0][0]["score"]) < 1e-6

@@ -75,6 +75,15 @@ def test_a_recipe_that_trims_last_is_trimmed_alone_beside(run):
     assert [s.id for s in both.recipe.steps if s.kind == "truncate"] == ["truncate", "baseline-truncate"]
 
 
+def test_the_small_model_of_a_recipe_that_exports_stays_its_own(run):
+    both = with_baselines(
+        run("name: cuts\nsteps:\n  - trim: {size: 120}\n  - truncate: {layers: 1}\n  - export: {dtype: int8, lines: 4}")
+    )
+    assert both.recipe.last == "truncate"
+    assert both.recipe.step("export").student == "truncate"
+    assert "export" in both.evaluated()
+
+
 def test_a_recipe_without_training_has_nothing_from_scratch(run):
     both = with_baselines(run("name: cuts\nsteps:\n  - trim: {size: 120}\n  - truncate: {layers: 1}"))
     assert set(both.baselines.values()) == {"untrained", "trimmed"}

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import (
@@ -100,6 +100,28 @@ def test_the_table_is_in_int8_and_stored_once(pico_model, exported):
     assert [t.data_type for t in tables] == [onnx.TensorProto.INT8]
     assert full_tables(file) == []
     assert np.abs(numpy_helper.to_array(tables[0])).max() <= 63  # seven bits: safe where kernels saturate
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_token_with_small_numbers_keeps_them_behind_an_activation(turned: bool):
+    """Where a matrix narrows, one token with numbers 1,000 times larger would round the others away."""
+    generator = np.random.default_rng(0)
+    weight = generator.normal(size=(64, 16)).astype(np.float32)
+    read = [helper.make_node("Transpose", ["w"], ["turned"], perm=[1, 0])] if turned else []
+    graph = helper.make_graph(
+        [*read, helper.make_node("MatMul", ["x", "turned" if turned else "w"], ["y"])],
+        "one",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, None, 64])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, None, 16])],
+        [numpy_helper.from_array(np.ascontiguousarray(weight.T) if turned else weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    rows = generator.normal(size=(1, 3, 64)).astype(np.float32) * np.array([[[1.0], [1000.0], [0.0]]], dtype=np.float32)
+    (given,) = session_of(in_precision(model, "int8")).run(None, {"x": rows})
+    expected = rows @ weight
+    for token in (0, 1):
+        assert np.abs(given[0, token] - expected[0, token]).max() < 0.03 * np.abs(expected[0, token]).max()
+    assert not given[0, 2].any(), "a row of zeros has a largest number, too"
 
 
 @pytest.mark.parametrize(
