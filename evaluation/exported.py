@@ -71,10 +71,7 @@ def load_exported(path: Path, file: str = "", threads: int = 1) -> Encoder:
         model = onnx.load(folder / name)
     except (OSError, ValueError, KeyError) as error:
         raise NdogoError(f"There is no export to judge: {error}", where=str(folder), cure="Export it first.") from error
-<<<<<<< HEAD
-=======
     _only_states(model.graph)
->>>>>>> ship2
     judged = _File(model, load_config(path), threads)
     return Encoder(f"{path.name}/{name}", cast(PreTrainedModel, judged), load_tokenizer(path))
 

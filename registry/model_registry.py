@@ -7,12 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-<<<<<<< HEAD
-from ndogo.registry import artifacts, champions
-=======
 from ndogo.core.exported import FOLDER, MANIFEST
-from ndogo.registry import artifacts
->>>>>>> ship2
+from ndogo.registry import artifacts, champions
 from ndogo.registry.bundles import Bundle, Store
 from ndogo.registry.champions import Crowned
 

@@ -91,13 +91,9 @@ def tell(run: Run, record: RunRecord, verdict: str) -> None:
 def summarise(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
     """What the parent run carries: size, ratio, every benchmark of the small model, and its retention."""
     summary: dict[str, float] = notes.relative_sizes(run, bundle).model_dump() | speed(run, bundle).model_dump()
-<<<<<<< HEAD
     last, original = evaluations[run.recipe.last], evaluations[ORIGINAL]
-=======
     if shipped := shipping.shipping(run):
         summary |= shipped.numbers()
-    last = evaluations[run.recipe.last]
->>>>>>> ship2
     summary |= metrics_of(last)
     retained = retention(last, original)
     summary |= {f"retention_{name}": found.retention for name, found in retained.benchmarks.items()}
