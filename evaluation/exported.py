@@ -79,13 +79,13 @@ def load_exported(path: Path, file: str = "", threads: int = 1) -> Encoder:
 def _only_states(graph: onnx.GraphProto) -> None:
     """Leave the encoder of a file, which a probe needs, without its head."""
     shape = ["texts", "length", None]
-    states = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name in (MIDDLE, HIDDEN)]
-    read, kept = {MIDDLE, HIDDEN}, []
+    states = onnx.helper.make_tensor_value_info(HIDDEN, onnx.TensorProto.FLOAT, shape)
+    read, kept = {HIDDEN}, []
     for node in reversed(graph.node):
         if read & set(node.output):
             kept.append(node)
             read |= set(node.input)
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(kept)]
     del graph.output[:], graph.node[:]
-    graph.output.extend(states)
+    graph.output.append(states)
     graph.node.extend(nodes)
