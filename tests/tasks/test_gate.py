@@ -254,7 +254,7 @@ def test_clean_keeps_champion_and_reference_without_the_registry_knowing_them(ru
         challenge(name, judged(pos=wrong))
     loose = bundle_of(run, "loose")
     model_registry.client(run.store).delete_registered_model(NAME)
-    gone = {folder.name for folder in clean(run.store, 0, pretend=True)}
+    gone = {found.path.name for found in clean(run.store, 0, pretend=True)}
     kept = {bundle_of(run, name).key for name in ("first", "second")}
     assert loose.key in gone and not kept & gone and run.original not in gone
 
