@@ -79,8 +79,8 @@ def survey(lines: Sequence[str], *, whole: bool = True) -> Survey:
     total = by_script.total() or 1
     scripts = {script: count / total for script, count in by_script.most_common()}
     letters = [(c, count) for c, count in characters.most_common() if script_of(c)]
-    until = accumulate(count for _, count in letters)
-    usual = tuple(c for (c, count), sum_ in zip(letters, until, strict=True) if sum_ - count < NEARLY_ALL * total)
+    sums = accumulate(count for _, count in letters)
+    usual = tuple(c for (c, count), so_far in zip(letters, sums, strict=True) if so_far - count < NEARLY_ALL * total)
     some = lines[:: len(lines) // LINES + 1]
     told = chain(_mixed_scripts(scripts), _mixed_languages(some), _faults(some), _repeated(lines))
     return Survey(len(lines), words, characters.total(), whole, scripts, usual, tuple(told))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ndogo.registry.push import MESSAGE
 from tests.hub import repositories
 from tests.hub.clients import ROOT, Machine
 from tests.hub.server import Hub, running
@@ -57,11 +58,31 @@ def machine(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Machine:
     return made
 
 
+QUICK = ("push", "swahili-quick-0", "--to")
+REFUSED = {
+    "not logged in": ({"HF_TOKEN": ""}, NAME, "log in with"),
+    "does not know your token": ({"HF_TOKEN": "hf_old"}, NAME, "HF_TOKEN"),
+    "Your token may not do this": ({"HF_TOKEN": "hf_reader"}, "mama/other", "right to write there"),
+    "no name of a repository": ({}, "mama", "user/name"),
+}
+SAID = {
+    "dry": (("push", "ndogo-swahili-quick", "--to", "mama/never", "--dry-run", "--license", "cc-by-nc-4.0"), {}),
+    "push": ((*QUICK, NAME), {}),
+    "again": ((*QUICK, NAME), {}),
+    "int8": ((*QUICK, "mama/int8", "--int8", "--dry-run"), {}),
+    "unknown": (("push", "swahili-quik-0", "--to", NAME), {}),
+    **{what: ((*QUICK, to), told) for what, (told, to, _) in REFUSED.items()},
+}
+"""Commands in their order, and what is set for each."""
+
+
 @pytest.fixture(scope="module")
-def pushed(machine: Machine):
-    done = machine.ndogo("push", "swahili-quick-0", "--to", NAME)
-    assert done.returncode == 0, done.stderr
-    return done
+def said(machine: Machine) -> dict[str, tuple[int, str, str]]:
+    """Exit code, output and errors of each command."""
+    found = machine.ndogo_each(
+        *SAID.values(), (("export", str(trimmed(machine)), "--out", "shipped", "--lines", "4"), {})
+    )
+    return dict(zip((*SAID, "export"), found, strict=True))
 
 
 def trimmed(machine: Machine) -> Path:
@@ -71,17 +92,16 @@ def trimmed(machine: Machine) -> Path:
 
 
 @pytest.mark.timeout(900)
-def test_a_dry_run_writes_the_folder_and_sends_nothing(machine: Machine, hub: Hub):
-    done = machine.ndogo("push", "ndogo-swahili-quick", "--to", "mama/never", "--dry-run", "--license", "cc-by-nc-4.0")
-    assert done.returncode == 0, done.stderr
+def test_a_dry_run_writes_the_folder_and_sends_nothing(machine: Machine, hub: Hub, said):
+    assert said["dry"][0] == 0, said["dry"]
     text = (machine.home / "push" / "mama--never" / "README.md").read_text()
     head = yaml.safe_load(text.split("---\n")[1])
     assert head["license"] == "cc-by-nc-4.0"
     assert hub.find("model", "mama/never") is None
-    assert not [r for r in hub.requests if r.method in ("POST", "PUT")]
+    assert not [r for r in hub.requests if "mama/never" in r.path]
 
 
-def test_the_card_says_what_the_hub_reads(machine: Machine, hub: Hub, pushed):
+def test_the_card_says_what_the_hub_reads(machine: Machine, hub: Hub, said):
     head, results, text, _ = machine.ask(READ)
     assert head["language"] == "swa"
     assert head["license"] in LICENSES
@@ -101,7 +121,7 @@ def test_the_card_says_what_the_hub_reads(machine: Machine, hub: Hub, pushed):
 
 
 def test_what_was_pushed_loads_with_stock_transformers_and_is_the_same(
-    machine: Machine, hub: Hub, pushed, tmp_path: Path
+    machine: Machine, hub: Hub, said, tmp_path: Path
 ):
     bundle = trimmed(machine)
     there = hub.find("model", NAME)
@@ -119,7 +139,7 @@ answer = [sum(p.numel() for p in model.parameters()), len(tokenizer)]
     assert other.ask(code) == [numbers["params"], numbers["rows_after"]]
 
 
-def test_what_was_pushed_loads_with_stock_sentence_transformers(machine: Machine, hub: Hub, pushed, tmp_path: Path):
+def test_what_was_pushed_loads_with_stock_sentence_transformers(machine: Machine, hub: Hub, said, tmp_path: Path):
     if (found := importlib.util.find_spec("sentence_transformers")) is None:
         pytest.skip("sentence-transformers is not here")
     below = str(Path(found.origin).parents[1])
@@ -136,9 +156,8 @@ answer = [list(model.encode(["Mtoto anasoma."]).shape), same.config.hidden_size,
     assert (count, width, equal) == (1, hidden, True)
 
 
-def test_an_int8_push_has_no_other_weights_and_says_that_it_is_quantized(machine: Machine, hub: Hub):
-    done = machine.ndogo("push", "swahili-quick-0", "--to", "mama/int8", "--int8", "--dry-run")
-    assert done.returncode == 0, done.stderr
+def test_an_int8_push_has_no_other_weights_and_says_that_it_is_quantized(machine: Machine, said):
+    assert said["int8"][0] == 0, said["int8"]
     folder = machine.home / "push" / "mama--int8"
     head = yaml.safe_load((folder / "README.md").read_text().split("---\n")[1])
     assert head["base_model_relation"] == "quantized" in RELATIONS
@@ -149,61 +168,47 @@ def test_an_int8_push_has_no_other_weights_and_says_that_it_is_quantized(machine
     assert [file.name for file in folder.rglob("*.onnx")] == [manifest["default"]]
 
 
-def test_the_card_is_the_description_in_mlflow_and_goes_into_exports_but_not_into_bundles(machine: Machine, pushed):
+def test_the_card_is_the_description_in_mlflow_and_goes_into_exports_but_not_into_bundles(machine: Machine, said):
     with contextlib.closing(sqlite3.connect(machine.home / "mlflow.db")) as database:
         ((told,),) = database.execute("select description from model_versions").fetchall()
     written = (machine.home / "push" / "mama--ndogo-swahili" / "README.md").read_text()
     scores = next(line for line in written.splitlines() if line.startswith("| topic |"))
     assert scores in told
     assert len(told) <= 5000
-    bundle = trimmed(machine)
-    done = machine.ndogo("export", str(bundle), "--out", "shipped", "--lines", "4", "--dtype", "int8")
-    assert done.returncode == 0, done.stderr
+    assert said["export"][0] == 0, said["export"]
     assert scores in (machine.folder / "shipped" / "README.md").read_text()
     assert not list((machine.home / "bundles").glob("*/README.md"))
 
 
-def test_the_same_again_changes_nothing(machine: Machine, hub: Hub, pushed):
-    before = list(hub.find("model", NAME).messages)
-    puts = [r for r in hub.requests if r.method == "PUT"]
-    again = machine.ndogo("push", "swahili-quick-0", "--to", NAME)
-    assert "Nothing has changed" in again.stdout, again.stderr
-    assert hub.find("model", NAME).messages == before
-    assert [r for r in hub.requests if r.method == "PUT"] == puts
+def test_the_same_again_changes_nothing(hub: Hub, said):
+    assert "Pushed: " in said["push"][1], said["push"]
+    assert "Nothing has changed" in said["again"][1], said["again"]
+    assert hub.find("model", NAME).messages.count(MESSAGE) == 1
+    sent = [r.path for r in hub.requests if r.method == "PUT"]
+    assert len(sent) == len(set(sent))
 
 
-def test_a_token_is_never_said(pushed, machine: Machine):
-    said = pushed.stdout + pushed.stderr + (machine.home / "push" / "mama--ndogo-swahili" / "README.md").read_text()
-    assert "hf_writer" not in said
-
-
-REFUSED = {
-    "not logged in": ({"HF_TOKEN": ""}, NAME, "log in with"),
-    "does not know your token": ({"HF_TOKEN": "hf_old"}, NAME, "HF_TOKEN"),
-    "Your token may not do this": ({"HF_TOKEN": "hf_reader"}, "mama/other", "right to write there"),
-    "no name of a repository": ({}, "mama", "user/name"),
-}
+def test_a_token_is_never_said(machine: Machine, said):
+    words = " ".join(said["push"][1:]) + (machine.home / "push" / "mama--ndogo-swahili" / "README.md").read_text()
+    assert "hf_writer" not in words
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_refusals_say_what_to_do(machine: Machine, what: str):
-    environment, to, cure = REFUSED[what]
-    done = machine.ndogo("push", "swahili-quick-0", "--to", to, **environment)
-    assert done.returncode == 1
-    assert what in done.stderr
-    assert cure in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "hf_old" not in done.stderr
+def test_refusals_say_what_to_do(said, what: str):
+    code, _, told = said[what]
+    assert code == 1
+    assert what in told
+    assert REFUSED[what][2] in told
+    assert "Traceback" not in told
+    assert "hf_old" not in told
 
 
-def test_somebody_who_pushed_meanwhile_is_not_overwritten(machine: Machine, hub: Hub, pushed):
+def test_somebody_who_pushed_meanwhile_is_not_overwritten(machine: Machine, hub: Hub, said):
     hub.faults.status["/commit/main"] = (412, 1)
-    (machine.home / "push" / "x").mkdir(parents=True, exist_ok=True)
     done = machine.ndogo("push", "swahili-quick-0", "--to", NAME, "--license", "cc-by-4.0")
     assert done.returncode == 1
     assert "Somebody else has written" in done.stderr
 
 
-def test_a_model_that_nobody_made_is_named_with_those_that_are(machine: Machine):
-    done = machine.ndogo("push", "swahili-quik-0", "--to", NAME)
-    assert "Did you mean swahili-quick-0" in done.stderr
+def test_a_model_that_nobody_made_is_named_with_those_that_are(said):
+    assert "Did you mean swahili-quick-0" in said["unknown"][2]
