@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ndogo.evaluation.judge import evaluate
+from ndogo.evaluation.overlap import refuse_overlap
 from ndogo.evaluation.records import Cost, Costs, Evaluation, GapClosed, LanguageModelScores, Latency, Retention
 from ndogo.evaluation.report import write_report
 from ndogo.evaluation.retention import gap_closed, retention
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from ndogo.evaluation.language_model import (
         dropped_columns,
         language_model_quality,
-        refuse_overlap,
         retained_columns,
     )
 
@@ -66,7 +66,7 @@ def __getattr__(name: str) -> object:
         from ndogo.evaluation import costs
 
         return getattr(costs, name)
-    if name in ("dropped_columns", "language_model_quality", "refuse_overlap", "retained_columns"):
+    if name in ("dropped_columns", "language_model_quality", "retained_columns"):
         from ndogo.evaluation import language_model
 
         return getattr(language_model, name)

@@ -9,7 +9,6 @@ Two things would still favour a vocabulary. The number of masks betrays how many
 is surer: so what the untrimmed model would gain by not guessing the dropped tokens is given back.
 """
 
-import hashlib
 import json
 import math
 import random
@@ -29,6 +28,7 @@ from ndogo.core.progress import Report, silent
 from ndogo.core.text import Lines
 from ndogo.evaluation.encoder import batches, padded, position_limit
 from ndogo.evaluation.judge import fixed
+from ndogo.evaluation.overlap import refuse_overlap
 from ndogo.evaluation.records import LanguageModelScores
 from ndogo.evaluation.settings import LanguageModelSettings
 
@@ -134,30 +134,6 @@ class CodeLengths:
         """The code length of a word's number of tokens, -log2 p(n); its bytes are not looked at."""
         share = (self.words[tokens] + 0.5 * 2.0 ** -(tokens + 1)) / (self.words.total() + 0.5)
         return -math.log2(share)
-
-
-def refuse_overlap(held_out: Lines, training: Iterable[Lines]) -> int:
-    """Make sure that no held-out line occurs in training text (compared without case, punctuation and spaces).
-
-    Only the held-out fingerprints are kept in memory. Returns their number.
-
-    :raises NdogoError: a line occurs in both, with its number in the training text.
-    """
-    ours = {_fingerprint(line) for line in held_out()}
-    ours.discard(_fingerprint(""))
-    for number_of_text, lines in enumerate(training, 1):
-        for number, line in enumerate(lines(), 1):
-            if _fingerprint(line) in ours:
-                raise NdogoError(
-                    f"A held-out line occurs in the training text: {line[:80]!r}.",
-                    where=f"training text {number_of_text}, line {number}",
-                    cure="Hold out other lines, or remove them from the training text and train again.",
-                )
-    return len(ours)
-
-
-def _fingerprint(line: str) -> bytes:
-    return hashlib.blake2b("".join(c for c in line.casefold() if c.isalnum()).encode(), digest_size=16).digest()
 
 
 def draw_words(lines: Iterable[str], settings: LanguageModelSettings) -> list[_Word]:

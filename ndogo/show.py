@@ -217,7 +217,7 @@ def _retained(summary: Mapping[str, float]) -> tuple[str, str, str]:
     if "retention" not in summary:
         return "not comparable", "", ""
     low, high = 100 * summary["retention_low"], 100 * summary["retention_high"]
-    return f"{100 * summary['retention']:.1f}%", f"{low:.1f} to {high:.1f}", f"{100 * summary['score']:.1f}"
+    return f"{100 * summary['retention']:.1f}%", f"{low:.1f}-{high:.1f}", f"{100 * summary['score']:.1f}"
 
 
 def versions(name: str, found: "Sequence[Version]") -> None:

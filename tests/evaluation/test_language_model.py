@@ -20,9 +20,9 @@ from ndogo.evaluation.language_model import (
     dropped_columns,
     language_model_quality,
     measured,
-    refuse_overlap,
     retained_columns,
 )
+from ndogo.evaluation.overlap import refuse_overlap
 from ndogo.evaluation.settings import LanguageModelSettings
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -71,7 +71,7 @@ def test_a_budget_becomes_a_recipe_whose_model_has_the_predicted_size(
     counter, shape = Counter(load_config(home.parent / "teacher")), shape_of(load_config(made))
     assert parameters(load_model(made)) == counter.params(shape) == planned(run)[-1].params
     lies = (made / "model.safetensors").stat().st_size
-    assert lies <= counter.file_bytes(shape) == pytest.approx(lies, rel=0.01)
+    assert lies <= counter.file_bytes(shape) == pytest.approx(lies, rel=0.05)
     limit = read_budget(most)
     assert (
         lies + tokenizer_bytes(made) <= limit.most * 1e6
