@@ -9,6 +9,7 @@ import pytest
 from ndogo.core.errors import NdogoError
 from ndogo.registry import artifacts, model_registry
 from ndogo.registry.bundles import Bundle, BundleRequest, Store, open_store
+from ndogo.registry.champions import Crowned
 from ndogo.registry.cleaning import clean, freed, lineage
 
 LONG_AGO = time.time() - 90 * 86_400
@@ -127,11 +128,11 @@ def test_a_served_model_fills_masks_and_the_same_bundle_is_one_version(pico_mode
     version = model_registry.register(store, "ndogo-served", run, made, {"retention": 0.9}, {})
     again = model_registry.register(store, "ndogo-served", run, made, {"retention": 0.9}, {})
     assert (version.version, len(model_registry.versions(store, "ndogo-served"))) == (again.version, 1)
-    model_registry.promote(store, "ndogo-served", version.version, {"gate": "passed"})
+    model_registry.promote(store, "ndogo-served", version.version, Crowned(bundle=made.key, version="1", benchmarks=[]))
     champion = model_registry.by_alias(store, "ndogo-served", model_registry.CHAMPION)
-    assert champion is not None and champion.tags["gate"] == "passed"
+    assert champion is not None and champion.version == version.version
     (listed,) = model_registry.versions(store, "ndogo-served")
-    assert listed.aliases == (model_registry.CHALLENGER, model_registry.CHAMPION)
+    assert listed.aliases == (model_registry.CHALLENGER, model_registry.CHAMPION, model_registry.REFERENCE)
     served = mlflow.pyfunc.load_model("models:/ndogo-served@champion")
     (answer,) = served.predict(["Mtoto anasoma <mask>."])
     best = json.loads(answer)[0]
