@@ -66,7 +66,8 @@ def servers(folder: Path) -> Iterator[Servers]:
         entry = Language(name=tiny.NAME, corpus=str(corpus), teacher=str(teacher), benchmarks=str(benchmarks))
         add_language(entry)
         recipe_file(folder, 6, "tiny-recipe")
-        recipe_file(folder, 3000, "long")
+        for number in (signal.SIGKILL, signal.SIGTERM):  # a name each: the gate compares runs of one name
+            recipe_file(folder, 3000, f"long-{int(number)}")
         with running(free_port(), free_port()) as servers:
             yield servers
 
@@ -242,7 +243,7 @@ def logs(servers: Servers) -> str:
 def test_a_run_whose_runner_is_killed_or_stopped_is_taken_up_and_resumes(servers, world, folder: Path, number: int):
     """In mid-distillation: the runner is started again, and the same run completes."""
     addresses, told = world
-    assert deployment_run(told, "long", "--param", f"seed={number}").returncode == 0
+    assert deployment_run(told, f"long-{int(number)}", "--param", f"seed={number}").returncode == 0
     store = Store(folder / "home")
     until = time.monotonic() + PATIENCE
     while not list(store.folder.glob("work/*/checkpoint*")) and time.monotonic() < until:
