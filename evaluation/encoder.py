@@ -20,6 +20,7 @@ from ndogo.core.batches import by_length, pad
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import check_model_directory, load_config, load_tokenizer
 from ndogo.evaluation.rows import Benchmark, Row, Sentence
+from ndogo_run.words import first_tokens
 
 POOLER = "pooler."
 """A pooler is absent from masked-LM checkpoints and present in bare ones; a head brings its own."""
@@ -147,22 +148,6 @@ def position_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)
     return min(tokenizer.model_max_length, positions - (0 if padding is None else padding + 1))
-
-
-def first_tokens(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[int]:
-    """For each of space-joined `words` the index of its first token, or -1; no token serves two words."""
-    found, token, start = [], 0, 0
-    for word in words:
-        end = start + len(word)
-        while token < len(offsets) and offsets[token][1] <= start:
-            token += 1
-        if token < len(offsets) and offsets[token][0] < end:
-            found.append(token)
-            token += 1
-        else:
-            found.append(-1)
-        start = end + 1
-    return found
 
 
 def batches(
