@@ -13,21 +13,22 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.blocks import replace_block
 from ndogo.registry.benchmarks import NAMES
+from ndogo.registry.bundles import open_store
 from ndogo.registry.languages import language
 from ndogo.tasks.notes import finished
+from ndogo.tasks.run_record import RunRecord
 
 
-def newest(name: str) -> list[Mapping[str, Any]]:
+def newest(name: str) -> list[RunRecord]:
     """The last finished run of each recipe with seed 0, largest model first."""
-    first = (run for run in finished(name) if run["seed"] == 0)
-    runs = {run["recipe"]: run for run in sorted(first, key=lambda run: run["started"])}
-    return sorted(runs.values(), key=lambda run: (-run["summary"]["params"], run["recipe"]))
+    first = (run for run in finished(open_store(), name) if run.seed == 0)
+    runs = {run.recipe: run for run in sorted(first, key=lambda run: run.started)}
+    return sorted(runs.values(), key=lambda run: (-run.summary["params"], run.recipe))
 
 
 def kept_by_member(summary: Mapping[str, float], members: Sequence[str]) -> list[float]:
@@ -43,32 +44,34 @@ def table(name: str) -> str:
     """The runs of a language as Markdown."""
     members = list(language(name).members)
     runs = newest(name)
-    columns = members or [n for n in NAMES if any(f"retention_{n}" in run["summary"] for run in runs)]
+    columns = members or [n for n in NAMES if any(f"retention_{n}" in run.summary for run in runs)]
     lines = [
         f"| recipe | parameters | smaller | kept | 95% interval | {' | '.join(columns)} | seconds |",
         "|---|---:|---:|---:|---|" + "---:|" * (len(columns) + 1),
     ]
     for run in runs:
-        summary = run["summary"]
+        summary = run.summary
         each = kept_by_member(summary, members) if members else [summary[f"retention_{n}"] for n in columns]
         cells = [
-            run["recipe"],
-            f"{summary['params']:,}",
+            run.recipe,
+            f"{int(summary['params']):,}",
             f"{summary['compression_ratio']:.1f}x",
             f"{100 * summary['retention']:.1f}",
             f"{100 * summary['retention_low']:.1f} to {100 * summary['retention_high']:.1f}",
             *(f"{100 * kept:.1f}" for kept in each),
-            f"{sum(s['numbers'].get('seconds') or 0 for s in run['steps'].values()):,.0f}",
+            f"{sum(s.numbers.found().get('seconds') or 0 for s in run.steps.values() if s.numbers):,.0f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    head = f"Teacher: {first_params(runs):,} parameters; profile {', '.join(sorted({r['profile'] for r in runs}))}; "
-    seeds = ", ".join(sorted({str(run["seed"]) for run in runs}))
+    head = f"Teacher: {first_params(runs):,} parameters; profile {', '.join(sorted({r.profile for r in runs}))}; "
+    seeds = ", ".join(sorted({str(run.seed) for run in runs}))
     return f"{head}compression seed {seeds}.\n\n" + "\n".join(lines)
 
 
-def first_params(runs: Sequence[Mapping[str, Any]]) -> int:
+def first_params(runs: Sequence[RunRecord]) -> int:
     """The untouched teacher's parameters."""
-    return int(runs[0]["steps"]["original"]["numbers"]["params"])
+    numbers = runs[0].steps["original"].numbers
+    assert numbers is not None, "a finished run has its numbers"
+    return numbers.params
 
 
 def main() -> None:
