@@ -14,8 +14,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ndogo.compressors.distillation.job import TrainingJob
 
 ROOT = Path(__file__).parents[1]
 ROWS, LENGTH = 8, 128
@@ -102,7 +106,7 @@ def ours(vocab: int, steps: int) -> dict:
     return {"seconds": timed(lambda _number: trainer.learn(), steps)}
 
 
-def _job(vocab: int):  # noqa: ANN202
+def _job(vocab: int) -> "TrainingJob":
     """Model directories of the two shapes, with the smallest tokenizer that has so many pieces."""
     from tokenizers import Tokenizer, models, processors
     from transformers import PreTrainedTokenizerFast, XLMRobertaForMaskedLM

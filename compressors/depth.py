@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -152,10 +153,9 @@ def losses_without(model: PreTrainedModel, batches: Sequence[Batch], report: Rep
     """
     if has_lm_head(model):
         check_listed(model.config, "compute its masked-LM loss")
-        judge: Callable[[], float] = lambda: masked_loss(model, batches)  # noqa: E731  one line
+        judge = partial(masked_loss, model, batches)
     else:
-        whole = [final_states(model, batch) for batch in batches]
-        judge = lambda: _distance(model, batches, whole)  # noqa: E731
+        judge = partial(_distance, model, batches, [final_states(model, batch) for batch in batches])
     found = len(layers_of(model))
     losses = torch.zeros(found)
     for layer in range(found):

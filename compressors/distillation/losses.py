@@ -1,8 +1,9 @@
 """One batch's losses and gradients: the student, what teaches it, and the objectives."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -250,5 +251,4 @@ class Losses:
 
 
 def _side(model: PreTrainedModel, rows_NH: torch.Tensor) -> Side:
-    logits: Callable[[torch.Tensor], torch.Tensor] = lambda hidden: lm_logits(model, hidden)  # noqa: E731  one line
-    return Side(rows_NH, logits, model.config.vocab_size)
+    return Side(rows_NH, partial(lm_logits, model), model.config.vocab_size)
