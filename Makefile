@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 LANGUAGE ?= swahili
+WORKERS ?= 2
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
@@ -28,8 +29,8 @@ setup: $(READY)  ## make .venv with the tested versions
 compress: $(READY)  ## compress the teacher to LANGUAGE (pocket profile unless NDOGO_PROFILE says otherwise)
 	$(BIN)/ndogo compress $(LANGUAGE)
 
-test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest -m 'not real' $(ARGS)
+test: $(READY)  ## run the tests, WORKERS files at a time
+	$(BIN)/python -m pytest -m 'not real' -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(READY)  ## lint, format, types and the architecture rules
 	$(BIN)/ruff check .
