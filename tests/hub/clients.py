@@ -51,6 +51,16 @@ class Machine:
         """Run the `ndogo` command."""
         return self.run("-m", "ndogo", *arguments, **environment)
 
+    def compress(self, recipe: str) -> None:
+        """Run a recipe on Swahili to its end."""
+        done = self.ndogo("compress", "swahili", "--recipe", recipe)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The records of all runs, the first one first."""
+        files = sorted((self.home / "runs").glob("*.json"), key=lambda file: file.stat().st_mtime)
+        return [json.loads(file.read_text()) for file in files]
+
     def ndogo_each(self, *commands: tuple[Sequence[str], Mapping[str, str]]) -> list[tuple[int, str, str]]:
         """Run several commands, each with its environment, in one process: most of a command's time are its imports."""
         return [tuple(found) for found in self.ask(f"commands = {[(list(c), dict(e)) for c, e in commands]!r}\n{EACH}")]
