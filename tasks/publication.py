@@ -97,6 +97,7 @@ def summarise(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) -
     summary |= metrics_of(last)
     retained = retention(last, original)
     summary |= {f"retention_{name}": found.retention for name, found in retained.benchmarks.items()}
+    summary |= {f"retention_{name}": found.retention for name, found in retained.vectors.items()}
     summary["benchmarks"] = len(last.benchmarks)
     if retained.mean is None:  # a mean of other benchmarks would look like one of these
         del summary["score"]
@@ -170,11 +171,7 @@ def roles_of(run: Run) -> dict[str, Role]:
     for step in run.recipe.order():
         if step.result == "adapted" and step.id not in found:
             found[step.id] = "adapted"
-        if step.result == "trimmed" and step.student == ORIGINAL and not run.baselines:
-            found[step.id] = "trimmed"
-    last = run.recipe.step(run.recipe.last)
-    if last.roles and last.student not in found and not run.baselines:
-        found[last.student] = "cut"
+    found = run.passed_by() | found
     return {**found, ORIGINAL: "original", run.recipe.last: "student"}
 
 
