@@ -10,7 +10,7 @@ from ndogo.evaluation.records import Cost, Evaluation, GapClosed, LanguageModelS
 from ndogo.evaluation.retention import gap_closed, retention
 from ndogo.evaluation.settings import EvaluationSettings, Mode
 
-Role = Literal["original", "adapted", "student", "untrained", "cut", "scratch", "trimmed"]
+Role = Literal["original", "adapted", "student", "untrained", "cut", "scratch", "trimmed", "static", "trimmed-int8"]
 
 ROLES: dict[Role, str] = {
     "original": "the untouched teacher",
@@ -20,9 +20,11 @@ ROLES: dict[Role, str] = {
     "cut": "the same shape, cut but not distilled",
     "scratch": "the same shape from scratch, masked LM on the same tokens",
     "trimmed": "the teacher with trimming alone",
+    "static": "the teacher's token vectors, averaged, without training",
+    "trimmed-int8": "the teacher with trimming alone, as an int8 file",
 }
 TEACHERS: tuple[Role, ...] = ("original", "adapted")
-BASELINES: tuple[Role, ...] = ("untrained", "cut", "scratch", "trimmed")
+BASELINES: tuple[Role, ...] = ("untrained", "cut", "scratch", "trimmed", "static", "trimmed-int8")
 SAME_SIZE: tuple[Role, ...] = ("untrained", "cut", "scratch")
 """Baselines of the student's own size: the best of them is the floor of the gap closed."""
 MODES = {"probe": "probed", "finetune": "fine-tuned"}

@@ -53,6 +53,9 @@ class VectorTexts:
     parallel: Parallel | None = None
     topic: Benchmark | None = None
 
+    def __hash__(self) -> int:
+        return hash(self.fingerprint())  # a benchmark's splits are a table, which has no hash of its own
+
     def fingerprint(self) -> str:
         """sha256 over all of it."""
         pairs = [self.parallel.other, self.parallel.dev, self.parallel.test] if self.parallel else None
@@ -71,10 +74,13 @@ class Embedder:
     @classmethod
     def of(cls, source: "Path | Embedder") -> "Embedder":
         """Of a model directory, or itself."""
-        if isinstance(source, Embedder):
-            return source
-        vectors = read_vectors(source)
-        return cls(load_encoder(source), vectors, read_dense(source, vectors))
+        return source if isinstance(source, Embedder) else cls.beside(load_encoder(source), source)
+
+    @classmethod
+    def beside(cls, encoder: Encoder, folder: Path) -> "Embedder":
+        """Of an encoder whose vectors are made as a folder says."""
+        vectors = read_vectors(folder)
+        return cls(encoder, vectors, read_dense(folder, vectors))
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str], report: Report = silent, doing: str = "vectors") -> np.ndarray:

@@ -115,13 +115,9 @@ def vector_texts(run: Run, rows: Sequence[Benchmark | Broken]) -> "VectorTexts":
 def _vectors(
     run: Run, encoder: "Encoder", folder: Path, texts: "VectorTexts", report: Report
 ) -> dict[str, BenchmarkScores]:
-    from ndogo.core.sentences import read_vectors
-    from ndogo.core.vectors import read_dense
     from ndogo.evaluation.vectors import Embedder, judge_vectors
 
-    told = read_vectors(folder)
-    embed = Embedder(encoder, told, read_dense(folder, told))
-    return judge_vectors(embed, run.store.path(run.original), texts, report)
+    return judge_vectors(Embedder.beside(encoder, folder), run.store.path(run.original), texts, report)
 
 
 def _language_model(run: Run, bundle: Bundle, report: Report) -> LanguageModelScores:
