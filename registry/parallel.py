@@ -28,7 +28,7 @@ def parallel(name: str, profile: Profile) -> "Parallel | None":
     from ndogo.evaluation.vectors import Parallel
 
     entry = language(name)
-    if profile != "local" or entry.members or not entry.code or entry.code == CODE:
+    if profile != "local" or entry.added or entry.members or not entry.code or entry.code == CODE:
         return None
     for folder in sorted((local_folder() / "parallel").glob("*")):
         files = folder / f"{entry.code}.txt.gz", folder / f"{CODE}.txt.gz"
