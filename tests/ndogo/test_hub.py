@@ -97,7 +97,7 @@ def bundle(machine: Machine, step: str) -> Path:
     return machine.home / "bundles" / machine.runs()[1]["steps"][step]["key"]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_two_runs_have_all_benchmarks_and_the_second_needs_no_hub(hub: Hub, lived: tuple[Machine, Seen]):
     machine, seen = lived
     assert seen.bodies == {1}, "no file's body is sent twice"
