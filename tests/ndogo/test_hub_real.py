@@ -12,7 +12,7 @@ from tests.hub.clients import Machine
 from tests.hub.server import running
 from tests.hub.store import folder_files
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(3600)]
 LINES = 600
 
 
