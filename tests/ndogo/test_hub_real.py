@@ -13,7 +13,7 @@ from tests.hub.server import running
 from tests.hub.store import folder_files
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(3600)]
-LINES = 600
+LINES = 300
 
 
 def test_both_recipes_run_and_the_second_needs_no_hub(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
