@@ -48,7 +48,7 @@ def _main(moment_HH: Tensor, kept_H: Tensor | None, width: int) -> Tensor:
 
 
 def _turned(found_HK: Tensor, ones_H: Tensor) -> Tensor:
-    """The basis turned, no further than needed, so that `ones_H`, which lies in it, has the same coordinate in every direction."""
+    """The basis turned, no further than needed, so that `ones_H`, which lies in it, has one coordinate in every direction."""
     width = found_HK.shape[1]
     from_K, to_K = ones_H @ found_HK, torch.full((width,), width**-0.5, dtype=torch.float64)
     both_K = from_K + to_K  # a turn in one plane, as two reflections
