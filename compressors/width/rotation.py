@@ -41,10 +41,12 @@ def basis(model: PreTrainedModel, moment_HH: Tensor, width: int) -> Tensor:
 def _main(moment_HH: Tensor, kept_H: Tensor | None, width: int) -> Tensor:
     """The main directions (H, K), with `kept_H` as one of them and the others across it."""
     if kept_H is None:
-        return torch.linalg.eigh(moment_HH)[1].flip(1)[:, :width]
+        main_HK: Tensor = torch.linalg.eigh(moment_HH)[1].flip(1)[:, :width]
+        return main_HK
     across_HH = torch.eye(len(kept_H), dtype=torch.float64) - torch.outer(kept_H, kept_H)
     others = torch.linalg.eigh(across_HH @ moment_HH @ across_HH)[1].flip(1)[:, : width - 1]
-    return torch.linalg.qr(torch.cat([kept_H[:, None], others], dim=1)).Q
+    main_HK, _ = torch.linalg.qr(torch.cat([kept_H[:, None], others], dim=1))
+    return main_HK
 
 
 def _turned(found_HK: Tensor, ones_H: Tensor) -> Tensor:
