@@ -40,7 +40,9 @@ class Machine:
         self.home = folder / "home"
         own = {"HF_HOME": str(folder / "cache"), "NDOGO_HOME": str(self.home), "PYTHONPATH": str(ROOT)}
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "NDOGO_"))}
-        self.environment = {**kept, **hub.environment(), **own, "NDOGO_PROFILE": "hub", "COLUMNS": "200", **environment}
+        patient = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300"}  # 20 pass on a busy machine
+        self.environment = {**kept, **hub.environment(), **own, **patient, "NDOGO_PROFILE": "hub", "COLUMNS": "200"}
+        self.environment |= environment
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command of Python's to its end."""
