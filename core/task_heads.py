@@ -1,5 +1,6 @@
 """Heads that answer in labels: of which kind a model's is, and what its labels are called."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -36,6 +37,28 @@ def labels_of(config: "PreTrainedConfig") -> tuple[str, ...]:
             cure='Write {"0": "O", "1": "B-PER", ...}.',
         )
     return names
+
+
+def with_task(config: "PreTrainedConfig", answers: Answers, labels: Sequence[str]) -> "PreTrainedConfig":
+    """A copy of a configuration whose class answers in these labels; the input is left untouched.
+
+    :raises NdogoError: transformers has no such class for the architecture.
+    """
+    from transformers.models.auto import modeling_auto
+
+    ending = next(ending for ending, said in ENDINGS.items() if said == answers)
+    classes = {
+        "text": modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+        "token": modeling_auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES,
+    }[answers]
+    if config.model_type not in classes:
+        raise NdogoError(f"transformers has no ...{ending} for `{config.model_type}`.", where="config.json: model_type")
+    made = type(config).from_dict(config.to_dict())
+    made.architectures = [classes[config.model_type]]
+    made.id2label = dict(enumerate(labels))
+    made.label2id = {label: number for number, label in enumerate(labels)}
+    made.problem_type = None
+    return made
 
 
 def check_same_labels(student: "PreTrainedConfig", teacher: "PreTrainedConfig", asks: str) -> None:

@@ -14,7 +14,7 @@ from ndogo.core.progress import Report
 from ndogo.core.text import Lines, fingerprint
 from ndogo.evaluation import Benchmark, Broken, Evaluation, LanguageModelScores, LanguageModelSettings, evaluate
 from ndogo.evaluation.judge import RECORD_VERSION, versions
-from ndogo.evaluation.records import DroppedColumns
+from ndogo.evaluation.records import Agreement, DroppedColumns
 from ndogo.registry.benchmarks import benchmarks
 from ndogo.registry.bundles import Bundle, canonical
 from ndogo.registry.corpora import Profile, corpus
@@ -57,6 +57,8 @@ def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, Evaluation
         if (folder / FOLDER / MANIFEST).is_file():  # what an export adds is its files, so one of them is judged
             return evaluate(load_exported(folder), rows, run.settings, report)
         judged = evaluate(folder, rows, run.settings, report)
+        if run.settings.mode == "own":
+            return judged.model_copy(update={"agreement": _agreement(run, bundle, report)})
         if not (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM"):
             return judged
         try:
@@ -71,8 +73,10 @@ def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, Evaluation
 
 def evaluation_key(run: Run, bundle: Bundle, rows: Sequence[Benchmark | Broken]) -> str:
     """Names an evaluation by all that decides its numbers: model, rows, texts, settings, code and libraries."""
+    own = {"teacher": run.bundle_keys()[run.reference]} if run.settings.mode == "own" else {}
     return _key(
         {
+            **own,
             "bundle": bundle.key,
             "version": RECORD_VERSION,
             "settings": run.settings.model_dump(mode="json"),
@@ -81,6 +85,18 @@ def evaluation_key(run: Run, bundle: Bundle, rows: Sequence[Benchmark | Broken])
             "language_model": [LANGUAGE_MODEL.model_dump(mode="json"), run.corpus, held_out_fingerprint(run)],
         }
     )
+
+
+def _agreement(run: Run, bundle: Bundle, report: Report) -> Agreement | None:
+    """How often a task model answers as the run's own teacher does, on held-out text; None for the teacher itself."""
+    from ndogo.evaluation import agreement
+
+    teacher = run.bundle_keys()[run.reference]
+    if bundle.key == teacher:
+        return None
+    text = corpus(run.language, run.profile, Hub(run.sources.corpus))
+    folders = run.store.path(bundle), run.store.path(teacher)
+    return agreement(*folders, text.held_out, run.settings, report)
 
 
 def _language_model(run: Run, bundle: Bundle, report: Report) -> LanguageModelScores:
@@ -132,5 +148,7 @@ def metrics_of(judged: Evaluation) -> dict[str, float]:
             found[f"{name}_std"] = scores.std
     if quality := judged.language_model:
         found |= {"bits_per_byte": quality.bits_per_byte, "word_accuracy": quality.word_accuracy}
+    if agreed := judged.agreement:
+        found |= {"agreement": agreed.equal, f"agreement_{agreed.metric}": agreed.score}
     found["score"] = sum(scores.mean for scores in judged.benchmarks.values()) / len(judged.benchmarks)
     return found

@@ -91,7 +91,7 @@ def tell(run: Run, record: RunRecord, verdict: str) -> None:
 def summarise(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
     """What the parent run carries: size, ratio, every benchmark of the small model, and its retention."""
     summary: dict[str, float] = notes.relative_sizes(run, bundle).model_dump() | speed(run, bundle).model_dump()
-    last, original = evaluations[run.recipe.last], evaluations[ORIGINAL]
+    last, original = evaluations[run.recipe.last], evaluations[run.reference]
     if shipped := shipping.shipping(run):
         summary |= shipped.numbers()
     summary |= metrics_of(last)
@@ -175,7 +175,7 @@ def roles_of(run: Run) -> dict[str, Role]:
     last = run.recipe.step(run.recipe.last)
     if last.roles and last.student not in found and not run.baselines:
         found[last.student] = "cut"
-    return {**found, ORIGINAL: "original", run.recipe.last: "student"}
+    return {**found, run.reference: "original", run.recipe.last: "student"}
 
 
 def _row(row: "Planned") -> dict[str, str | int]:
