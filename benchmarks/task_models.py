@@ -1,4 +1,4 @@
-"""A small task model by two ways: fine-tune, then compress (at the end the labelled rows again, or not); or compress, then fine-tune.
+"""A small task model by two ways: fine-tune, then compress (and then the labelled rows again); or compress, then fine-tune.
 
 NDOGO_DATA=DATA OMP_NUM_THREADS=1 python -m benchmarks.task_models TEACHER --out OUT
 

@@ -86,6 +86,10 @@ def _reader(kind: str, entry: Language, profile: Profile, hub: Hub) -> Callable[
             if not entry.benchmarks:
                 raise NdogoError(f"`{entry.name}` was added without benchmarks.", where=f"{entry.name}.yaml")
             folder = Path(str(entry.benchmarks)) / kind
+            if folder.is_dir() and not any(
+                folder.glob("train.jsonl*")
+            ):  # CoNLL, CSV and whatever else a data set may be
+                return _rows(name, DataSource(repository=str(folder)), hub)
             return checked(name, {split: json_rows(_file(folder, split)) for split in SPLITS})
         if profile == "local":
             return read_local(local_folder(), kind, entry.code)

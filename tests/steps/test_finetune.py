@@ -172,7 +172,11 @@ def test_what_has_no_answers_of_its_own_is_refused_before_any_work(asked, said, 
     file = tmp_path / "task.yaml"
     file.write_text(TASK)
     with pytest.raises(NdogoError, match=said):
-        resolve(open_store(), "run", Asked(**{"language": tiny.NAME, "recipe": str(file), "profile": None, "seed": 0} | asked))
+        resolve(
+            open_store(),
+            "run",
+            Asked(**{"language": tiny.NAME, "recipe": str(file), "profile": None, "seed": 0} | asked),
+        )
 
 
 @pytest.mark.parametrize(
