@@ -18,6 +18,7 @@ from ndogo.registry.recipes import recipe as find_recipe
 from ndogo.registry.teachers import teacher, weights
 from ndogo.steps.recipe import ORIGINAL, Recipe
 from ndogo.steps.step import Step
+from ndogo.steps.training import Training
 
 if TYPE_CHECKING:  # torch is imported when a run is planned, not when it is deployed
     from ndogo.steps.plan import Planned
@@ -87,6 +88,11 @@ class Run(Frozen):
         """The id of the model that scores are compared with: the untouched teacher, or the first that can be judged as itself."""
         return self.task_models[0] if self.settings.mode == "own" else ORIGINAL
 
+    @property
+    def shapes_vectors(self) -> bool:
+        """Whether the recipe makes sentence vectors, which are then judged."""
+        return any(isinstance(step, Training) and step.shapes_vectors for step in self.recipe.steps)
+
     def evaluated(self) -> list[str]:
         """The ids of the models to judge: the ends, exports and the adapted teacher, or every step; by their own answers, those
         of them that answer in labels.
@@ -100,8 +106,22 @@ class Run(Frozen):
         order = [step for step in self.recipe.order() if step.makes_model or self.settings.mode == "probe"]
         if self.recipe.evaluate == "every-step":
             return [ORIGINAL, *(s.id for s in order if not s.id.startswith(BASELINE) or s.id in self.baselines)]
-        ends = {self.recipe.last, self.reference, *self.baselines}
+        beside = self.passed_by() if self.shapes_vectors else ()
+        ends = {self.recipe.last, self.reference, *self.baselines, *beside}
         return [ORIGINAL, *(s.id for s in order if s.result == "adapted" or s.id in ends or not s.makes_model)]
+
+    def passed_by(self) -> "dict[str, Role]":
+        """Baselines that the recipe makes anyhow: the trimmed teacher, and the student before it is taught."""
+        found: dict[str, Role] = {}
+        if self.baselines:
+            return found
+        for step in self.recipe.order():
+            if step.result == "trimmed" and step.student == ORIGINAL:
+                found[step.id] = "trimmed"
+        last = self.recipe.step(self.recipe.last)
+        if last.roles and last.student not in (ORIGINAL, *found):
+            found[last.student] = "cut"
+        return found
 
     def cap(self, step: Step) -> int | None:
         """The most tokens that a training may read; a baseline reads as many as it says, since the recipe did."""
