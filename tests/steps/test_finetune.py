@@ -50,7 +50,7 @@ def test_the_model_is_whole_names_its_labels_and_is_the_one_that_dev_judged(tagg
     assert tuple(config.id2label.values()) == ner.labels == ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
     assert config.vocab_size == len(load_tokenizer(tagger.path)) == load_config(pico_model("xlmr")).vocab_size
     judged = evaluate(tagger.path, [ner], OWN).benchmarks["ner"]
-    assert judged.dev == [tagger.numbers["dev_entity_f1"]] and judged.mean > 0.9
+    assert judged.dev == [tagger.numbers["dev_entity_f1"]] and judged.mean > 0.8
     assert judged.n_seeds == 1 and judged.metric == "entity_f1"
 
 

@@ -1,0 +1,85 @@
+"""A task model on the pocket world, from an encoder to an export: flow, MLflow, its own answers, and where its words stand."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
+
+import ndogo_run
+from ndogo import api, pocket
+from ndogo.registry.bundles import open_store
+from ndogo.registry.model_registry import client
+from ndogo.tasks.run_record import RUNS, RunRecord
+from ndogo_run.words import first_tokens, joined, words_of
+
+RECIPE = """
+name: pocket-ner
+evaluate: ends
+steps:
+  - finetune: {benchmark: ner, learning_rates: [8.0e-4], epochs: 2}
+  - trim: {coverage: 0.999}
+  - truncate: {layers: 1/2, keep: stride-last}
+  - prune_hidden: {size: 1/2, select: pca, heads: shrink, sentences: 20}
+  - distil:
+      teacher: trim
+      objective: {task_logits: 1.0, hidden: {standardise: true, depths: {1: 1.0}}}
+      steps: 30
+      batch_size: 32
+      max_length: 32
+      learning_rate: 2.0e-3
+      mask_probability: 0
+      dropout: 0
+  - export: {dtype: fp32, lines: 8}
+"""
+Spans = list[tuple[int, int, str]]
+
+
+def spans_of(folder: Path) -> Callable[[str], Spans]:
+    """How PyTorch tags a line: words joined by spaces, a word's first token decides, places are those of the line itself."""
+    model: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+
+    @torch.inference_mode()
+    def tag(line: str) -> Spans:
+        places = words_of(line)
+        words = [line[start:end] for start, end in places]
+        found = tokenizer(
+            " ".join(words), return_offsets_mapping=True, return_special_tokens_mask=True, return_tensors="pt"
+        )
+        marks, offsets = found["special_tokens_mask"][0].tolist(), found["offset_mapping"][0].tolist()
+        offsets = [(0, 0) if special else tuple(offset) for special, offset in zip(marks, offsets, strict=True)]
+        best = model(input_ids=found["input_ids"]).logits[0].argmax(-1).tolist()
+        firsts = first_tokens(words, offsets)
+        labels = [model.config.id2label[best[first]] if first >= 0 else "O" for first in firsts]
+        return [(places[first][0], places[last][1], kind) for first, last, kind in joined(labels)]
+
+    return tag
+
+
+@pytest.mark.servers
+@pytest.mark.timeout(600)
+def test_from_an_encoder_to_an_exported_task_model(tmp_path: Path):
+    file = tmp_path / "pocket-ner.yaml"
+    file.write_text(RECIPE)
+    made = api.compress("swahili", str(file))
+    store = open_store()
+    record = store.read_record(RUNS, made.run, RunRecord)
+    assert record is not None and record.state == "COMPLETED" and list(record.evaluations) == ["finetune", "distil"]
+    assert record.run["settings"]["mode"] == "own"  # type: ignore[index, call-overload]
+    config = json.loads((made.path / "config.json").read_text())
+    assert config["architectures"] == ["XLMRobertaForTokenClassification"] and config["id2label"]["1"].startswith("B-")
+    numbers = made.numbers
+    assert numbers["compression_ratio"] > 4 and 0 < numbers["ner"] <= 1 and numbers["retention_ner"] > 0
+    assert 0 < numbers["agreement_entity_f1"] <= numbers["agreement"] <= 1
+    assert record.mlflow.parent is not None
+    logged = client(store).get_run(record.mlflow.parent.run_id).data.metrics
+    assert {name: logged[name] for name in ("ner", "agreement")} == {n: numbers[n] for n in ("ner", "agreement")}
+    exported, tag = store.path(record.steps["export"].key), spans_of(made.path)
+    lines = list(pocket.held_out("swahili", 200))
+    found = [tag(line) for line in lines]
+    assert sum(map(len, found)) > 100
+    model = ndogo_run.load(exported, threads=1)
+    assert [[(s.start, s.end, s.label) for s in model.tag(line)] for line in lines] == found
