@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,12 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrai
 
 import ndogo_run
 from ndogo import api, pocket
+from ndogo.core.models import copy_tokenizer, load_config, load_model, model_class, save
+from ndogo.core.task_heads import with_task
+from ndogo.core.text import read_lines
 from ndogo.registry.bundles import open_store
 from ndogo.registry.model_registry import client
+from ndogo.steps.kinds.export import Export
 from ndogo.tasks.run_record import RUNS, RunRecord
 from ndogo_run.words import first_tokens, joined, words_of
 
@@ -83,3 +88,20 @@ def test_from_an_encoder_to_an_exported_task_model(tmp_path: Path):
     assert sum(map(len, found)) > 100
     model = ndogo_run.load(exported, threads=1)
     assert [[(s.start, s.end, s.label) for s in model.tag(line)] for line in lines] == found
+
+
+@pytest.mark.real
+def test_offsets_are_the_same_in_pytorch_and_in_the_file_on_200_real_lines(shared: Path, tmp_path: Path):
+    config = with_task(load_config(shared / "teacher"), "token", ("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
+    model = model_class(config)._from_config(config)  # type: ignore[attr-defined]
+    body = load_model(shared / "teacher").base_model
+    model.base_model.load_state_dict(body.state_dict())
+    torch.nn.init.normal_(model.get_parameter("classifier.weight"), generator=torch.Generator().manual_seed(0))
+    save(model, tmp_path / "tagger")
+    copy_tokenizer(shared / "teacher", tmp_path / "tagger")
+    api.make(Export(dtype="fp32", lines=8), {"student": tmp_path / "tagger"}, tmp_path / "out")
+    exported, tag = ndogo_run.load(tmp_path / "out", threads=1), spans_of(tmp_path / "tagger")
+    lines = list(islice(read_lines(shared / "data" / "text" / "swa.txt.gz"), 200))
+    found = [tag(line) for line in lines]
+    assert sum(map(len, found)) > 1000
+    assert [[(s.start, s.end, s.label) for s in exported.tag(line)] for line in lines] == found
