@@ -71,7 +71,7 @@ def compress(  # noqa: PLR0913  # its parameters are the form in the UI
         baselines: Also make and judge what the recipe must beat: untrained, from scratch, cut, trimmed. About doubles the work.
 
     """
-    run = resolve(open_store(), flow_run.id, Asked(language, recipe, profile, seed, teacher, mode, baselines))
+    run = resolve(open_store(), flow_run.id, Asked(language, recipe, profile, seed, teacher, mode, baselines=baselines))
     with notes.opened(run, **links.to_flow_run()):
         work = submit([run], Submitted())
         if baselines:

@@ -176,6 +176,8 @@ class Asked(NamedTuple):
     """A name or a directory; default: the profile's own."""
     mode: Mode | None = None
     """Default: by its own answers where the recipe makes a task model, else probe."""
+    tokens: int | None = None
+    """Each training reads at most so many."""
     baselines: bool = False
 
 
@@ -203,7 +205,7 @@ def resolve(store: Store, run_id: str, asked: Asked) -> Run:
         corpus=fingerprint,
         settings=EvaluationSettings(),
         rows={step.rows: _rows(step.rows, entry, profile, rows) for step in chosen.steps if step.rows},
-        token_cap=POCKET_TOKENS if profile == "pocket" else None,
+        token_cap=min(filter(None, [asked.tokens, POCKET_TOKENS if profile == "pocket" else None]), default=None),
         sources=Sources(teacher=guide.commits, corpus=text.commits, benchmarks=rows.commits),
     )
     return _with_mode(run, asked)
