@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from prefect.testing.utilities import prefect_test_harness
 from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
 
 import ndogo_run
@@ -14,6 +15,7 @@ from ndogo import api, pocket
 from ndogo.core.models import copy_tokenizer, load_config, load_model, model_class, save
 from ndogo.core.task_heads import with_task
 from ndogo.core.text import read_lines
+from ndogo.flows.compress import compress
 from ndogo.registry.bundles import open_store
 from ndogo.registry.model_registry import client
 from ndogo.steps.kinds.export import Export
@@ -69,20 +71,22 @@ def spans_of(folder: Path) -> Callable[[str], Spans]:
 def test_from_an_encoder_to_an_exported_task_model(tmp_path: Path):
     file = tmp_path / "pocket-ner.yaml"
     file.write_text(RECIPE)
-    made = api.compress("swahili", str(file))
+    with prefect_test_harness(server_startup_timeout=120):
+        run = compress("swahili", str(file))
     store = open_store()
-    record = store.read_record(RUNS, made.run, RunRecord)
+    record = store.read_record(RUNS, run, RunRecord)
     assert record is not None and record.state == "COMPLETED" and list(record.evaluations) == ["finetune", "distil"]
     assert record.run["settings"]["mode"] == "own"  # type: ignore[index, call-overload]
-    config = json.loads((made.path / "config.json").read_text())
+    made = store.path(record.steps["distil"].key)
+    config = json.loads((made / "config.json").read_text())
     assert config["architectures"] == ["XLMRobertaForTokenClassification"] and config["id2label"]["1"].startswith("B-")
-    numbers = made.numbers
+    numbers = record.summary
     assert numbers["compression_ratio"] > 4 and 0 < numbers["ner"] <= 1 and numbers["retention_ner"] > 0
     assert 0 < numbers["agreement_entity_f1"] <= numbers["agreement"] <= 1
     assert record.mlflow.parent is not None
     logged = client(store).get_run(record.mlflow.parent.run_id).data.metrics
     assert {name: logged[name] for name in ("ner", "agreement")} == {n: numbers[n] for n in ("ner", "agreement")}
-    exported, tag = store.path(record.steps["export"].key), spans_of(made.path)
+    exported, tag = store.path(record.steps["export"].key), spans_of(made)
     lines = list(pocket.held_out("swahili", 200))
     found = [tag(line) for line in lines]
     assert sum(map(len, found)) > 100
