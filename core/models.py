@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrained
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from ndogo.core.errors import NdogoError
+from ndogo.core.task_heads import head_that_differs
 
 transformers.utils.logging.disable_progress_bar()
 
@@ -141,7 +142,8 @@ def _from_pretrained(kind: Any, path: Path, **options: Any) -> tuple[PreTrainedM
             cure="Use a copy of the model with *.safetensors; do not open this one elsewhere.",
         ) from error
     except (OSError, ValueError, RuntimeError) as error:
-        raise NdogoError(f"The model cannot be loaded: {error}", where=str(path)) from error
+        other = head_that_differs(path, load_config(path))
+        raise other or NdogoError(f"The model cannot be loaded: {error}", where=str(path)) from error
     finally:
         transformers.utils.logging.set_verbosity(spoken)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         language_model_quality,
         retained_columns,
     )
+    from ndogo.evaluation.own import agreement
 
 __all__ = [
     "KINDS",
@@ -39,6 +40,7 @@ __all__ = [
     "Retention",
     "Role",
     "Summary",
+    "agreement",
     "checked",
     "collect",
     "cost",
@@ -66,6 +68,10 @@ def __getattr__(name: str) -> object:
         from ndogo.evaluation import costs
 
         return getattr(costs, name)
+    if name == "agreement":
+        from ndogo.evaluation import own
+
+        return own.agreement
     if name in ("dropped_columns", "language_model_quality", "retained_columns"):
         from ndogo.evaluation import language_model
 

@@ -1,16 +1,14 @@
 """Any encoder directory, ours or not, made ready for judging: bare weights, rows as tokens, batches without waste."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from transformers import (
     AutoModel,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -18,7 +16,8 @@ from transformers.utils import logging
 
 from ndogo.core.batches import by_length, pad
 from ndogo.core.errors import NdogoError
-from ndogo.core.models import check_model_directory, load_config, load_tokenizer
+from ndogo.core.models import check_model_directory, load_config, load_model, load_tokenizer, model_class
+from ndogo.core.task_heads import answers_of, labels_of, with_task
 from ndogo.evaluation.rows import Benchmark, Row, Sentence
 from ndogo_run.words import first_tokens
 
@@ -33,6 +32,10 @@ class Encoder:
     name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    head: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """The weights of its own task head, by their names in the whole model."""
+    labels: tuple[str, ...] = ()
+    """What that head answers in."""
 
 
 def load_encoder(path: Path) -> Encoder:
@@ -66,6 +69,27 @@ def load_encoder(path: Path) -> Encoder:
     return Encoder(path.name, model.eval(), _fast(load_tokenizer(path), path))
 
 
+def load_with_head(path: Path) -> Encoder:
+    """The encoder of a model directory together with its own task head.
+
+    :raises NdogoError: what `load_encoder` refuses; it has no such head, or labels without a name of their own.
+    """
+    model = load_model(path)
+    if answers_of(model.config) is None:
+        raise NdogoError(
+            f"A {type(model).__name__} does not answer in labels.",
+            where=str(path),
+            cure="Fine-tune it first, or judge it by --mode probe or finetune.",
+        )
+    body = f"{model.base_model_prefix}."
+    head = {
+        name: value for name, value in model.state_dict().items() if not name.startswith(body) or f".{POOLER}" in name
+    }
+    tokenizer = _fast(load_tokenizer(path), path)
+    body_model = cast(PreTrainedModel, model.base_model)
+    return Encoder(path.name, body_model, tokenizer, head, labels_of(model.config))
+
+
 def _fast(tokenizer: PreTrainedTokenizerBase, path: Path) -> PreTrainedTokenizerBase:
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
         raise NdogoError(
@@ -77,23 +101,19 @@ def _fast(tokenizer: PreTrainedTokenizerBase, path: Path) -> PreTrainedTokenizer
 
 
 def with_head(encoder: Encoder, benchmark: Benchmark, rows: np.ndarray, seed: int) -> PreTrainedModel:
-    """A new model: the encoder's weights under a head of the benchmark's size, drawn from the seed.
+    """A new model: the encoder's weights under a head of the benchmark's labels: the encoder's own, else drawn from the seed.
 
     Its vocabulary is the given rows of the encoder's. Training is exactly that of the whole table as long as nothing decays
     the embedding: rows that never occur have no gradient. It saves most of the optimiser's work and memory.
 
     :raises NdogoError: the architecture has no such head in transformers.
     """
-    auto = AutoModelForSequenceClassification if benchmark.kind == "classes" else AutoModelForTokenClassification
-    config = type(encoder.model.config).from_dict(encoder.model.config.to_dict())
-    config.num_labels = len(benchmark.labels)
+    config = with_task(encoder.model.config, "text" if benchmark.kind == "classes" else "token", benchmark.labels)
     config.vocab_size = len(rows)
     config.pad_token_id = int(np.searchsorted(rows, encoder.tokenizer.pad_token_id))
     torch.manual_seed(seed)
-    try:
-        model: PreTrainedModel = auto.from_config(config, dtype=torch.float32)
-    except ValueError as error:
-        raise NdogoError(f"There is no head for `{config.model_type}`: {error}", where=encoder.name) from error
+    made: Any = model_class(config)
+    model: PreTrainedModel = made._from_config(config, dtype=torch.float32)
     body = model.base_model
     weights = {key: value for key, value in encoder.model.state_dict().items() if not key.startswith(POOLER)}
     words = encoder.model.get_input_embeddings()
@@ -101,6 +121,8 @@ def with_head(encoder: Encoder, benchmark: Benchmark, rows: np.ndarray, seed: in
     weights[name] = weights[name][torch.from_numpy(rows)]
     weights |= {key: value for key, value in body.state_dict().items() if key.startswith(POOLER)}
     body.load_state_dict(weights)
+    if encoder.head:
+        model.load_state_dict({**model.state_dict(), **encoder.head})
     return model
 
 

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -61,24 +61,73 @@ def finetune(
     A training of those that diverges is tried again at a lower rate. The encoder is left untouched. Digits repeat for equal
     seeds, threads and versions; torch's generator is reseeded.
     """
-    data = {split: encode(encoder, benchmark, benchmark.splits[split], settings.max_length) for split in SPLITS}
+    work = _prepared(_Work(encoder, benchmark, {}, np.arange(0), settings, report, device), SPLITS)
+    best, rate = _best(work)
+    dev, predictions = [best.dev], [_predict(work, best.model, "test")]
+    remarks = at_the_edge(rate, settings.learning_rates)
+    for number, seed in enumerate(settings.seeds[1:], len(settings.learning_rates)):
+        retries = 0 if best.diverged else RETRIES  # what the first seed could not learn either is no divergence
+        trial, told = _train_or_lower(work, rate, seed, number, retries)
+        dev.append(trial.dev)
+        predictions.append(_predict(work, trial.model, "test"))
+        remarks += told
+    return Judged({"learning_rate": rate}, dev, predictions, tuple(remarks))
+
+
+def fine_tuned(
+    encoder: Encoder, benchmark: Benchmark, settings: EvaluationSettings, report: Report, device: str = "cpu"
+) -> tuple[PreTrainedModel, dict[str, float]]:
+    """A new model: the encoder fine-tuned once per learning rate with the first seed, at the rate that dev chooses.
+
+    No test row is read. The encoder is left untouched; torch's generator is reseeded.
+
+    :returns: the model with its whole vocabulary, and the rate and dev score that it was chosen by.
+    """
+    work = _prepared(_Work(encoder, benchmark, {}, np.arange(0), settings, report, device), ("train", "dev"))
+    best, rate = _best(work)
+    model = with_head(encoder, benchmark, np.arange(encoder.model.config.vocab_size), settings.seeds[0])
+    weights = nn.Module.to(best.model, "cpu").state_dict()
+    words = model.get_input_embeddings()
+    (name,) = (f"{n}.weight" for n, module in model.named_modules() if module is words)
+    table = model.state_dict()[name].clone()
+    table[torch.from_numpy(work.rows)] = weights[name]
+    model.load_state_dict(weights | {name: table})
+    return model.eval(), {"learning_rate": rate, f"dev_{METRICS[benchmark.kind][0]}": best.dev}
+
+
+def answers(
+    encoder: Encoder, benchmark: Benchmark, settings: EvaluationSettings, report: Report, device: str = "cpu"
+) -> dict[str, list[Prediction]]:
+    """What a model's own head answers on every split of a benchmark that has the head's labels; nothing is trained."""
+    work = _prepared(_Work(encoder, benchmark, {}, np.arange(0), settings, report, device), tuple(benchmark.splits))
+    model = nn.Module.to(with_head(encoder, benchmark, work.rows, seed=0), device)
+    found = {}
+    for number, split in enumerate(benchmark.splits):
+        report(f"{benchmark.name}: the model's own answers", number, len(benchmark.splits))
+        found[split] = _predict(work, model, split)
+    return found
+
+
+def _prepared(work: _Work, splits: Sequence[str]) -> _Work:
+    """The work with the rows of these splits as tokens, numbered anew for the part of the vocabulary that occurs."""
+    encoder, benchmark = work.encoder, work.benchmark
+    data = {s: encode(encoder, benchmark, benchmark.splits[s], work.settings.max_length) for s in splits}
     rows = used_rows(encoder, (ids for encoded in data.values() for ids in encoded.ids))
     new_id = {int(old): new for new, old in enumerate(rows)}
     for encoded in data.values():
         encoded.ids[:] = [[new_id[i] for i in ids] for ids in encoded.ids]
-    work = _Work(encoder, benchmark, data, rows, settings, report, device)
-    first, *others = settings.seeds
-    tried = [_train(work, rate, first, number) for number, rate in enumerate(settings.learning_rates)]
-    best = int(np.argmax([trial.dev for trial in tried]))
-    rate = settings.learning_rates[best]
-    trials, remarks = [tried[best]], at_the_edge(rate, settings.learning_rates)
-    for number, seed in enumerate(others, len(tried)):
-        retries = 0 if tried[best].diverged else RETRIES  # what the first seed could not learn either is no divergence
-        trial, told = _train_or_lower(work, rate, seed, number, retries)
-        trials.append(trial)
-        remarks += told
-    dev, predictions = [trial.dev for trial in trials], [trial.predictions for trial in trials]
-    return Judged({"learning_rate": rate}, dev, predictions, tuple(remarks))
+    return replace(work, data=data, rows=rows)
+
+
+def _best(work: _Work) -> "tuple[_Trial, float]":
+    """The training with the first seed whose rate dev chooses, and that rate; one model is kept at a time."""
+    found: tuple[_Trial, float] | None = None
+    for number, rate in enumerate(work.settings.learning_rates):
+        trial = _train(work, rate, work.settings.seeds[0], number)
+        if found is None or trial.dev > found[0].dev:
+            found = trial, rate
+    assert found is not None
+    return found
 
 
 def at_the_edge(rate: float, tried: Sequence[float]) -> list[str]:
@@ -92,10 +141,10 @@ def at_the_edge(rate: float, tried: Sequence[float]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Trial:
-    """One training: the best dev score, its weights' test predictions, and whether it diverged."""
+    """One training: the best dev score, the model that has it, and whether it diverged."""
 
     dev: float
-    predictions: list[Prediction]
+    model: PreTrainedModel
     diverged: bool
 
 
@@ -154,7 +203,7 @@ def _train(work: _Work, rate: float, seed: int, trial: int) -> _Trial:
             break
     model.load_state_dict(weights)
     diverged = not mean_loss < _guessing(train)
-    return _Trial(best, _predict(work, model, "test"), diverged)
+    return _Trial(best, model, diverged)
 
 
 def _guessing(train: Encoded) -> float:

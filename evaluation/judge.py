@@ -34,13 +34,14 @@ def evaluate(
     :raises NdogoError: the model cannot be loaded, or no benchmark could be judged.
     """
     from ndogo.core.models import parameters
-    from ndogo.evaluation.encoder import load_encoder
+    from ndogo.evaluation.encoder import load_encoder, load_with_head
 
     started = time.monotonic()
     judged: dict[str, BenchmarkScores] = {}
     problems = {b.name: b.problem for b in benchmarks if isinstance(b, Broken)}
     with fixed(settings.threads):
-        encoder = load_encoder(source) if isinstance(source, Path) else source
+        load = load_with_head if settings.mode == "own" else load_encoder
+        encoder = load(source) if isinstance(source, Path) else source
         for benchmark in benchmarks:
             if isinstance(benchmark, Broken):
                 continue
@@ -51,6 +52,8 @@ def evaluate(
     if not judged:
         listed = "; ".join(f"{name}: {problem}" for name, problem in problems.items()) or "none was given"
         raise NdogoError("No benchmark could be judged.", where=encoder.name, cure=listed)
+    if settings.mode == "own":  # the others are not what the model is for
+        problems = {b.name: b.problem for b in benchmarks if isinstance(b, Broken)}
     return Evaluation(
         version=RECORD_VERSION,
         model=encoder.name,
@@ -93,6 +96,10 @@ def _judge(
         from ndogo.evaluation.finetune import finetune
 
         return entry(benchmark, settings, finetune(encoder, benchmark, settings, report, device))
+    if settings.mode == "own":
+        from ndogo.evaluation.own import own
+
+        return entry(benchmark, settings, own(encoder, benchmark, settings, report, device))
     from ndogo.evaluation.probe import probe
 
     return entry(benchmark, settings, probe(encoder, benchmark, settings, report, device))
@@ -112,7 +119,7 @@ def entry(benchmark: Benchmark, settings: EvaluationSettings, found: "Judged") -
         others={name: Spread.of([s[name] for s in scores]) for name in others},
         chosen=found.chosen,
         dev=found.dev,
-        seeds=list(settings.seeds),
+        seeds=list(settings.seeds)[: len(found.predictions)],
         rows={split: len(benchmark.splits[split]) for split in SPLITS},
         fingerprint=benchmark.fingerprint(),
         notes=list(benchmark.notes),

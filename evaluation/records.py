@@ -74,6 +74,20 @@ class LanguageModelScores(Frozen):
     """A share."""
 
 
+class Agreement(Frozen):
+    """A task model's answers beside its teacher's on unlabelled text."""
+
+    teacher: str
+    lines: int
+    answers: int
+    """Texts, or words."""
+    equal: float
+    """Share of the answers that are the teacher's."""
+    metric: Metric
+    score: float
+    """The task's own metric with the teacher's answers as the right ones: most words are no entity, and easily equal."""
+
+
 class DroppedColumns(Frozen):
     """What a model gains by merely not having the columns that a trim took away."""
 
@@ -95,6 +109,7 @@ class Evaluation(Frozen):
     """What could not be judged, and why."""
     seconds: float
     language_model: LanguageModelScores | None = None
+    agreement: Agreement | None = None
     vectors: dict[str, BenchmarkScores] = Field(default_factory=dict)
     """Of sentence vectors, beside the teacher's; not part of any mean. Empty: not asked for."""
 

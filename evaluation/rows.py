@@ -3,12 +3,13 @@
 import gzip
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ndogo.core.errors import NdogoError
+from ndogo.evaluation.schemes import as_iob2
 
 Kind = Literal["classes", "entities", "tags", "vectors"]
 """classes: one label per text; entities: IOB2 tags; tags: one label per word; vectors: none, the texts' vectors are compared."""
@@ -20,9 +21,6 @@ UPOS = (
     *("PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
 )
 """The part-of-speech tags of Universal Dependencies 2."""
-
-STRAY_SHARE = 0.01
-"""Published IOB2 data holds a few stray I- tags (0.02 % in MasakhaNER 2.0); a larger share is another scheme."""
 
 
 class Sentence(NamedTuple):
@@ -55,9 +53,9 @@ class Benchmark:
     notes: tuple[str, ...] = ()
     """What was odd in the rows, and where; shown in the report."""
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, splits: Sequence[str] = SPLITS) -> str:
         """sha256 over name, kind, labels and rows."""
-        content = [self.name, self.kind, self.labels, {split: self.splits[split] for split in SPLITS}]
+        content = [self.name, self.kind, self.labels, {split: self.splits[split] for split in splits}]
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -86,7 +84,7 @@ def checked(name: str, splits: Mapping[str, Raw], labels: Iterable[str] | None =
     `labels` declares the label set (for entities: the types); without it train does, and part-of-speech tags may be any UPOS.
 
     :raises NdogoError: with file and line: a row of another form, tags and words of different number, a label that is not
-        in the set, tags that are not IOB2; or an empty split.
+        in the set, tags of no scheme or of two; or an empty split.
     """
     kind = kind_of(name)
     allowed = None if labels is None else set(labels)
@@ -190,31 +188,11 @@ def _tagged(row: dict[str, object]) -> Tagged | None:
 
 
 def _iob2(name: str, rows: list[tuple[str, Row]], notes: list[str]) -> list[tuple[str, Row]]:
-    """Rows whose stray I- tags, few and noted, open an entity, as the CoNLL scorer reads them."""
-    mended: list[tuple[str, Row]] = []
-    stray: list[tuple[str, str]] = []
-    entities = 0
-    for where, row in rows:
-        assert isinstance(row, Tagged)
-        before, tags = "O", []
-        for tag in row.tags:
-            if not (tag == "O" or (tag[:2] in ("B-", "I-") and len(tag) > 2)):
-                raise NdogoError(f"`{tag}` is not an IOB2 tag.", where=where, cure="Write O, B-TYPE and I-TYPE.")
-            if tag[:2] == "I-" and before[2:] != tag[2:]:
-                stray.append((where, tag))
-                tag = "B-" + tag[2:]
-            entities += tag[:2] == "B-"
-            before = tag
-            tags.append(tag)
-        mended.append((where, Tagged(row.tokens, tuple(tags))))
-    if len(stray) > STRAY_SHARE * entities:
-        raise NdogoError(
-            f"`{stray[0][1]}` does not continue an entity of its type ({len(stray)} such tags in `{name}`).",
-            where=stray[0][0],
-            cure="Write IOB2: every entity begins with B-TYPE.",
-        )
-    notes.extend(f"{where}: `{tag}` continues nothing; read as the start of an entity" for where, tag in stray)
-    return mended
+    """Rows whose tags are IOB2, whatever scheme they were written in; what was changed is noted."""
+    tagged = [(where, row) for where, row in rows if isinstance(row, Tagged)]
+    made, told = as_iob2(name, [(where, row.tags) for where, row in tagged])
+    notes.extend(told)
+    return [(where, Tagged(row.tokens, tuple(tags))) for (where, row), tags in zip(tagged, made, strict=True)]
 
 
 def _used(kind: Kind, row: Row) -> Iterable[str]:

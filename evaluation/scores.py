@@ -59,7 +59,7 @@ def counts(benchmark: Benchmark, rows: Sequence[Row], predictions: Sequence[Pred
     """One short list per row: classes [gold, predicted] (numbers); entities [right, predicted, gold]; tags [right, words]."""
     if benchmark.kind == "classes":
         number = {label: i for i, label in enumerate(benchmark.labels)}
-        return [[number[str(gold_of(row))], number[str(p)]] for row, p in zip(rows, predictions, strict=True)]
+        return [[number[str(gold_of(row))], number.get(str(p), -1)] for row, p in zip(rows, predictions, strict=True)]
     found = []
     for row, predicted in zip(rows, predictions, strict=True):
         assert isinstance(row, Tagged)

@@ -6,8 +6,9 @@ from pydantic import Field, field_validator
 
 from ndogo.core.frozen import Frozen
 
-Mode = Literal["probe", "finetune"]
-"""probe: the encoder is frozen and a linear head is fitted on its states; finetune: all weights, with a fresh head."""
+Mode = Literal["probe", "finetune", "own"]
+"""probe: the encoder is frozen and a linear head is fitted on its states; finetune: all weights, with a fresh head; own: the
+answers of the task head that the model has, on the benchmarks whose labels these are."""
 
 
 class EvaluationSettings(Frozen):

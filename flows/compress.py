@@ -55,7 +55,7 @@ def compress(  # noqa: PLR0913  # its parameters are the form in the UI
     profile: ProfileName = None,
     seed: Seed = 0,
     teacher: str = "",
-    mode: Mode = "probe",
+    mode: Mode | None = None,
     baselines: bool = False,
 ) -> str:
     """Make a small model of a language and prove what it retains.
@@ -66,11 +66,12 @@ def compress(  # noqa: PLR0913  # its parameters are the form in the UI
         profile: Where teacher, text and benchmarks come from; default $NDOGO_PROFILE, else pocket.
         seed: Of training and of whatever else is drawn.
         teacher: A model directory, or a known teacher's name with the hub profile; default: the profile's own.
-        mode: How models are judged. probe is fast; finetune trains all weights.
+        mode: How models are judged. probe is fast; finetune trains all weights; own: by their task head's answers. Default: own
+            where the recipe makes a task model, else probe.
         baselines: Also make and judge what the recipe must beat: untrained, from scratch, cut, trimmed. About doubles the work.
 
     """
-    run = resolve(open_store(), flow_run.id, Asked(language, recipe, profile, seed, teacher, mode))
+    run = resolve(open_store(), flow_run.id, Asked(language, recipe, profile, seed, teacher, mode, baselines=baselines))
     with notes.opened(run, **links.to_flow_run()):
         work = submit([run], Submitted())
         if baselines:

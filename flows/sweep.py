@@ -57,7 +57,7 @@ def sweep(  # noqa: PLR0913  # its parameters are the form in the UI
     seeds: Sequence[Seed] = (0, 1, 2),
     profile: ProfileName = None,
     teacher: str = "",
-    mode: Mode = "probe",
+    mode: Mode | None = None,
     tokens: int | None = None,
 ) -> Swept:
     """Compare recipes: every language with every recipe and seed. One run that fails leaves the others their results.
@@ -68,7 +68,7 @@ def sweep(  # noqa: PLR0913  # its parameters are the form in the UI
         seeds: One run each.
         profile: Where teacher, text and benchmarks come from; default $NDOGO_PROFILE, else pocket.
         teacher: A model directory; default: the profile's own.
-        mode: How models are judged.
+        mode: How models are judged; default: own where the recipe makes task models, else probe.
         tokens: Each training reads at most so many; the result is marked as scaled.
 
     """

@@ -22,6 +22,7 @@ from ndogo.core.errors import NdogoError
 from ndogo.core.progress import Report, silent
 from ndogo.core.text import WeightedLines, fingerprint
 from ndogo.evaluation import Mode, Summary
+from ndogo.registry.benchmarks import labelled
 from ndogo.registry.corpora import Profile, corpus_of
 from ndogo.steps.recipe import validated
 from ndogo.steps.step import Context, Step, kinds
@@ -127,7 +128,7 @@ def evaluate(
 ) -> Summary:
     """Judge any encoder directory on a language's benchmarks, alone or against its teacher; with `out`, write the report there.
 
-    `mode`: probe (frozen encoder, fast) or finetune (all weights).
+    `mode`: probe (frozen encoder, fast), finetune (all weights), or own (the answers of the model's own task head).
 
     :raises NdogoError: no such language, or a model or benchmark that cannot be read.
     """
@@ -146,6 +147,9 @@ def evaluate(
 
     def entry(folder: Path, role: judging.Role, spent: judging.Cost | None) -> judging.Entry:
         found = judging.evaluate(folder, rows, settings, report)
+        if mode == "own" and guide and folder != guide:
+            agreed = judging.agreement(folder, guide, text.held_out, settings, report)
+            found = found.model_copy(update={"agreement": agreed})
         if (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM"):
             columns = judging.retained_columns(folder, guide) if guide else []
             asked = judging.LanguageModelSettings()
@@ -170,10 +174,12 @@ def compress(
     profile: Profile | None = None,
     teacher: str = "",
     seed: int = 0,
-    mode: Mode = "probe",
+    mode: Mode | None = None,
     baselines: bool = False,
 ) -> Made:
     """Make a small model of a language by a recipe, judge every stage, and register it; what is in the store is found.
+
+    `mode`: as for `evaluate`; default: own where the recipe makes a task model, else probe.
 
     :returns: the small model and the run's summary: size, scores, what was retained.
     :raises NdogoError: whatever cannot be found or cannot be done, or the gate's refusal.
@@ -206,11 +212,14 @@ def make(
     out: PathLike,
     *,
     corpus: Corpora = (),
+    rows: str = "",
     seed: int = 0,
     minutes: float | None = None,
     report: Report = silent,
 ) -> Made:
     """Make one step's result alone: in a draft beside `out`, loaded back strictly, renamed. `out` is whole or absent.
+
+    `rows`: the labelled rows of a step that learns from some: a language, a folder, or hf:ID:CONFIGURATION.
 
     :raises NdogoError: `out` is there already, or whatever the step refuses.
     """
@@ -223,7 +232,9 @@ def make(
         raise NdogoError(f"{step.kind} reads text, and there is none.", where="--corpus", cure="Give a file of text.")
     texts = tuple(weighted(given) for given in ((corpus,) if isinstance(corpus, str | Path) else corpus))
     work = target.absolute().with_name(f".{target.name}.work")
-    context = Context(texts=texts, seed=seed, work=work, report=report)
+    if step.reads_rows and not rows:
+        raise NdogoError(f"{step.kind} reads labelled rows.", where="--rows", cure="Give a language or a folder.")
+    context = Context(texts=texts, seed=seed, work=work, report=report, rows=lambda name: labelled(name, rows))
     if step.trains and context.lines:
         context = replace(context, fingerprint=fingerprint(context.lines))
     with _draft(target) as draft:

@@ -13,6 +13,7 @@ from ndogo.servers import serve
 PANEL = "Runs"
 Runner = Literal["here", "dask"]
 
+HOW = "How models are judged; default: own, their task head's answers, where the recipe makes a task model, else probe."
 Language = Annotated[str, typer.Argument(help="A language; `ndogo languages` lists them.")]
 
 
@@ -28,7 +29,7 @@ def compress(
     profile: Annotated[Profile | None, typer.Option(help="Where teacher, text and benchmarks come from.")] = None,
     teacher: Annotated[str, typer.Option(help="A model directory; default: the profile's own.")] = "",
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    mode: Annotated[Mode, typer.Option(help="How models are judged.")] = "probe",
+    mode: Annotated[Mode | None, typer.Option(help=HOW, show_default=False)] = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also make what the recipe must beat.")] = False,
     budget: Annotated[str, typer.Option(help="Instead of a recipe: 20MB to download, 12M parameters or 5ms.")] = "",
 ) -> None:
@@ -152,7 +153,9 @@ def evaluate(
     language: Annotated[str, typer.Option(help="Whose benchmarks.")],
     teacher: Annotated[Path | None, typer.Option(help="Compare with this model: retention with its interval.")] = None,
     profile: Annotated[Profile | None, typer.Option(help="Where text and benchmarks come from.")] = None,
-    mode: Annotated[Mode, typer.Option(help="probe: frozen encoder, fast; finetune: all weights.")] = "probe",
+    mode: Annotated[
+        Mode, typer.Option(help="probe: frozen encoder, fast; finetune: all weights; own: its head.")
+    ] = "probe",
     out: Annotated[Path | None, typer.Option(help="Write report.html, .md, .json and .png here.")] = None,
 ) -> None:
     """Judge any model on a language's benchmarks, alone or against its teacher."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ndogo.tasks.run_record import RunRecord
 
 console = Console()
+ASK = {"mlm": ("fill", "text with a <mask>"), "tags": ("tag", "a text"), "classes": ("classify", "a text")}
+"""The command that an export's head is there for, and what it is given."""
 
 
 def plan_table(recipe: "Recipe", teacher: str, rows: "list[Planned]") -> None:
@@ -164,12 +166,12 @@ def made(path: "Path", numbers: Mapping[str, object]) -> None:
 
 def opening(folder: "Path") -> None:
     """How to use what an export wrote; nothing for another model."""
-    from ndogo.core.exported import FOLDER, WEB
+    from ndogo.core.exported import FOLDER, MANIFEST, WEB
 
     if (folder / FOLDER).is_dir():
-        console.print(
-            f"run     ndogo fill {folder} 'text with a <mask>'; also classify, tag, embed, search", soft_wrap=True
-        )
+        head = json.loads((folder / FOLDER / MANIFEST).read_text(encoding="utf-8"))["head"]
+        command, text = ASK.get(head, ("embed", "a text"))
+        console.print(f"run     ndogo {command} {folder} '{text}'; `ndogo --help` lists the others", soft_wrap=True)
     if (folder / WEB).is_dir():
         serve = f"python3 -m http.server 8000 --directory {folder / WEB}"
         console.print(f"page    {serve}, then open http://localhost:8000", soft_wrap=True)

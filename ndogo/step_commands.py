@@ -21,6 +21,8 @@ PLAIN = (int, float, bool, str)
 """Types that the shell reads by itself; every other value is read as in a recipe."""
 CORPUS = "Text: .txt, .txt.gz, .jsonl(.gz), .parquet, a folder or hf:DATASET, with an optional =WEIGHT; again for more."
 
+ROWS = "Labelled rows: a language, whose own benchmark is read, a folder with train, dev and test, or hf:DATASET:CONFIGURATION."
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
@@ -43,6 +45,7 @@ def command_of(step: type[Step]) -> Callable[..., None]:
             fields["steps"] = 1  # until the clock has told how many
         spec = validated(step, fields, "the command line")
         text = {"corpus": given["corpus"] or (), "seed": given.get("seed", 0), "minutes": minutes}
+        text |= {"rows": given["rows"]} if step.reads_rows else {}
         with show.progress() as report:
             made = api.make(spec, inputs, given["out"], report=report, **text)
         show.made(made.path, made.numbers)
@@ -65,6 +68,8 @@ def _parameters(step: type[Step]) -> Iterator[inspect.Parameter]:
         yield _parameter(role, Path, typer.Option(help=text))
     yield _parameter("out", Path, typer.Option(help="The directory to write; it must not exist yet."))
     yield _parameter("corpus", list[str] | None, typer.Option(help=CORPUS), None)
+    if step.reads_rows:
+        yield _parameter("rows", str, typer.Option(help=ROWS))
     for name, info in fields_of(step):
         text = " ".join((info.description or "").split())
         if info.is_required():

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
-from ndogo.core.errors import NdogoError
+from ndogo.core.errors import NdogoError, unknown
 from ndogo.evaluation import KINDS, Benchmark, Broken, checked, collect, json_rows, read_local
 from ndogo.registry import sources
-from ndogo.registry.corpora import Profile, local_folder
+from ndogo.registry.corpora import Profile, default_profile, local_folder
 from ndogo.registry.hub import Hub
-from ndogo.registry.languages import Language, language
+from ndogo.registry.languages import Language, language, languages
 from ndogo.registry.sources import DataSource
 
 NAMES = tuple(KINDS)
@@ -42,6 +42,34 @@ def benchmarks_of(entry: Language, profile: Profile, hub: Hub) -> list[Benchmark
     return found
 
 
+def benchmark_of(kind: str, entry: Language, profile: Profile, hub: Hub) -> Benchmark:
+    """One benchmark of a language.
+
+    :raises NdogoError: the language has none of this name, or it cannot be read.
+    """
+    if kind not in _names(entry) or entry.members:
+        raise NdogoError(
+            f"`{entry.name}` has no benchmark `{kind}`.",
+            where=f"profile: {profile}",
+            cure=f"Known: {', '.join(() if entry.members else _names(entry)) or 'none, since it is a group'}.",
+        )
+    return _reader(kind, entry, profile, hub)(kind)
+
+
+def labelled(kind: str, given: str, hub: Hub | None = None) -> Benchmark:
+    """Labelled rows by what a person writes: a language, whose benchmark of this kind is read, a folder, or hf:ID:CONFIGURATION.
+
+    :raises NdogoError: nothing there that can be read.
+    """
+    if given in languages():
+        entry = language(given)
+        return benchmark_of(kind, entry, default_profile(entry), hub or Hub())
+    source = DataSource.model_validate(given if given.startswith(sources.PREFIX) else {"repository": given})
+    if not given.startswith(sources.PREFIX) and not Path(given).expanduser().is_dir():
+        raise unknown("language", given, list(languages()), where="--rows", otherwise="Or give a folder, or hf:ID.")
+    return _rows(kind, source, hub or Hub())
+
+
 def _names(entry: Language) -> tuple[str, ...]:
     """The benchmarks that a language is asked for: all of ours, and those that its own lines name."""
     own = entry.benchmarks if isinstance(entry.benchmarks, dict) else {}
@@ -58,6 +86,10 @@ def _reader(kind: str, entry: Language, profile: Profile, hub: Hub) -> Callable[
             if not entry.benchmarks:
                 raise NdogoError(f"`{entry.name}` was added without benchmarks.", where=f"{entry.name}.yaml")
             folder = Path(str(entry.benchmarks)) / kind
+            if folder.is_dir() and not any(
+                folder.glob("train.jsonl*")
+            ):  # CoNLL, CSV and whatever else a data set may be
+                return _rows(name, DataSource(repository=str(folder)), hub)
             return checked(name, {split: json_rows(_file(folder, split)) for split in SPLITS})
         if profile == "local":
             return read_local(local_folder(), kind, entry.code)

@@ -53,13 +53,16 @@ class BundleRequest:
     seed: int | None = None
     tokens: int | None = None
     """A cap on training tokens (`scale: pocket`)."""
+    rows: str = ""
+    """Fingerprint of the labelled rows that it learns from; no part of the key of a step that reads none."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """What of it came from the hub, by the commit; noted and not in the key: keys go by content."""
 
     @property
     def key(self) -> str:
         """20 hexadecimal digits over the canonical JSON of all fields that decide what is made."""
-        content = {name: value for name, value in self.__dict__.items() if name != "sources"}
+        left_out = {"sources"} if self.rows else {"sources", "rows"}
+        content = {name: value for name, value in self.__dict__.items() if name not in left_out}
         return hashlib.sha256(canonical(content).encode()).hexdigest()[:20]
 
 

@@ -47,6 +47,8 @@ class BundleDetails(Frozen):
     seed: int | None
     tokens: int | None
     """The cap on training tokens that was asked for."""
+    rows: str = ""
+    """Fingerprint of the labelled rows that it learnt from."""
     sources: dict[str, str] = Field(default_factory=dict)
     """What of it came from the hub: each repository at the commit that was read. No part of the key, which goes by content."""
     numbers: Numbers

@@ -14,7 +14,8 @@ from pydantic import Field, model_validator
 from ndogo.core.errors import NdogoError
 from ndogo.core.frozen import Frozen
 from ndogo.registry.hub import MAIN, Hub
-from ndogo.registry.tables import Table, is_table
+from ndogo.registry.tables import Table, is_table, suffix
+from ndogo.registry.written import CONLL, CSV, numbered
 
 PREFIX = "hf:"
 """How a data set of the hub is told from a path."""
@@ -130,11 +131,26 @@ def rows(source: DataSource, split: str, hub: Hub) -> Iterator[tuple[str, dict[s
     """
     own = source.splits.get("dev") == OWN
     for file in fetched(source, "train" if own and split == "dev" else split, hub):
-        table = Table(file)
-        for number, row in enumerate(table.rows(), 1):
+        for where, row, named in _placed(source, file):
             if own and split != "test" and _is_dev(row) != (split == "dev"):
                 continue
-            yield f"{source.name}: {file.name}, row {number}", _meaning(source, row, table)
+            yield where, _meaning(source, row, file, named)
+
+
+Names = Mapping[str, list[str]]
+"""The names of labels that a file itself carries, by column."""
+
+
+def _placed(source: DataSource, file: Path) -> Iterator[tuple[str, dict[str, Any], Names]]:
+    """The rows of a file with their place: the line, where people write them."""
+    kind = suffix(file.name)
+    if kind in (*CSV, *CONLL):
+        for number, row in numbered(file, kind):
+            yield f"{source.name}: {file.name}, line {number}", row, {}
+        return
+    table = Table(file)
+    for number, row in enumerate(table.rows(), 1):
+        yield f"{source.name}: {file.name}, row {number}", row, table.label_names
 
 
 def texts(source: DataSource, hub: Hub) -> Iterator[str]:
@@ -157,7 +173,7 @@ def _chosen(source: DataSource, split: str, names: list[str], card: Mapping[str,
         patterns = [source.files.replace("{split}", word) for word in words]
     else:
         patterns = _in_card(card, source.configuration, words)
-    data = [name for name in names if is_table(name)]
+    data = [name for name in names if is_table(name) or suffix(name) in CONLL]
     if patterns:
         found = [name for name in data if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
     else:
@@ -256,12 +272,12 @@ def _column(source: DataSource, meaning: str, there: Iterable[str], file: Path) 
     return wanted[0]
 
 
-def _meaning(source: DataSource, row: Mapping[str, object], table: Table) -> dict[str, object]:
+def _meaning(source: DataSource, row: Mapping[str, object], file: Path, named: Names) -> dict[str, object]:
     """A row as benchmarks have it; labels that are numbers become the words they stand for."""
     tagged = bool(source.tokens or source.tags) or (not source.text and any(c in row for c in COLUMNS["tokens"]))
     first, second = ("tokens", "tags") if tagged else ("text", "label")
-    given, marked = (row[_column(source, meaning, row, table.file)] for meaning in (first, second))
-    known = source.labels or table.label_names.get(_column(source, second, row, table.file), [])
+    given, marked = (row[_column(source, meaning, row, file)] for meaning in (first, second))
+    known = source.labels or named.get(_column(source, second, row, file), [])
 
     def word(value: object) -> object:
         if source.labels and isinstance(value, str) and value.isdigit():
@@ -271,7 +287,7 @@ def _meaning(source: DataSource, row: Mapping[str, object], table: Table) -> dic
         if not 0 <= value < len(known):
             raise NdogoError(
                 f"{source.name} has the label {value}, which has no name.",
-                where=str(table.file),
+                where=str(file),
                 cure="Name the labels in order: `labels: [negative, neutral, positive]`.",
             )
         return known[value]

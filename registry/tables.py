@@ -33,10 +33,11 @@ AT_ONCE = 1000
 
 def is_table(name: str) -> bool:
     """Whether a file's name says that it holds rows."""
-    return _suffix(name) in READERS and "/." not in f"/{name}" and name.lower() not in NO_ROWS
+    return suffix(name) in READERS and "/." not in f"/{name}" and name.lower() not in NO_ROWS
 
 
-def _suffix(name: str) -> str:
+def suffix(name: str) -> str:
+    """The end of a file's name that says its kind, packed or not."""
     return name.removesuffix(".gz").rpartition(".")[2].lower()
 
 
@@ -76,14 +77,14 @@ class Table:
 
         :raises NdogoError: as `rows`.
         """
-        parquet = _suffix(self.file.name) == "parquet"
+        parquet = suffix(self.file.name) == "parquet"
         for batch in self._batches(self._opened(columns=[column]) if parquet else self._rows):
             yield from batch[column]
 
     @cached_property
     def _rows(self) -> "IterableDataset":
         found = self._opened()
-        if READERS[_suffix(self.file.name)][0] != "csv":
+        if READERS[suffix(self.file.name)][0] != "csv":
             return found
         from datasets import Features, Value
 
@@ -105,7 +106,7 @@ class Table:
 
         datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else the hub is told of each local file that is opened
         datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what goes wrong, our errors say
-        reader, fixed = READERS[_suffix(self.file.name)]
+        reader, fixed = READERS[suffix(self.file.name)]
         where = glob.escape(str(self.file.absolute()))
         try:
             return datasets.load_dataset(reader, data_files=where, split="train", streaming=True, **fixed, **options)
@@ -113,7 +114,7 @@ class Table:
             raise self._unreadable(fault, 0) from fault
 
     def _unreadable(self, fault: BaseException, good: int) -> NdogoError:
-        kind = READERS[_suffix(self.file.name)][0]
+        kind = READERS[suffix(self.file.name)][0]
         line = _bad_line(self.file) if kind == "json" else 0  # others say it themselves
         where = f"{self.file}, {f'line {line}' if line else f'after row {good}'}"
         said = str(fault).strip() if self.file.stat().st_size else "it is empty"

@@ -3,8 +3,8 @@
 Counts come from the stock class itself, built on the meta device, so they cannot drift from what is saved.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from transformers import PreTrainedConfig
 
@@ -54,6 +54,8 @@ class Facts:
     """How many rows a trim by coverage keeps of its vocabulary, where there is text to count."""
     tokenizer_bytes: int = 0
     """Of its tokenizer's files, where they are here."""
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Those of the benchmarks that the recipe is fine-tuned on, by name, where there are rows to read."""
 
 
 def plan(
@@ -75,7 +77,8 @@ def plan(
         inputs = {role: rows[name] for role, name in step.parents.items()}
         student = inputs["student"]
         count = facts.rows if student.vocabulary == ORIGINAL else None
-        planning = Planning(f"{where or recipe.name + '.yaml'}: {step.id}", specials, inputs, scaled, count)
+        at = f"{where or recipe.name + '.yaml'}: {step.id}"
+        planning = Planning(at, specials, inputs, scaled, count, facts.labels)
         config = step.plan(student.config, planning)
         row = replace(student, id=step.id, kind=step.kind, peak_bytes=None)
         if step.makes_vocabulary:

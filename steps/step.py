@@ -7,7 +7,7 @@ over `kinds()`. A field of the class is a key in a recipe and an option of the c
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
     from ndogo.core.architectures import Shape
+    from ndogo.evaluation.rows import Benchmark
     from ndogo.steps.plan import Planned
 
 Inputs = Mapping[str, Path]
@@ -49,6 +50,8 @@ class Context:
     work: Path = Path()
     """A folder for checkpoints and the like; it outlives a kill. Whoever made it removes it."""
     report: Report = silent
+    rows: "Callable[[str], Benchmark] | None" = None
+    """The labelled rows of a benchmark, by its name."""
     teacher_cache: Path | None = None
     """Where what teachers say is kept for other steps too; None: in `work`."""
     device: str = "auto"
@@ -79,6 +82,9 @@ class Planning:
     rows: "Callable[[Step], int] | None" = None
     """How many rows a trim by coverage keeps of the teacher's vocabulary, where the text can be counted."""
 
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Those of the benchmarks that the recipe reads, by the benchmark's name, where there are rows to read."""
+
 
 class Step(Frozen):
     """What all kinds have in common."""
@@ -99,6 +105,10 @@ class Step(Frozen):
     makes_model: ClassVar[bool] = True
     """Whether its model is another than its student's; else it only adds to it, and is not what a recipe ends with."""
     makes_vocabulary: ClassVar[bool] = False
+    reads_rows: ClassVar[bool] = False
+    """Whether it learns from labelled rows, those that `rows` names."""
+    keeps_vectors: ClassVar[bool] = True
+    """Whether its model is still an embedding model where its student is one."""
     result: ClassVar[str] = ""
     """What its model is to the reader of a report, where it is something of its own: adapted, trimmed."""
 
@@ -115,6 +125,11 @@ class Step(Frozen):
     def reads_text(self) -> bool:
         """Whether the result depends on the corpus."""
         return self.trains
+
+    @property
+    def rows(self) -> str:
+        """The benchmark whose train and dev rows the result depends on."""
+        return ""
 
     @property
     def counts_rows(self) -> bool:
@@ -167,7 +182,7 @@ def make(step: Step, inputs: Inputs, out: Path, context: Context) -> dict[str, A
     warn_if_busy(context.threads)
     torch.set_num_threads(context.threads)
     numbers = {"threads": context.threads, **step.make(inputs, out, context)}
-    if not (out / MODULES).is_file():  # else the step itself said how its vectors are made
+    if step.keeps_vectors and not (out / MODULES).is_file():  # else the step itself said how its vectors are made
         dropped = copy_sentence_files(inputs["student"], out)
         numbers |= {"dense_dropped": dropped} if dropped else {}
     return numbers

@@ -15,7 +15,7 @@ from ndogo.registry.card import Facts, ScoreFacts, StepFacts
 from ndogo.registry.hub import Hub
 from ndogo.registry.languages import Language, language
 from ndogo.registry.sources import DataSource, default
-from ndogo.steps.recipe import ORIGINAL, parse_recipe
+from ndogo.steps.recipe import parse_recipe
 from ndogo.tasks.evaluation import EVALUATIONS
 from ndogo.tasks.run import Run
 from ndogo.tasks.run_record import RUNS, RunRecord, run_of
@@ -79,7 +79,7 @@ def facts_of(store: Store, record: RunRecord, name: str, stated_license: str = "
     run = run_of(record, store)
     judged = {step: evaluation_of(store, note.key) for step, note in record.evaluations.items()}
     last, entry, folder = judged[record.last], language(record.language), store.path(record.steps[record.last].key)
-    kept = retention(last, judged[ORIGINAL])
+    kept = retention(last, judged[run.reference])
     teacher, teacher_commit = _only(run.sources.teacher)
     corpus, corpus_commit = _only(run.sources.corpus)
     return Facts(

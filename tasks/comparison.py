@@ -11,11 +11,10 @@ from ndogo.evaluation import retention
 from ndogo.evaluation.summary import MODES, NOT_COMPARABLE
 from ndogo.registry import model_registry
 from ndogo.registry.bundles import Store, canonical
-from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks import pictures, tracking
 from ndogo.tasks.cards import evaluation_of
 from ndogo.tasks.publication import TOY
-from ndogo.tasks.run_record import RunRecord, SweepRow
+from ndogo.tasks.run_record import RunRecord, SweepRow, run_of
 
 PAGE, PICTURE = "sweep.md", "size-and-quality.png"
 
@@ -33,7 +32,7 @@ def rows(store: Store, records: Sequence[RunRecord]) -> list[SweepRow]:
 
 def _row(store: Store, language: str, recipe: str, same: Sequence[RunRecord]) -> SweepRow:
     students = [evaluation_of(store, record.evaluations[record.last].key) for record in same]
-    teachers = [evaluation_of(store, record.evaluations[ORIGINAL].key) for record in same]
+    teachers = [evaluation_of(store, record.evaluations[run_of(record, store).reference].key) for record in same]
     compared, first = retention(students, teachers), same[0]
     mean = compared.mean
     return SweepRow(

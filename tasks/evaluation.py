@@ -17,7 +17,7 @@ from ndogo.core.progress import Report
 from ndogo.core.text import Lines, fingerprint
 from ndogo.evaluation import Benchmark, Broken, Evaluation, LanguageModelScores, LanguageModelSettings, evaluate
 from ndogo.evaluation.judge import RECORD_VERSION, versions
-from ndogo.evaluation.records import BenchmarkScores, DroppedColumns
+from ndogo.evaluation.records import Agreement, BenchmarkScores, DroppedColumns
 from ndogo.registry.benchmarks import benchmarks
 from ndogo.registry.bundles import Bundle, canonical
 from ndogo.registry.corpora import Profile, corpus
@@ -62,13 +62,16 @@ def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, Evaluation
 
     def measure() -> Evaluation:
         from ndogo.core.models import load_config
-        from ndogo.evaluation.encoder import load_encoder
+        from ndogo.evaluation.encoder import load_encoder, load_with_head
         from ndogo.evaluation.exported import load_exported
 
         folder = run.store.path(bundle)
         exported = (folder / FOLDER / MANIFEST).is_file()  # what an export adds is its files, so one of them is judged
-        encoder = load_exported(folder) if exported else load_encoder(folder)
+        own = run.settings.mode == "own"
+        encoder = load_exported(folder) if exported else (load_with_head if own else load_encoder)(folder)
         judged = evaluate(encoder, rows, run.settings, report)
+        if own:
+            return judged.model_copy(update={"agreement": _agreement(run, bundle, report)})
         if texts is not None:
             judged = judged.model_copy(update={"vectors": _vectors(run, encoder, folder, texts, report)})
         if exported or not (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM"):
@@ -87,9 +90,10 @@ def evaluation_key(
     run: Run, bundle: Bundle, rows: Sequence[Benchmark | Broken], texts: "VectorTexts | None" = None
 ) -> str:
     """Names an evaluation by all that decides its numbers: model, rows, texts, settings, code and libraries."""
-    vectors = {} if texts is None else {"vectors": [texts.fingerprint(), run.original]}
+    beside = {} if texts is None else {"vectors": [texts.fingerprint(), run.original]}
+    beside |= {"teacher": [run.bundle_keys()[run.reference]]} if run.settings.mode == "own" else {}
     return _key(
-        vectors
+        beside
         | {
             "bundle": bundle.key,
             "version": RECORD_VERSION,
@@ -118,6 +122,18 @@ def _vectors(
     from ndogo.evaluation.vectors import Embedder, judge_vectors
 
     return judge_vectors(Embedder.beside(encoder, folder), run.store.path(run.original), texts, report)
+
+
+def _agreement(run: Run, bundle: Bundle, report: Report) -> Agreement | None:
+    """How often a task model answers as the run's own teacher does, on held-out text; None for the teacher itself."""
+    from ndogo.evaluation import agreement
+
+    teacher = run.bundle_keys()[run.reference]
+    if bundle.key == teacher:
+        return None
+    text = corpus(run.language, run.profile, Hub(run.sources.corpus))
+    folders = run.store.path(bundle), run.store.path(teacher)
+    return agreement(*folders, text.held_out, run.settings, report)
 
 
 def _language_model(run: Run, bundle: Bundle, report: Report) -> LanguageModelScores:
@@ -169,6 +185,8 @@ def metrics_of(judged: Evaluation) -> dict[str, float]:
             found[f"{name}_std"] = scores.std
     if quality := judged.language_model:
         found |= {"bits_per_byte": quality.bits_per_byte, "word_accuracy": quality.word_accuracy}
+    if agreed := judged.agreement:
+        found |= {"agreement": agreed.equal, f"agreement_{agreed.metric}": agreed.score}
     found |= {name: scores.mean for name, scores in judged.vectors.items()}
     found["score"] = sum(scores.mean for scores in judged.benchmarks.values()) / len(judged.benchmarks)
     return found

@@ -19,7 +19,6 @@ from ndogo.evaluation.summary import MODES, SAME_SIZE
 from ndogo.registry import model_registry
 from ndogo.registry.bundles import Bundle, Store, canonical
 from ndogo.registry.card import description
-from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks import gate, notes, pictures, shipping, tracking
 from ndogo.tasks.cards import evaluation_of, facts_of
 from ndogo.tasks.descriptions import result
@@ -95,7 +94,7 @@ def summarise(
 ) -> dict[str, float]:
     """What the parent run carries: size, ratio, every benchmark of the small model, and its retention."""
     summary: dict[str, float] = notes.relative_sizes(run, bundle).model_dump() | speed(run, bundle).model_dump()
-    last, original = evaluations[run.recipe.last], evaluations[ORIGINAL]
+    last, original = evaluations[run.recipe.last], evaluations[run.reference]
     if shipped := shipping.shipping(run):
         summary |= shipped.numbers()
     summary |= metrics_of(last)
@@ -181,7 +180,7 @@ def roles_of(run: Run) -> dict[str, Role]:
         if step.result == "adapted" and step.id not in found:
             found[step.id] = "adapted"
     found = run.passed_by() | found
-    return {**found, ORIGINAL: "original", run.recipe.last: "student"}
+    return {**found, run.reference: "original", run.recipe.last: "student"}
 
 
 def _row(row: "Planned") -> dict[str, str | int]:

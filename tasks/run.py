@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import Field
 
+from ndogo.core.errors import NdogoError
 from ndogo.core.frozen import Frozen
 from ndogo.evaluation import EvaluationSettings, Mode, Role
-from ndogo.registry.benchmarks import benchmarks
+from ndogo.registry.benchmarks import benchmark_of, benchmarks
 from ndogo.registry.bundles import BundleRequest, Store
 from ndogo.registry.corpora import Profile, corpus, default_profile
 from ndogo.registry.hub import Hub
+from ndogo.registry.languages import Language
 from ndogo.registry.languages import language as find_language
 from ndogo.registry.recipes import recipe as find_recipe
 from ndogo.registry.teachers import teacher, weights
@@ -25,6 +27,8 @@ POCKET_TOKENS = 300_000
 """On the pocket profile each training reads at most so many tokens, in lines as long as the model reads, and the result is
 marked as scaled."""
 
+LEARNT = ("train", "dev")
+"""The splits that a step learns from."""
 BASELINE = "baseline-"
 """How the ids of the steps begin that make baselines and are not the recipe's own."""
 
@@ -35,6 +39,14 @@ class Sources(Frozen):
     teacher: dict[str, str] = Field(default_factory=dict)
     corpus: dict[str, str] = Field(default_factory=dict)
     benchmarks: dict[str, str] = Field(default_factory=dict)
+
+
+class Rows(Frozen):
+    """Labelled rows that a step learns from."""
+
+    fingerprint: str
+    """Of train and dev."""
+    labels: tuple[str, ...]
 
 
 class Run(Frozen):
@@ -51,6 +63,10 @@ class Run(Frozen):
     corpus: str
     """Fingerprint of the text."""
     settings: EvaluationSettings
+    rows: dict[str, Rows] = Field(default_factory=dict)
+    """Of each benchmark that the recipe is fine-tuned on."""
+    task_models: tuple[str, ...] = ()
+    """The steps, and `original`, whose models answer in labels, in running order."""
     token_cap: int | None
     """Of each training; see `cap`."""
     sources: Sources = Sources()
@@ -68,19 +84,30 @@ class Run(Frozen):
         return f"ndogo-{self.language}-{self.recipe.name}{'-pocket' if self.profile == 'pocket' else ''}"
 
     @property
+    def reference(self) -> str:
+        """The id of the model that scores are compared with: the untouched teacher, or the first that can be judged as itself."""
+        return self.task_models[0] if self.settings.mode == "own" else ORIGINAL
+
+    @property
     def shapes_vectors(self) -> bool:
         """Whether the recipe makes sentence vectors, which are then judged."""
         return any(isinstance(step, Training) and step.shapes_vectors for step in self.recipe.steps)
 
     def evaluated(self) -> list[str]:
-        """The ids of the models to judge: the ends, exports and the adapted teacher, or every step.
+        """The ids of the models to judge: the ends, exports and the adapted teacher, or every step; by their own answers, those
+        of them that answer in labels.
 
-        The file of an export cannot be fine-tuned: only a probe judges it.
+        The file of an export cannot be fine-tuned, nor is its head asked: only a probe judges it.
         """
+        asked = self._evaluated()
+        return asked if self.settings.mode != "own" else [name for name in self.task_models if name in asked]
+
+    def _evaluated(self) -> list[str]:
         order = [step for step in self.recipe.order() if step.makes_model or self.settings.mode == "probe"]
         if self.recipe.evaluate == "every-step":
             return [ORIGINAL, *(s.id for s in order if not s.id.startswith(BASELINE) or s.id in self.baselines)]
-        ends = {self.recipe.last, *self.baselines, *(self.passed_by() if self.shapes_vectors else ())}
+        beside = self.passed_by() if self.shapes_vectors else ()
+        ends = {self.recipe.last, self.reference, *self.baselines, *beside}
         return [ORIGINAL, *(s.id for s in order if s.result == "adapted" or s.id in ends or not s.makes_model)]
 
     def passed_by(self) -> "dict[str, Role]":
@@ -106,7 +133,9 @@ class Run(Frozen):
 
     def asks(self, name: str) -> str:
         """Names the evaluation of a step's model: equal for runs that would judge the same model alike."""
-        return f"{self.language} {self.profile} {self.settings.model_dump_json()} {self.bundle_keys()[name]}"
+        keys = self.bundle_keys()
+        beside = f" {keys[self.reference]}" if self.settings.mode == "own" else ""
+        return f"{self.language} {self.profile} {self.settings.model_dump_json()} {keys[name]}{beside}"
 
     def requests(self) -> dict[str, BundleRequest]:
         """The store's request of every step. A key needs its parents' keys, not their files: all are known beforehand."""
@@ -127,7 +156,8 @@ class Run(Frozen):
             corpus=self.corpus if step.reads_text else "",
             seed=self.seed if step.draws else None,
             tokens=self.cap(step),
-            sources=self.sources.corpus if step.reads_text else {},
+            rows=self.rows[step.rows].fingerprint if step.rows else "",
+            sources=(self.sources.corpus if step.reads_text else {}) | (self.sources.benchmarks if step.rows else {}),
         )
 
 
@@ -144,9 +174,11 @@ class Asked(NamedTuple):
     seed: int
     teacher: str = ""
     """A name or a directory; default: the profile's own."""
-    mode: Mode = "probe"
+    mode: Mode | None = None
+    """Default: by its own answers where the recipe makes a task model, else probe."""
     tokens: int | None = None
     """Each training reads at most so many."""
+    baselines: bool = False
 
 
 def resolve(store: Store, run_id: str, asked: Asked) -> Run:
@@ -171,12 +203,41 @@ def resolve(store: Store, run_id: str, asked: Asked) -> Run:
         seed=asked.seed,
         original=original.key,
         corpus=fingerprint,
-        settings=EvaluationSettings(mode=asked.mode),
+        settings=EvaluationSettings(),
+        rows={step.rows: _rows(step.rows, entry, profile, rows) for step in chosen.steps if step.rows},
         token_cap=min(filter(None, [asked.tokens, POCKET_TOKENS if profile == "pocket" else None]), default=None),
         sources=Sources(teacher=guide.commits, corpus=text.commits, benchmarks=rows.commits),
     )
-    planned(run)
-    return run
+    return _with_mode(run, asked)
+
+
+def _rows(name: str, entry: Language, profile: Profile, hub: Hub) -> Rows:
+    found = benchmark_of(name, entry, profile, hub)
+    return Rows(fingerprint=found.fingerprint(LEARNT), labels=found.labels)
+
+
+def _with_mode(run: Run, asked: Asked) -> Run:
+    """The run with what its plan says of its models.
+
+    :raises NdogoError: it cannot be planned, or its small model has no answers of its own that could be judged.
+    """
+    from ndogo.core.task_heads import answers_of
+
+    heads = tuple(row.id for row in planned(run) if answers_of(row.config))
+    mode = asked.mode or ("own" if run.recipe.last in heads else "probe")
+    if mode == "own" and run.recipe.last not in heads:
+        raise NdogoError(
+            f"`{run.recipe.last}` has no head that answers in labels, so it has no answers of its own.",
+            where="mode: own",
+            cure="Start from a fine-tuned teacher, or judge it by probe or finetune.",
+        )
+    if mode == "own" and asked.baselines:
+        raise NdogoError(
+            "Baselines are masked language models, which have no answers of their own to be judged.",
+            where="baselines",
+            cure="Leave them out, or judge by probe or finetune.",
+        )
+    return run.model_copy(update={"task_models": heads, "settings": EvaluationSettings(mode=mode)})
 
 
 def sharing_steps(runs: Sequence[Run], known: Container[str] = ()) -> dict[str, list[Owner]]:
@@ -205,5 +266,6 @@ def planned(run: Run) -> "list[Planned]":
 
     guide = teacher(str(run.store.path(run.original)))
     scaled = run.token_cap is not None
-    where, facts = f"{run.recipe.name}.yaml", Facts(guide.pooler, tokenizer_bytes=guide.tokenizer_bytes)
+    labels = {name: rows.labels for name, rows in run.rows.items()}
+    where, facts = f"{run.recipe.name}.yaml", Facts(guide.pooler, None, guide.tokenizer_bytes, labels)
     return plan(run.recipe, guide.config, guide.specials, where=where, scaled=scaled, facts=facts)

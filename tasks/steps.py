@@ -11,9 +11,11 @@ from prefect.states import Completed, State
 
 from ndogo.core.progress import Report
 from ndogo.core.text import WeightedLines
+from ndogo.registry.benchmarks import benchmark_of
 from ndogo.registry.bundles import Bundle, BundleRequest
 from ndogo.registry.corpora import corpus
 from ndogo.registry.hub import Hub
+from ndogo.registry.languages import language
 from ndogo.steps.step import Context, Step
 from ndogo.steps.step import make as make_step
 from ndogo.tasks import notes
@@ -42,7 +44,7 @@ def make(owners: Sequence[Owner], parents: Mapping[str, Bundle]) -> "Bundle | St
 
 def tags_of(step: Step | type[Step]) -> list[str]:
     """Tags of a step's task: its kind, and whether it counts against the limit of GPU steps."""
-    return [step.kind, GPU] if step.trains else [step.kind]
+    return [step.kind, GPU] if step.trains or step.reads_rows else [step.kind]
 
 
 def find_or_make(run: Run, name: str, report: Report) -> tuple[Bundle, bool]:
@@ -62,6 +64,7 @@ def build(run: Run, step: Step, request: BundleRequest, draft: Path, report: Rep
         token_cap=run.cap(step),
         work=run.store.work(request.key),
         teacher_cache=run.store.folder,
+        rows=lambda name: benchmark_of(name, language(run.language), run.profile, Hub(run.sources.benchmarks)),
         report=report,
     )
     return make_step(step, {role: run.store.path(key) for role, key in request.parents.items()}, draft, context)

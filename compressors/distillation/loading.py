@@ -17,6 +17,7 @@ from ndogo.core.architectures import Shape, architecture_of, has_lm_head, positi
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_config, load_model, load_tokenizer
 from ndogo.core.sentences import read_vectors
+from ndogo.core.task_heads import check_same_labels
 from ndogo.core.vectors import read_dense
 
 
@@ -51,6 +52,8 @@ def _taught(job: TrainingJob, student: PreTrainedModel, path: Path, precision: t
     config = load_config(path)
     _check_positions(config, job)
     ours, theirs = shape_of(student.config), shape_of(config)
+    if asking := [name for name, objective in job.objectives.items() if objective.needs_task_head]:
+        check_same_labels(student.config, config, f"The objective `{asking[0]}`")
     wanted = wanted_by(job.objectives, ours, theirs)
     torch.manual_seed(job.seed)
     projections = projections_of(job.objectives, ours, theirs, job.settings.max_length)

@@ -173,7 +173,7 @@ class Losses:
                     value = (vectors * whole.gradients[name]).sum()  # not the loss, but its gradient is the loss's
                 else:
                     value = objective.loss(seen, taught, batch.real, self.projections[name])
-                    value = value / getattr(denominators, objective.per)
+                    value = value / getattr(denominators, objective.counted(seen))
                     values[name] = value.detach()
                 total = objective.weight * value if total is None else total + objective.weight * value
         if seed is not None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ndogo.core.architectures import Shape
 
 
+Per = Literal["tokens", "pairs", "sequences"]
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What objectives read of one encoder; 0 is the embeddings' output, layers count from 1."""
@@ -28,13 +31,16 @@ class Wanted:
     """Layers whose queries, keys and values are read."""
     last: bool = False
     """The encoder's final output."""
+    answer: bool = False
+    """The logits of the task head."""
 
     def __or__(self, other: "Wanted") -> "Wanted":
-        return Wanted(self.states | other.states, self.qkv | other.qkv, self.last or other.last)
+        last, answer = self.last or other.last, self.answer or other.answer
+        return Wanted(self.states | other.states, self.qkv | other.qkv, last, answer)
 
     def highest(self, layers: int) -> int:
         """The highest layer that must run."""
-        return layers if self.last else max((0, *self.states, *self.qkv))
+        return layers if self.last or self.answer else max((0, *self.states, *self.qkv))
 
 
 class Objective(Frozen):
@@ -47,6 +53,8 @@ class Objective(Frozen):
     """Whether it teaches the vectors of whole texts."""
     needs_lm_head: ClassVar[bool] = False
     """The student must have one; so must the teacher, where there is one to compare with."""
+    needs_task_head: ClassVar[bool] = False
+    """Student and teacher must have one, with the same labels."""
     weight: float = Field(gt=0, default=1.0)
 
     @property
@@ -84,8 +92,12 @@ class TaughtLogitsObjective(LogitsObjective):
 class StateObjective(Objective):
     """An objective on what the two encoders compute on the way."""
 
-    per: ClassVar[Literal["tokens", "pairs", "sequences"]] = "tokens"
+    per: ClassVar[Per] = "tokens"
     """Its value is its sum divided by this count of the global batch."""
+
+    def counted(self, student: "Seen") -> Per:
+        """The same, where it depends on the model."""
+        return self.per
 
     def reads(self, student: "Shape", teacher: "Shape") -> tuple[Wanted, Wanted]:
         """What it reads of the student and of the teacher.

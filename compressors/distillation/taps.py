@@ -24,6 +24,10 @@ class Seen:
 
     shape: Shape
     last_BLH: torch.Tensor | None = None
+    answer: torch.Tensor | None = None
+    """The task head's logits of K labels, (B, K) or (B, L, K)."""
+    exclusive: bool = True
+    """Whether one label holds, and not any number of them."""
     states: dict[int, torch.Tensor] = field(default_factory=dict)
     queries: dict[int, torch.Tensor] = field(default_factory=dict)
     """(B, L, H) by layer, before any rotation; likewise keys and values."""
@@ -48,10 +52,12 @@ def drop_unread_layers(model: PreTrainedModel, wanted: Wanted) -> None:
 
 
 def look(model: PreTrainedModel, wanted: Wanted, ids_BL: torch.Tensor, real_BL: torch.Tensor) -> Seen:
-    """Run the bare encoder once and keep what is wanted."""
+    """Run the bare encoder once, and its task head where that is wanted, and keep what is wanted."""
     with _tapped(model, wanted) as seen:
-        out = model.base_model(input_ids=ids_BL, attention_mask=real_BL.long())
-        seen.last_BLH = out.last_hidden_state
+        out = (model if wanted.answer else model.base_model)(input_ids=ids_BL, attention_mask=real_BL.long())
+        if wanted.answer:
+            seen.answer = out.logits
+            seen.exclusive = model.config.problem_type != "multi_label_classification"
     return seen
 
 
@@ -59,6 +65,7 @@ def look(model: PreTrainedModel, wanted: Wanted, ids_BL: torch.Tensor, real_BL: 
 def _tapped(model: PreTrainedModel, wanted: Wanted) -> Iterator[Seen]:
     entry, layers, seen = architecture_of(model.config), layers_of(model), Seen(shape_of(model.config))
     with ExitStack() as hooks:
+        hooks.callback(model.base_model.register_forward_hook(_keep_last(seen)).remove)
         if 0 in wanted.states:
             embeddings = model.base_model.get_submodule(entry.embeddings)
             hooks.callback(embeddings.register_forward_hook(_keep(seen.states, 0)).remove)
@@ -81,6 +88,13 @@ def _tapped(model: PreTrainedModel, wanted: Wanted) -> Iterator[Seen]:
 def _keep(store: dict[int, torch.Tensor], number: int) -> Any:
     def hook(_module: nn.Module, _given: Any, out: Any) -> None:
         store[number] = out[0] if isinstance(out, tuple) else out
+
+    return hook
+
+
+def _keep_last(seen: Seen) -> Any:
+    def hook(_module: nn.Module, _given: Any, out: Any) -> None:
+        seen.last_BLH = out.last_hidden_state
 
     return hook
 

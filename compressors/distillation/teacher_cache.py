@@ -89,6 +89,8 @@ class TeacherOutputs:
             sample = _said(self.sample, name)
             value = file.read(batch.rows, batch.real.shape[1]).to(batch.ids.device, sample.dtype)
             _put(seen, name, value)
+        if self.sample.answer is not None and self.sample.answer.dim() == 2 and seen.answer is not None:
+            seen.answer = seen.answer[:, 0]
         self.positions.put(seen, batch.real)
         return seen
 
@@ -255,7 +257,7 @@ def _key(job: "TrainingJob", asking: Asking, path: Path, rows: int) -> str:
 def _names(wanted: "Wanted") -> list[str]:
     states = [f"state-{number}" for number in sorted(wanted.states)]
     vectors = [f"{part}-{number}" for number in sorted(wanted.qkv) for part in ("q", "k", "v")]
-    return states + vectors + (["last"] if wanted.last else [])
+    return states + vectors + ["last"] * wanted.last + ["answer"] * wanted.answer
 
 
 def _stores(seen: Seen) -> dict[str, dict[int, torch.Tensor]]:
@@ -267,6 +269,10 @@ def _said(seen: Seen, name: str) -> torch.Tensor:
     if part == "last":
         assert seen.last_BLH is not None
         return seen.last_BLH
+    if part == "answer":
+        assert seen.answer is not None and seen.last_BLH is not None
+        length = seen.last_BLH.shape[1]  # what is said of a text is kept at each of its tokens
+        return seen.answer if seen.answer.dim() == 3 else seen.answer[:, None].expand(-1, length, -1)
     return _stores(seen)[part][int(number)]
 
 
@@ -274,5 +280,7 @@ def _put(seen: Seen, name: str, value: torch.Tensor) -> None:
     part, _, number = name.partition("-")
     if part == "last":
         seen.last_BLH = value
+    elif part == "answer":
+        seen.answer = value
     else:
         _stores(seen)[part][int(number)] = value

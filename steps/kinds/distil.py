@@ -49,8 +49,19 @@ class Distil(Training):
                 where=f"{planning.where}.teacher: {self.teacher}",
                 cure="Name a teacher after the same trim, or trim later.",
             )
+        if asking := [name for name, objective in self.objective.items() if objective.needs_task_head]:
+            self._check_labels(planning, f"The objective `{asking[0]}`")
         try:
             wanted_by(self.objective, student.shape, guide.shape)
         except NdogoError as error:
             raise NdogoError(error.what, where=f"{planning.where}.{error.where}", cure=error.cure) from error
         return config
+
+    def _check_labels(self, planning: Planning, asks: str) -> None:
+        """Refuse models whose heads do not answer alike."""
+        from ndogo.core.task_heads import check_same_labels
+
+        try:
+            check_same_labels(planning.inputs["student"].config, planning.inputs["teacher"].config, asks)
+        except NdogoError as error:
+            raise NdogoError(error.what, where=f"{planning.where}: {error.where}", cure=error.cure) from error

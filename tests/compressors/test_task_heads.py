@@ -1,4 +1,4 @@
-"""A fine-tuned model keeps its head and its labels through all three cuts, directory by directory."""
+"""A fine-tuned model keeps its head and its labels through all cuts, directory by directory."""
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ import torch
 from ndogo.core.models import copy_tokenizer, load_model, save
 from ndogo.steps.kinds.prune_ffn import PruneFfn
 from ndogo.steps.kinds.prune_hidden import PruneHidden
+from ndogo.steps.kinds.trim import Trim
 from ndogo.steps.kinds.truncate import Truncate
 from tests.compressors.cases import answer, lines, made, model_of
 
@@ -14,7 +15,7 @@ LABELS = {0: "hasi", 1: "wastani", 2: "chanya"}
 
 @pytest.mark.parametrize("kind", ["sequence", "token", "bare"])
 @pytest.mark.parametrize("family", ["xlmr", "bert", "distilbert", "modernbert", "eurobert"])
-def test_task_heads_go_through_all_three(pico_model, tmp_path, family, kind):
+def test_task_heads_go_through_all_cuts(pico_model, tmp_path, family, kind):
     model = model_of(pico_model(family), kind, layers=4)
     if kind != "bare":
         model.config.id2label, model.config.label2id = LABELS, {name: number for number, name in LABELS.items()}
@@ -23,6 +24,7 @@ def test_task_heads_go_through_all_three(pico_model, tmp_path, family, kind):
     save(model, source)
     copy_tokenizer(pico_model(family), source)
     for step in (
+        Trim(coverage=0.9),
         Truncate(layers=2, keep="importance"),
         PruneFfn(size=40, importance="self", sentences=9),
         PruneHidden(size=24, select="pca", heads="drop", sentences=9),

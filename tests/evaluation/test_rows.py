@@ -48,7 +48,6 @@ def test_the_fingerprint_is_that_of_the_content():
         ),
         ("pos", splits([{"tokens": ["a"], "tags": ["X"]}] * 2 + [{"tokens": [], "tags": []}]), "another form"),
         ("ner", splits([*PEOPLE, *PEOPLE, {"tokens": ["a"], "tags": ["PER"]}]), "`PER` is not an IOB2 tag"),
-        ("ner", splits([*PEOPLE, *PEOPLE, {"tokens": ["a"], "tags": ["S-PER"]}]), "`S-PER` is not an IOB2 tag"),
         ("ner", splits([*PEOPLE, *PEOPLE, {"tokens": ["a", "b"], "tags": ["O", "I-PER"]}]), "does not continue"),
         ("ner", splits([*PEOPLE, *PEOPLE, {"tokens": ["a", "b"], "tags": ["B-LOC", "I-PER"]}]), "does not continue"),
         ("ner", splits(PEOPLE * 2, test=[*PEOPLE * 2, {"tokens": ["a"], "tags": ["B-GOD"]}]), "`GOD` is unknown"),

@@ -11,8 +11,9 @@ from ndogo.compressors.budget import read_budget
 from ndogo.compressors.sizes import Counter
 from ndogo.core.architectures import shape_of
 from ndogo.core.download import tokenizer_bytes
-from ndogo.core.models import load_config, load_model, parameters
+from ndogo.core.models import copy_tokenizer, load_config, load_model, model_class, parameters, save
 from ndogo.core.progress import silent
+from ndogo.core.task_heads import with_task
 from ndogo.registry.languages import Language, add_language
 from ndogo.registry.recipes import FOLDER, recipe
 from ndogo.steps.kinds.fresh import Fresh
@@ -32,6 +33,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("recipes")
     teacher = folder / "teacher"
     Fresh(layers=4, hidden=64, ffn=128, heads=4).make({"student": pocket.teacher()}, teacher, Context())
+    config = with_task(load_config(teacher), "token", ("O", "B-PER", "I-PER"))
+    save(model_class(config)(config), folder / "tagger")
+    copy_tokenizer(teacher, folder / "tagger")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NDOGO_HOME", str(folder / "home"))
         corpus, _ = tiny.write(folder / "tiny")
@@ -42,7 +46,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.mark.parametrize("name", sorted(file.stem for file in FOLDER.glob("*.yaml")))
 def test_a_recipe_makes_what_its_plan_says(name: str, home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NDOGO_HOME", str(home))
-    run = tiny.run_of(recipe(name), home.parent / "teacher")
+    kind = "tagger" if name.startswith("ndogo-task-") else "teacher"
+    run = tiny.run_of(recipe(name), home.parent / kind)
     for step_id in run.requests():
         find_or_make(run, step_id, silent)
     made = run.store.path(run.bundle_keys()[run.recipe.last])

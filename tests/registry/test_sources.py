@@ -130,8 +130,6 @@ def test_refusals_say_what_to_write(tmp_path: Path, what: str):
 
 BROKEN = {
     "train.jsonl": ('{"text": "a", "label": "b"}\n{"text"', "line 2"),
-    "train.csv": ("text,label\na,b\na,b,c\n", "line 3"),
-    "train.tsv": ("", "it is empty"),
     "train.parquet": ("PAR1", "after row 0"),
     "train.jsonl.gz": ("{}", "gzip"),
 }

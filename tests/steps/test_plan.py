@@ -17,6 +17,7 @@ from ndogo.registry.teachers import teacher, teacher_names
 from ndogo.steps.kinds.trim import Trim
 from ndogo.steps.plan import Facts, Planned, plan
 from ndogo.steps.recipe import parse_recipe
+from tests.compressors.cases import model_of
 from tests.pico import TEXT
 
 TWO_STEP_XLMR = [278_295_186, 278_295_186, 235_767_954, 235_767_954, 226_324_626, 88_543_314, 88_543_314, 22_814_253]
@@ -153,3 +154,16 @@ def test_a_trim_by_coverage_is_a_bound_until_its_text_is_counted_and_then_rememb
 def _file(folder: Path) -> Path:
     (folder / "text.txt").write_text("\n".join(TEXT), encoding="utf-8")
     return folder / "text.txt"
+
+
+@pytest.mark.parametrize(("kind", "said"), [("lm", "the student is a"), ("token", "")])
+def test_the_answers_of_a_task_head_need_one(pico_model, kind, said):
+    text = "name: x\nsteps:\n  - truncate: {layers: 1}\n  - distil: {objective: {task_logits: 1}, steps: 1, max_length: 32}\n"
+    config = model_of(pico_model("xlmr"), kind).config
+    config.architectures = [type(model_of(pico_model("xlmr"), kind)).__name__]
+    if said:
+        with pytest.raises(NdogoError, match=said) as refused:
+            plan(parse_recipe(text), config, 5)
+        assert refused.value.where == "x.yaml: distil: student"
+    else:
+        assert plan(parse_recipe(text), config, 5)[-1].head is False

@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from ndogo.core.text import WeightedLines
+from ndogo.evaluation import Benchmark, checked
 from ndogo.steps.step import Context, Step, kinds
-from tests import pico
+from tests import pico, tiny
 
 PINS = Path(__file__).with_name("pins.json")
 TRAINING = {"steps": 4, "batch_size": 4, "max_length": 32, "learning_rate": 1e-3}
@@ -37,6 +38,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "prune_hidden, pca, drop": ("prune_hidden", {"size": 16, "select": "pca", "heads": "drop", "sentences": 9}),
     "fresh": ("fresh", {"layers": 1, "hidden": 16, "ffn": 24, "heads": 2}),
     "export": ("export", {"dtype": "int8", "lines": 4}),
+    "finetune": ("finetune", {"benchmark": "ner", "learning_rates": [1e-3], "epochs": 1, "max_length": 32}),
     "adapt": ("adapt", TRAINING),
     "distil, mlm and direct": ("distil", TRAINING | {"objective": {"mlm": 1, "direct": 10}}),
     "distil, logits": (
@@ -52,6 +54,11 @@ def step_of(case: str) -> Step:
     return kinds()[kind](**fields)
 
 
+def rows(name: str) -> Benchmark:
+    """The tiny language's rows."""
+    return checked(name, {s: [("tiny", row) for row in tiny.rows(name, s)] for s in ("train", "dev", "test")})
+
+
 def pin(step: Step, source: Path) -> dict[str, Any]:
     """The step's version, and a few numbers of each tensor of what it makes: they move with any weight, and bear another
     machine's rounding.
@@ -61,7 +68,8 @@ def pin(step: Step, source: Path) -> dict[str, Any]:
         out.mkdir()
         torch.set_num_threads(1)
         inputs = {"student": source} | dict.fromkeys(step.roles, source)
-        step.make(inputs, out, Context(texts=texts, fingerprint="pico", work=Path(folder) / "work", threads=1))
+        work = Path(folder) / "work"
+        step.make(inputs, out, Context(texts=texts, fingerprint="pico", work=work, threads=1, rows=rows))
         weights = load_file(out / "model.safetensors")
         ids = json.loads((out / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     wave = torch.cos(torch.arange(10_000, dtype=torch.float64))

@@ -24,6 +24,7 @@ from ndogo.core.progress import silent
 from ndogo.core.text import WeightedLines
 from ndogo.steps.kinds.distil import Distil
 from ndogo.steps.step import Context
+from tests.compressors.cases import model_of
 from tests.compressors.distillation import children
 from tests.pico import TEXT
 
@@ -120,6 +121,21 @@ def test_every_objective_learns_what_the_live_teacher_says(family, pico_model, s
             assert ours == pytest.approx(live, rel=near)
         off = (found[how, "gradients"] - found["live", "gradients"]).norm() / found["live", "gradients"].norm()
         assert 0 < off < near
+
+
+@pytest.mark.parametrize("kind", ["token", "sequence"])
+def test_what_a_task_head_says_is_kept_too(kind, pico_model, run, tmp_path):
+    teacher = model_of(pico_model("xlmr"), kind)
+    student = type(teacher)(with_shape(teacher.config, hidden=16, ffn=24, layers=1))
+    for name, model in (("teacher", teacher), ("student", student)):
+        save(model, tmp_path / name)
+        copy_tokenizer(pico_model("xlmr"), tmp_path / name)
+    found = []
+    for how in ("live", "fp16"):
+        one = trainer(tmp_path / "student", tmp_path / "teacher", {"task_logits": 1, "hidden": 1}, how, run)
+        batch = one.batch(0)
+        found.append(one._accumulate(batch, batch.denominators, learning=True))
+    assert found[1] == pytest.approx(found[0], rel=2e-3) and found[0]["task_logits"] > 0
 
 
 def test_the_stated_error_is_the_error(pico_model, student, run):
