@@ -17,8 +17,9 @@ from transformers import (
 from transformers.utils import logging
 
 from ndogo.core.batches import by_length, pad
+from ndogo.core.directories import check_model_directory
 from ndogo.core.errors import NdogoError
-from ndogo.core.models import check_model_directory, load_config, load_tokenizer
+from ndogo.core.models import load_config, load_tokenizer
 from ndogo.evaluation.rows import Benchmark, Row, Sentence
 from ndogo_run.words import first_tokens
 

@@ -11,6 +11,7 @@ from ndogo.registry.benchmarks import benchmarks
 from ndogo.registry.bundles import BundleRequest, Store
 from ndogo.registry.corpora import Profile, corpus, default_profile
 from ndogo.registry.hub import Hub
+from ndogo.registry.integrity import MARK
 from ndogo.registry.languages import language as find_language
 from ndogo.registry.recipes import recipe as find_recipe
 from ndogo.registry.teachers import teacher, weights
@@ -154,7 +155,8 @@ def resolve(store: Store, run_id: str, asked: Asked) -> Run:
         token_cap=POCKET_TOKENS if profile == "pocket" else None,
         sources=Sources(teacher=guide.commits, corpus=text.commits, benchmarks=rows.commits),
     )
-    planned(run)
+    if not all((store.path(key) / MARK).is_file() for key in run.bundle_keys().values()):
+        planned(run)  # what was made once could be planned
     return run
 
 
