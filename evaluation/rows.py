@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 
 from ndogo.core.errors import NdogoError
 
-Kind = Literal["classes", "entities", "tags"]
-"""classes: one label per text; entities: IOB2 tags; tags: one label per word."""
+Kind = Literal["classes", "entities", "tags", "vectors"]
+"""classes: one label per text; entities: IOB2 tags; tags: one label per word; vectors: none, the texts' vectors are compared."""
 
 SPLITS = ("train", "dev", "test")
 KINDS: dict[str, Kind] = {"sentiment": "classes", "topic": "classes", "ner": "entities", "pos": "tags"}
