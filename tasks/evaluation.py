@@ -45,7 +45,8 @@ LANGUAGE_MODEL = LanguageModelSettings(lines=100, words=2)
 def judge(owners: Sequence[Owner], bundle: Bundle) -> "str | State[str]":
     """Find or make the evaluation of a model that one run or several ask for; the key of its record."""
     run, name = owners[0]
-    key, judged, found = evaluated(run, bundle, reporter(run, f"evaluate-{name}"))
+    with reporter(run, f"evaluate-{name}") as report:
+        key, judged, found = evaluated(run, bundle, report)
     note = EvaluationNote(
         key=key, metrics=metrics_of(judged), benchmarks=list(judged.benchmarks), problems=judged.problems
     )
@@ -56,8 +57,7 @@ def judge(owners: Sequence[Owner], bundle: Bundle) -> "str | State[str]":
 
 def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, Evaluation, bool]:
     """A bundle's evaluation on a run's benchmarks, found or made: its key, itself, and whether it was found."""
-    rows = benchmarks(run.language, run.profile, Hub(run.sources.benchmarks))
-    texts = vector_texts(run, rows) if run.shapes_vectors else None
+    rows, texts = _read(run)
     key = evaluation_key(run, bundle, rows, texts)
 
     def measure() -> Evaluation:
@@ -81,6 +81,17 @@ def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, Evaluation
 
     judged, found = run.store.record(EVALUATIONS, key, Evaluation, measure)
     return key, judged, found
+
+
+def key_of(run: Run, bundle: str) -> str:
+    """The key of the evaluation of a bundle, which need not be there yet."""
+    return evaluation_key(run, Bundle("", bundle), *_read(run))
+
+
+def _read(run: Run) -> "tuple[list[Benchmark | Broken], VectorTexts | None]":
+    """What a run's models are judged on."""
+    rows = benchmarks(run.language, run.profile, Hub(run.sources.benchmarks))
+    return rows, vector_texts(run, rows) if run.shapes_vectors else None
 
 
 def evaluation_key(
