@@ -18,6 +18,7 @@ def live(console: "Console", title: str = "") -> Iterator[Report]:
     """
     from rich import progress as bars
     from rich.text import Text
+    from rich.theme import Theme
 
     class Rate(bars.ProgressColumn):
         """Units a second."""
@@ -34,7 +35,11 @@ def live(console: "Console", title: str = "") -> Iterator[Report]:
         bars.TimeRemainingColumn(),
         bars.TextColumn("{task.fields[numbers]}"),
     )
-    with bars.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+    # Prefect's console has its log lines' styles only
+    with (
+        console.use_theme(Theme()),
+        bars.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown,
+    ):
         known: dict[str, bars.TaskID] = {}
 
         def report(doing: str, done: int, total: int | None, numbers: Mapping[str, float] | None = None) -> None:

@@ -51,7 +51,6 @@ class Context:
     report: Report = silent
     teacher_cache: Path | None = None
     """Where what teachers say is kept for other steps too; None: in `work`."""
-    device: str = "auto"
     threads: int = field(default_factory=threads)
 
     @property

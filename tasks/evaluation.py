@@ -11,6 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
+from ndogo.core.device import chosen
 from ndogo.core.errors import NdogoError
 from ndogo.core.exported import FOLDER, MANIFEST
 from ndogo.core.progress import Report
@@ -101,6 +102,7 @@ def evaluation_key(
     vectors = {} if texts is None else {"vectors": [texts.fingerprint(), run.original]}
     return _key(
         vectors
+        | _device()
         | {
             "bundle": bundle.key,
             "version": RECORD_VERSION,
@@ -147,6 +149,7 @@ def _dropped(run: Run, bundle: Bundle, held_out: Lines, report: Report) -> float
     while before := store.details(key).parents.get("student", ""):
         if retained := retained_columns(store.path(key), store.path(before)):
             asked = [key, before, RECORD_VERSION, LANGUAGE_MODEL.model_dump(mode="json"), held_out_fingerprint(run)]
+            asked += [_device()] if _device() else []
 
             def measure(untrimmed: str = before, columns: Sequence[int] = retained) -> DroppedColumns:
                 found = dropped_columns(store.path(untrimmed), columns, held_out, LANGUAGE_MODEL, report)
@@ -165,6 +168,12 @@ def held_out_fingerprint(run: Run) -> str:
 @lru_cache(maxsize=32)  # of one corpus, which `text` names, it is read once in a process
 def _held_out_fingerprint(language: str, profile: Profile, text: str, commits: tuple[tuple[str, str], ...]) -> str:
     return fingerprint(corpus(language, profile, Hub(dict(commits))).held_out)
+
+
+def _device() -> dict[str, str]:
+    """Another device gives other last digits; on the CPU keys are as they were before there was a choice."""
+    device = chosen()
+    return {} if device == "cpu" else {"device": device}
 
 
 def _key(content: object) -> str:

@@ -1,7 +1,8 @@
 """How long a run will take: a line per step, from what this store has made before, else from a short clock.
 
-Steps of one kind take time in proportion to their work: a training to its tokens, three times the student's parameters and once
-the teacher's; all else to the parameters of the model. The machine's clock is the rate of its matrix products.
+Steps of one kind take time in proportion to their work: a training to its tokens, three times the student's matrices and
+once the teacher's; all else to the matrices of the model, and judging to its parameters. The machine's clock is the rate of its
+matrix products.
 """
 
 import statistics
@@ -16,7 +17,7 @@ from ndogo.core.progress import about
 from ndogo.core.threads import threads
 from ndogo.evaluation import Evaluation
 from ndogo.registry.bundles import Store
-from ndogo.registry.details import BundleDetails
+from ndogo.registry.details import BundleDetails, Sizes
 from ndogo.registry.integrity import MARK, read_details
 from ndogo.steps.step import Step
 from ndogo.steps.training import Training
@@ -79,11 +80,11 @@ def _of_step(run: Run, name: str, rates: "_Rates") -> Forecast:
     if (run.store.path(key) / MARK).is_file():
         return Forecast(name, found=True)
     rows = rates.plan(run)
-    teacher = rows[step.parents["teacher"]].params_encoder if "teacher" in step.parents else 0
+    teacher = _matrices(rows[step.parents["teacher"]]) if "teacher" in step.parents else 0
     tokens = _tokens(run, step)
     if step.trains and tokens is None:
         return Forecast(name, found=False)
-    work = _work(step.trains, tokens, rows[step.student].params_encoder, teacher)
+    work = _work(step.trains, tokens, _matrices(rows[step.student]), teacher)
     rate, by = rates.of(step.kind)
     if rate is None and step.trains:
         rate, by = 2.0 / clock(threads()) / REACHED, "by the clock of this machine"
@@ -100,15 +101,19 @@ def _of_evaluation(run: Run, name: str, rates: "_Rates") -> Forecast:
     return Forecast(title, found=False, seconds=None if rate is None else size * rate, by=by)
 
 
+def _matrices(sizes: "Planned | Sizes") -> int:
+    """The parameters that every token is multiplied by: of the embedding it only reads a row."""
+    return sizes.params_encoder - sizes.params_embedding
+
+
 def _tokens(run: Run, step: Step) -> int | None:
     """At most how many tokens a training reads, where that is known before its text is tokenised."""
     if not isinstance(step, Training):
         return None
-    if run.cap(step) is not None:
-        return run.cap(step)
+    asked = step.tokens
     if step.steps is not None:
-        return step.steps * (step.batch_tokens or step.batch_size * step.max_length)
-    return step.tokens
+        asked = step.steps * (step.batch_tokens or step.batch_size * step.max_length)
+    return min((most for most in (asked, run.cap(step)) if most is not None), default=None)
 
 
 def _work(trains: bool, tokens: int | None, student: int, teacher: int) -> float:
@@ -160,7 +165,7 @@ class _Rates:
 
     def _params(self, details: BundleDetails, role: str) -> int:
         key = details.parents.get(role, "")
-        return self.store.details(key).numbers.params_encoder if key and self.store.path(key).is_dir() else 0
+        return _matrices(self.store.details(key).numbers) if key and self.store.path(key).is_dir() else 0
 
 
 def _newest(folder: Path, pattern: str) -> list[Path]:

@@ -4,6 +4,7 @@ import io
 
 import pytest
 from rich.console import Console
+from rich.theme import Theme
 
 from ndogo.core import progress
 from ndogo.core.screen import live
@@ -31,7 +32,7 @@ def test_times_are_told_as_people_say_them(seconds: float, told: str):
 def test_a_terminal_shows_rate_time_left_and_loss_and_a_file_nothing():
     for terminal, shown in ((True, ("distil: training", "50/200", "loss 1.235", "/s")), (False, ())):
         out = io.StringIO()
-        console = Console(file=out, force_terminal=terminal, width=160)
+        console = Console(file=out, force_terminal=terminal, width=160, theme=Theme(inherit=False))  # as Prefect's is
         with live(console, "distil: ") as report:
             report("training", 0, 200)
             report("training", 25, 200, {"loss": 2.0})
