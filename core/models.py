@@ -16,6 +16,7 @@ from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
+from ndogo.core.directories import TOKENIZER_FILES, check_model_directory
 from ndogo.core.errors import NdogoError
 from ndogo.core.task_heads import head_that_differs
 
@@ -23,34 +24,6 @@ transformers.utils.logging.disable_progress_bar()
 
 PRETRAINING_PARTS = re.compile(r"(^|\.)(pooler|seq_relationship)\.|\.position_ids$")
 """What published masked-LM checkpoints carry beside the masked-LM model, and its class has no place for."""
-PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.ckpt")
-
-
-def check_model_directory(path: Path) -> None:
-    """Refuse what is not a model directory with safetensors.
-
-    :raises NdogoError: no directory, no config.json, or pickled weights only.
-    """
-    if not path.is_dir():
-        raise NdogoError(f"There is no model directory at {path}.", where=str(path), cure="Check the path.")
-    if not (path / "config.json").is_file():
-        raise NdogoError(
-            "This is not a model directory: it has no config.json.",
-            where=str(path),
-            cure="Give a directory written by `save_pretrained`.",
-        )
-    if any(path.glob("*.safetensors")):
-        return
-    pickled = [name for name in PICKLED if (path / name).is_file()]
-    if pickled:
-        raise NdogoError(
-            f"Only pickled weights ({pickled[0]}) are here; they can run code when they are read.",
-            where=str(path),
-            cure="Name the directory as a run's --teacher, which reads them without running code; or convert them once: "
-            f"python -c \"import transformers as t; c = t.AutoConfig.from_pretrained('{path}'); "
-            f"getattr(t, c.architectures[0]).from_pretrained('{path}').save_pretrained('{path}')\"",
-        )
-    raise NdogoError("The directory holds no *.safetensors.", where=str(path))
 
 
 def weights_digest(folder: Path) -> str:
@@ -215,19 +188,3 @@ def copy_tokenizer(source: Path, out: Path) -> None:
     for name in TOKENIZER_FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, out / name)
-
-
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "spm.model",
-    "tokenizer.model",
-)

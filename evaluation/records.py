@@ -2,11 +2,11 @@
 
 import statistics
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ndogo.core.frozen import Frozen
+from ndogo.core.frozen import Frozen, Later
 from ndogo.evaluation.rows import Kind
 from ndogo.evaluation.settings import CostSettings, EvaluationSettings
 
@@ -112,6 +112,8 @@ class Evaluation(Frozen):
     agreement: Agreement | None = None
     vectors: dict[str, BenchmarkScores] = Field(default_factory=dict)
     """Of sentence vectors, beside the teacher's; not part of any mean. Empty: not asked for."""
+    device: Annotated[str, Later()] = "cpu"
+    """Where the states were computed."""
 
 
 class Comparison(Frozen):

@@ -1,8 +1,9 @@
 """The `ndogo` command. Each command imports what it needs when it runs, so that `--help` answers at once."""
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -46,8 +47,16 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"] | None,
+        typer.Option(
+            help="Where trainings and evaluations compute; default $NDOGO_DEVICE, else a GPU where there is one."
+        ),
+    ] = None,
 ) -> None:
     """What may stand before a command."""
+    if device:
+        os.environ["NDOGO_DEVICE"] = device
 
 
 @app.command(rich_help_panel="Look")

@@ -150,7 +150,7 @@ class Store:
         `sources`: the commit of the hub that it came from.
         :raises NdogoError: not a model directory, pickled weights, a tokenizer that cannot be read.
         """
-        from ndogo.core.models import TOKENIZER_FILES, check_model_directory
+        from ndogo.core.directories import TOKENIZER_FILES, check_model_directory
         from ndogo.core.sentences import sentence_files
 
         check_model_directory(source)

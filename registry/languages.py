@@ -196,7 +196,8 @@ def check_teacher(folder: Path) -> None:
 
     :raises NdogoError: not a model directory, or no tokenizer that can be read.
     """
-    from ndogo.core.models import check_model_directory, load_config, load_tokenizer
+    from ndogo.core.directories import check_model_directory
+    from ndogo.core.models import load_config, load_tokenizer
 
     check_model_directory(folder)
     load_config(folder)

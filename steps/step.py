@@ -54,7 +54,6 @@ class Context:
     """The labelled rows of a benchmark, by its name."""
     teacher_cache: Path | None = None
     """Where what teachers say is kept for other steps too; None: in `work`."""
-    device: str = "auto"
     threads: int = field(default_factory=threads)
 
     @property

@@ -5,7 +5,6 @@ there is delivered by the next note, or by `ndogo sync`.
 """
 
 import contextlib
-import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ndogo.core.errors import NdogoError
+from ndogo.core.frozen import Frozen
 from ndogo.registry.bundles import Bundle, Store
 from ndogo.registry.integrity import file_hash
 from ndogo.steps.recipe import ORIGINAL
@@ -143,7 +143,7 @@ def relative_sizes(run: Run, bundle: Bundle) -> RelativeSizes:
     small, original = (run.store.details(key).numbers for key in (bundle.key, run.original))
     folder = run.store.path(bundle)
     ratio = original.params / small.params
-    trimmed = trimmed_params(run.store.path(run.original), folder)
+    trimmed = _trimmed_params(run, bundle)
     return RelativeSizes(
         params=small.params,
         params_encoder=small.params_encoder,
@@ -155,20 +155,24 @@ def relative_sizes(run: Run, bundle: Bundle) -> RelativeSizes:
     )
 
 
-def trimmed_params(teacher: Path, model: Path) -> int:
-    """Parameters of the teacher with as many rows as the model has: what trimming alone gives."""
-    from ndogo.core.architectures import shape_of
-    from ndogo.core.models import load_config
+def _trimmed_params(run: Run, bundle: Bundle) -> int:
+    """Parameters of the teacher with as many rows as the model has: what trimming alone gives. Counted once per model."""
 
-    return _with_rows(teacher, shape_of(load_config(model)).vocab)
+    def count() -> _Trimmed:
+        from ndogo.core.architectures import shape_of, with_shape
+        from ndogo.core.models import empty_model, has_pooler, load_config, parameters
+
+        teacher, rows = run.store.path(run.original), shape_of(load_config(run.store.path(bundle))).vocab
+        model = empty_model(with_shape(load_config(teacher), vocab=rows), pooler=has_pooler(teacher))
+        return _Trimmed(params=parameters(model))
+
+    return run.store.record("trimmed-teachers", f"{run.original}-{bundle.key}", _Trimmed, count)[0].params
 
 
-@functools.lru_cache(maxsize=64)
-def _with_rows(teacher: Path, rows: int) -> int:
-    from ndogo.core.architectures import with_shape
-    from ndogo.core.models import empty_model, has_pooler, load_config, parameters
+class _Trimmed(Frozen):
+    """A teacher with a model's rows."""
 
-    return parameters(empty_model(with_shape(load_config(teacher), vocab=rows), pooler=has_pooler(teacher)))
+    params: int
 
 
 def note_curve(run: Run, name: str, at: int, numbers: Mapping[str, float]) -> None:

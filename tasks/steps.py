@@ -34,7 +34,8 @@ def make(owners: Sequence[Owner], parents: Mapping[str, Bundle]) -> "Bundle | St
     """
     run, name = owners[0]
     started = time.monotonic()
-    bundle, found = find_or_make(run, name, reporter(run, name))
+    with reporter(run, name) as report:
+        bundle, found = find_or_make(run, name, report)
     for owner, own_name in owners:
         shared = found or owner is not run
         seconds = time.monotonic() - started
