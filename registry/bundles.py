@@ -79,6 +79,11 @@ def home() -> Path:
     return here / ".ndogo"
 
 
+def logs() -> Path:
+    """Where tracebacks of faults are kept."""
+    return home() / "logs"
+
+
 def open_store() -> "Store":
     """The store of this process's environment. A flow or a command opens it once and passes it on: it is a value."""
     return Store(home())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from ndogo.core.errors import NdogoError
-from ndogo.core.frozen import Frozen
+from ndogo.core.frozen import Given
 from ndogo.core.progress import Report, silent
 from ndogo.core.sentences import MODULES, copy_sentence_files
 from ndogo.core.text import Lines, WeightedLines
@@ -80,7 +80,7 @@ class Planning:
     """How many rows a trim by coverage keeps of the teacher's vocabulary, where the text can be counted."""
 
 
-class Step(Frozen):
+class Step(Given):
     """What all kinds have in common."""
 
     kind: ClassVar[str]

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from ndogo.core.errors import NdogoError
 
 log = logging.getLogger("ndogo.training")
-SECONDS_BETWEEN = float(os.environ.get("NDOGO_CHECKPOINT_SECONDS", "120"))
+SECONDS_BETWEEN = float(os.environ.get("NDOGO_CHECKPOINT_SECONDS", "60"))
 """What a kill loses at most; a machine that is often taken away wants less."""
 
 
