@@ -114,7 +114,7 @@ def test_a_configuration_that_no_encoder_has_is_refused(name: str, pico_model, t
 def test_a_class_that_is_no_encoder_is_refused(name: str, pico_model):
     config = load_config(pico_model("xlmr"))
     config.architectures = [name]
-    with pytest.raises(NdogoError, match="has no class|generates text"):
+    with pytest.raises(NdogoError, match=r"has no class|generates text"):
         model_class(config)
 
 

@@ -1,6 +1,8 @@
 """Notes survive MLflow's absence: the record holds everything, and delivery is the same act however often it is done."""
 
+import contextlib
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from ndogo.evaluation import EvaluationSettings
-from ndogo.registry import artifacts
+from ndogo.registry import artifacts, database
 from ndogo.registry.bundles import open_store
 from ndogo.registry.model_registry import tracking_uri
 from ndogo.steps.recipe import parse_recipe
@@ -227,3 +229,66 @@ def test_a_night_with_nothing_new_is_one_run(run):
     assert all(f"Nothing new: all is as in run {first.id}" in r.data.tags["mlflow.note.content"] for r in repeated)
     night("another", seed=1)
     assert len(client.search_runs([experiment], "tags.level = 'pipeline'")) == 2
+
+
+def as_in_a_new_process() -> None:
+    """Let go of all that MLflow and we remember of the database."""
+    from mlflow.store.model_registry import sqlalchemy_store as models
+    from mlflow.store.tracking import sqlalchemy_store as runs
+    from mlflow.tracking._model_registry.registry import ModelRegistryStoreRegistry
+    from mlflow.tracking._tracking_service.registry import TrackingStoreRegistry
+
+    for kind in (TrackingStoreRegistry, ModelRegistryStoreRegistry):
+        kind._get_store_with_resolved_uri.cache_clear()
+    for module in (models, runs):
+        for engine in module.SqlAlchemyStore._engine_map.values():
+            engine.dispose()
+        module.SqlAlchemyStore._engine_map.clear()
+    database._looked_at.clear()
+
+
+def spoilt(file: Path) -> None:
+    file.write_bytes(b"SQLite format 3\0" + b"x" * 5000)
+
+
+def cut_off(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:20_000])
+
+
+def half_made(file: Path) -> None:
+    with contextlib.closing(sqlite3.connect(file)) as opened:
+        opened.execute("DELETE FROM alembic_version")
+        opened.commit()
+
+
+def a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize("damage", [spoilt, cut_off, half_made, a_folder, Path.unlink])
+def test_a_damaged_database_is_moved_aside_and_filled_again_from_the_store(run, damage):
+    with notes.opened(run):
+        made(run)
+    before = set(there())
+    file = run.store.folder / "mlflow.db"
+    as_in_a_new_process()
+    damage(file)
+    assert notes.sync(run.store) == (1, 0)
+    assert set(there()) == before == {"parent", "original", "truncate"}
+    aside = [name.name for name in run.store.folder.glob("mlflow.db.damaged-*")]
+    assert bool(aside) == (damage is not Path.unlink) and notes.sync(run.store) == (0, 0)
+
+
+def test_a_locked_database_costs_nothing(run, monkeypatch, caplog):
+    with notes.opened(run):
+        made(run)
+
+    def locked(*_: object) -> None:
+        raise RuntimeError("(sqlite3.OperationalError) database is locked")
+
+    monkeypatch.setattr("ndogo.tasks.tracking._project", locked)
+    notes.note_curve(run, "truncate", 1, {"loss": 1.0})
+    assert "`ndogo sync` delivers" in caplog.text
+    monkeypatch.undo()
+    assert notes.sync(run.store) == (1, 0)
