@@ -4,7 +4,15 @@ import base64
 from pathlib import Path
 
 from ndogo.evaluation.summary import Summary, signed
-from ndogo.evaluation.tables import caption_of, main_table, problems_of, retention_text, score_text
+from ndogo.evaluation.tables import (
+    VECTORS_CAPTION,
+    caption_of,
+    main_table,
+    problems_of,
+    retention_text,
+    score_text,
+    vector_table,
+)
 
 TEMPLATE = "report.html"
 RESULT = " retains "
@@ -43,6 +51,8 @@ def page(made: Summary, image: bytes) -> str:
         further=[sentence for sentence in made.sentences if RESULT not in sentence],
         heads=heads,
         body=body,
+        vectors=vector_table(made),
+        vectors_caption=VECTORS_CAPTION,
         speeds=speeds,
         speed_heads=["batch x length", *(f"{cell}: p50 / p95 ms, rows/s" for cell in speeds)],
         remarks=[*problems_of(made), *notes],

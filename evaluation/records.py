@@ -10,7 +10,7 @@ from ndogo.core.frozen import Frozen
 from ndogo.evaluation.rows import Kind
 from ndogo.evaluation.settings import CostSettings, EvaluationSettings
 
-Metric = Literal["macro_f1", "entity_f1", "accuracy"]
+Metric = Literal["macro_f1", "entity_f1", "accuracy", "retrieval_accuracy", "neighbours_found"]
 Interval = tuple[float, float]
 """Both ends of a 95 % interval."""
 Verdict = Literal["better", "worse", "no difference"]
@@ -95,6 +95,8 @@ class Evaluation(Frozen):
     """What could not be judged, and why."""
     seconds: float
     language_model: LanguageModelScores | None = None
+    vectors: dict[str, BenchmarkScores] = Field(default_factory=dict)
+    """Of sentence vectors, beside the teacher's; not part of any mean. Empty: not asked for."""
 
 
 class Comparison(Frozen):
@@ -122,6 +124,8 @@ class Retention(Frozen):
     """Below three the intervals cover test rows and judging seeds only."""
     resamples: int
     level: float
+    vectors: dict[str, Comparison] = Field(default_factory=dict)
+    """Those of sentence vectors that both were judged on."""
 
     @property
     def covers(self) -> str:

@@ -64,7 +64,16 @@ def retention(student: OneOrMore, teacher: OneOrMore) -> Retention:
         compression_seeds=len(students),
         resamples=RESAMPLES,
         level=LEVEL,
+        vectors=_vectors(students, teachers),
     )
+
+
+def _vectors(students: Sequence[Evaluation], teachers: Sequence[Evaluation]) -> dict[str, Comparison]:
+    """Of what all of them were judged on by their sentence vectors."""
+    every = [*students, *teachers]
+    common = [name for name in students[0].vectors if all(name in one.vectors for one in every)]
+    ours, theirs = ({name: [one.vectors[name] for one in many] for name in common} for many in (students, teachers))
+    return {name: _paired(name, ours[name], theirs[name]).comparison() for name in common}
 
 
 def gap_closed(student: Evaluation, teacher: Evaluation, floors: Mapping[str, Evaluation]) -> GapClosed | None:

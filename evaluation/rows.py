@@ -11,8 +11,8 @@ from ndogo.core.documents import parse_json
 from ndogo.core.errors import NdogoError
 from ndogo.core.text import byte_lines
 
-Kind = Literal["classes", "entities", "tags"]
-"""classes: one label per text; entities: IOB2 tags; tags: one label per word."""
+Kind = Literal["classes", "entities", "tags", "vectors"]
+"""classes: one label per text; entities: IOB2 tags; tags: one label per word; vectors: none, the texts' vectors are compared."""
 
 SPLITS = ("train", "dev", "test")
 KINDS: dict[str, Kind] = {"sentiment": "classes", "topic": "classes", "ner": "entities", "pos": "tags"}

@@ -10,7 +10,7 @@ from ndogo.evaluation.records import Cost, Evaluation, GapClosed, LanguageModelS
 from ndogo.evaluation.retention import gap_closed, retention
 from ndogo.evaluation.settings import EvaluationSettings, Mode
 
-Role = Literal["original", "adapted", "student", "untrained", "cut", "scratch", "trimmed"]
+Role = Literal["original", "adapted", "student", "untrained", "cut", "scratch", "trimmed", "static", "trimmed-int8"]
 
 ROLES: dict[Role, str] = {
     "original": "the untouched teacher",
@@ -20,14 +20,21 @@ ROLES: dict[Role, str] = {
     "cut": "the same shape, cut but not distilled",
     "scratch": "the same shape from scratch, masked LM on the same tokens",
     "trimmed": "the teacher with trimming alone",
+    "static": "the teacher's token vectors, averaged, without training",
+    "trimmed-int8": "the teacher with trimming alone, as an int8 file",
 }
 TEACHERS: tuple[Role, ...] = ("original", "adapted")
-BASELINES: tuple[Role, ...] = ("untrained", "cut", "scratch", "trimmed")
+BASELINES: tuple[Role, ...] = ("untrained", "cut", "scratch", "trimmed", "static", "trimmed-int8")
 SAME_SIZE: tuple[Role, ...] = ("untrained", "cut", "scratch")
 """Baselines of the student's own size: the best of them is the floor of the gap closed."""
 MODES = {"probe": "probed", "finetune": "fine-tuned"}
 NOT_COMPARABLE = "not comparable"
 METRIC_NAMES = {"macro_f1": "macro-F1", "entity_f1": "entity F1", "accuracy": "accuracy"}
+VECTOR_NAMES = {
+    "retrieval": "translation found",
+    "neighbours": "teacher's ten nearest",
+    "nearest_topic": "nearest topic",
+}
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,8 @@ class ModelSummary(Frozen):
     against: dict[Role, Against]
     cost: Cost | None
     language_model: LanguageModelScores | None
+    vectors: dict[str, Score]
+    """Of its sentence vectors; empty where they were not asked for."""
     problems: dict[str, str]
 
 
@@ -139,9 +148,10 @@ def summary(title: str, entries: Sequence[Entry], notice: str = "") -> Summary:
 def _row(entry: Entry, entries: Sequence[Entry], names: set[str]) -> ModelSummary:
     """`names`: every benchmark of the report."""
     judged = entry.evaluation
-    scores = {
-        name: Score(**found.model_dump(include=set(Score.model_fields))) for name, found in judged.benchmarks.items()
-    }
+    scores, vectors = (
+        {name: Score(**found.model_dump(include=set(Score.model_fields))) for name, found in scored.items()}
+        for scored in (judged.benchmarks, judged.vectors)
+    )
     against = {
         other.role: Against(name=other.name, size=other.size, retention=retention(judged, other.evaluation))
         for other in entries
@@ -160,6 +170,7 @@ def _row(entry: Entry, entries: Sequence[Entry], names: set[str]) -> ModelSummar
         against=against,
         cost=entry.cost,
         language_model=judged.language_model,
+        vectors=vectors,
         problems=judged.problems,
     )
 
@@ -186,6 +197,7 @@ def _sentences(row: ModelSummary, mode: Mode) -> list[str]:
     told = [(_beats(found), _beaten(row, ROLES[role], found, mode)) for role, found in baselines]
     if original := row.against.get("original"):
         told.append((False, _retained(row, original, mode)))
+        told.append((False, _vectors(row, original)))
         told.append((False, _closed(row, original)))
     return [sentence for _, sentence in sorted(told, key=lambda pair: pair[0]) if sentence]
 
@@ -204,6 +216,15 @@ def _retained(row: ModelSummary, original: Against, mode: Mode) -> str:
         f"{row.name} retains {mean.retention:.1%} [{low:.1%}, {high:.1%}] of the scores of {original.name} "
         f"({names}; {MODES[mode]}) with {original.size / row.parameters:.1f} times fewer parameters."
     )
+
+
+def _vectors(row: ModelSummary, original: Against) -> str:
+    """Nothing where its sentence vectors were not judged."""
+    parts = []
+    for name, found in original.retention.vectors.items():
+        low, high = found.retention_interval
+        parts.append(f"{VECTOR_NAMES.get(name, name)} {found.retention:.1%} [{low:.1%}, {high:.1%}]")
+    return f"Of the vectors of {original.name}, {row.name} keeps: {', '.join(parts)}." if parts else ""
 
 
 def _closed(row: ModelSummary, original: Against) -> str:

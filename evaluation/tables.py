@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ndogo.core.download import SIZE_TYPE
 from ndogo.evaluation.records import Comparison, Spread
-from ndogo.evaluation.summary import MODES, NOT_COMPARABLE, TEACHERS, ModelSummary, Role, Summary
+from ndogo.evaluation.summary import MODES, NOT_COMPARABLE, TEACHERS, VECTOR_NAMES, ModelSummary, Role, Summary
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,6 +35,33 @@ def _row(entry: ModelSummary, names: Sequence[str], teachers: Sequence[Role]) ->
     return cells
 
 
+def vector_table(made: Summary) -> tuple[list[str], list[list[str]]]:
+    """Column heads and one row per model whose sentence vectors were judged; no rows where none were."""
+    judged = [entry for entry in made.entries if entry.vectors]
+    names = list(dict.fromkeys(name for entry in judged for name in entry.vectors))
+    others = list(dict.fromkeys((n, o) for entry in judged for n in entry.vectors for o in entry.vectors[n].others))
+    heads = ["model", "role", *(cell for n in names for cell in (VECTOR_NAMES.get(n, n), "of the teacher's [95 %]"))]
+    return [*heads, *(other.replace("_", " ") for _, other in others)], [_vectors(e, names, others) for e in judged]
+
+
+def _vectors(entry: ModelSummary, names: Sequence[str], others: Sequence[tuple[str, str]]) -> list[str]:
+    cells, original = [entry.name, entry.role], entry.against.get("original")
+    for name in names:
+        found = entry.vectors.get(name)
+        compared = original.retention.vectors.get(name) if original else None
+        cells += [f"{100 * found.mean:.1f}" if found else "-", retention_text(compared) if compared else "-"]
+    more = [entry.vectors[name].others.get(other) if name in entry.vectors else None for name, other in others]
+    return cells + [f"{100 * found.mean:.1f}" if found else "-" for found in more]
+
+
+VECTORS_CAPTION = (
+    "Sentence vectors, in percent. Translation found: of each line, whether its translation is the nearest among all of the "
+    "teacher's vectors (into teacher), and the other way round (back). Hubness: share of lines whose nearest is one of the most "
+    "popular hundredth, 1 where all is well. Teacher's ten nearest: how many are among the model's ten; Spearman: over the "
+    "whole ranking. Nearest topic: whether the nearest training row has the row's topic."
+)
+
+
 def score_text(score: Spread) -> str:
     """Points, standard deviation and number of seeds."""
     spread = "" if score.std is None else f" ± {100 * score.std:.1f}"
@@ -55,6 +82,15 @@ def markdown(made: Summary) -> str:
     heads, body = main_table(made)
     lines = [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *body)]
     problems = [f"- {problem}" for problem in problems_of(made)]
+    vector_heads, vector_body = vector_table(made)
+    if vector_body:
+        rule = ["---"] * len(vector_heads)
+        lines += [
+            "",
+            *(f"| {' | '.join(cells)} |" for cells in (vector_heads, rule, *vector_body)),
+            "",
+            VECTORS_CAPTION,
+        ]
     caption = f"Points: mean ± sample standard deviation (number of seeds), {caption_of(made)}"
     return "\n".join([*lines, "", caption, "", *(f"- {s}" for s in made.sentences), *problems, ""])
 

@@ -31,6 +31,11 @@ class Training(Step, TrainingSettings):
         """The terms of the loss, by name."""
         raise NotImplementedError
 
+    @property
+    def shapes_vectors(self) -> bool:
+        """Whether it teaches the vectors of whole texts."""
+        return any(objective.shapes_vectors for objective in self.objectives.values())
+
     def settings(self) -> TrainingSettings:
         """How long and how, without what makes it a step."""
         return TrainingSettings(**{name: getattr(self, name) for name in TrainingSettings.model_fields})

@@ -3,6 +3,9 @@
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -15,19 +18,26 @@ from ndogo.core.progress import Report
 from ndogo.core.text import Lines, fingerprint
 from ndogo.evaluation import Benchmark, Broken, Evaluation, LanguageModelScores, LanguageModelSettings, evaluate
 from ndogo.evaluation.judge import RECORD_VERSION, versions
-from ndogo.evaluation.records import DroppedColumns
+from ndogo.evaluation.records import BenchmarkScores, DroppedColumns
 from ndogo.registry.benchmarks import benchmarks
 from ndogo.registry.bundles import Bundle, canonical, logs
 from ndogo.registry.corpora import Profile, corpus
 from ndogo.registry.hub import Hub
+from ndogo.registry.parallel import parallel
 from ndogo.tasks import notes
 from ndogo.tasks.progress import reporter
 from ndogo.tasks.run import Owner, Run
 from ndogo.tasks.run_record import EvaluationNote
 
+if TYPE_CHECKING:
+    from ndogo.evaluation.encoder import Encoder
+    from ndogo.evaluation.vectors import VectorTexts
+
 EVALUATIONS, DROPPED = "evaluations", "dropped-columns"
 LANGUAGE_MODEL_NAME = "language model"
 """Where its problem stands; all other problems are those of benchmarks."""
+VECTOR_LINES = 1000
+"""Of training text, to fit a map on; and of held-out text, where there are no translations."""
 LANGUAGE_MODEL = LanguageModelSettings(lines=100, words=2)
 """A small sample: enough to see a step's effect in bits per byte."""
 
@@ -49,17 +59,21 @@ def judge(owners: Sequence[Owner], bundle: Bundle) -> "str | State[str]":
 def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, Evaluation, bool]:
     """A bundle's evaluation on a run's benchmarks, found or made: its key, itself, and whether it was found."""
     rows = benchmarks(run.language, run.profile, Hub(run.sources.benchmarks))
-    key = evaluation_key(run, bundle, rows)
+    texts = vector_texts(run, rows) if run.shapes_vectors else None
+    key = evaluation_key(run, bundle, rows, texts)
 
     def measure() -> Evaluation:
         from ndogo.core.models import load_config
+        from ndogo.evaluation.encoder import load_encoder
         from ndogo.evaluation.exported import load_exported
 
         folder = run.store.path(bundle)
-        if (folder / FOLDER / MANIFEST).is_file():  # what an export adds is its files, so one of them is judged
-            return evaluate(load_exported(folder), rows, run.settings, report)
-        judged = evaluate(folder, rows, run.settings, report)
-        if not (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM"):
+        exported = (folder / FOLDER / MANIFEST).is_file()  # what an export adds is its files, so one of them is judged
+        encoder = load_exported(folder) if exported else load_encoder(folder)
+        judged = evaluate(encoder, rows, run.settings, report)
+        if texts is not None:
+            judged = judged.model_copy(update={"vectors": _vectors(run, encoder, folder, texts, report)})
+        if exported or not (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM"):
             return judged
         try:
             quality = _language_model(run, bundle, report)
@@ -71,10 +85,14 @@ def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, Evaluation
     return key, judged, found
 
 
-def evaluation_key(run: Run, bundle: Bundle, rows: Sequence[Benchmark | Broken]) -> str:
+def evaluation_key(
+    run: Run, bundle: Bundle, rows: Sequence[Benchmark | Broken], texts: "VectorTexts | None" = None
+) -> str:
     """Names an evaluation by all that decides its numbers: model, rows, texts, settings, code and libraries."""
+    vectors = {} if texts is None else {"vectors": [texts.fingerprint(), run.original]}
     return _key(
-        {
+        vectors
+        | {
             "bundle": bundle.key,
             "version": RECORD_VERSION,
             "settings": run.settings.model_dump(mode="json"),
@@ -83,6 +101,25 @@ def evaluation_key(run: Run, bundle: Bundle, rows: Sequence[Benchmark | Broken])
             "language_model": [LANGUAGE_MODEL.model_dump(mode="json"), run.corpus, held_out_fingerprint(run)],
         }
     )
+
+
+def vector_texts(run: Run, rows: Sequence[Benchmark | Broken]) -> "VectorTexts":
+    """What sentence vectors are judged on: a thousand lines of training text for a map, lines that nobody read, translations."""
+    from ndogo.evaluation.vectors import VectorTexts
+
+    text = corpus(run.language, run.profile, Hub(run.sources.corpus))
+    pairs = parallel(run.language, run.profile)
+    lines = pairs.test[0] if pairs else tuple(islice(text.held_out(), VECTOR_LINES))
+    topic = next((b for b in rows if isinstance(b, Benchmark) and b.name == "topic"), None)
+    return VectorTexts(tuple(islice(text.lines(), VECTOR_LINES)), lines, pairs, topic)
+
+
+def _vectors(
+    run: Run, encoder: "Encoder", folder: Path, texts: "VectorTexts", report: Report
+) -> dict[str, BenchmarkScores]:
+    from ndogo.evaluation.vectors import Embedder, judge_vectors
+
+    return judge_vectors(Embedder.beside(encoder, folder), run.store.path(run.original), texts, report)
 
 
 def _language_model(run: Run, bundle: Bundle, report: Report) -> LanguageModelScores:
@@ -134,5 +171,6 @@ def metrics_of(judged: Evaluation) -> dict[str, float]:
             found[f"{name}_std"] = scores.std
     if quality := judged.language_model:
         found |= {"bits_per_byte": quality.bits_per_byte, "word_accuracy": quality.word_accuracy}
+    found |= {name: scores.mean for name, scores in judged.vectors.items()}
     found["score"] = sum(scores.mean for scores in judged.benchmarks.values()) / len(judged.benchmarks)
     return found

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from ndogo.tasks import gate, notes, pictures, shipping, tracking
 from ndogo.tasks.cards import evaluation_of, facts_of
 from ndogo.tasks.descriptions import result
 from ndogo.tasks.evaluation import metrics_of
+from ndogo.tasks.rivals import rivals
 from ndogo.tasks.run import Run, planned
 from ndogo.tasks.run_record import RunRecord, mode_of, run_of
 
@@ -68,8 +69,9 @@ def read(store: Store, judged: Mapping[str, str]) -> dict[str, Evaluation]:
 
 def conclude(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> RunRecord:
     """Summarise a run and write its report; its record."""
-    record = notes.finish(run, "COMPLETED", summarise(run, bundle, evaluations))
-    folder, sentences = write_report(run, evaluations, record)
+    beside = rivals(run, bundle)
+    record = notes.finish(run, "COMPLETED", summarise(run, bundle, evaluations, beside))
+    folder, sentences = write_report(run, evaluations, record, beside)
     sentences = [*sentences, FASTER.format(**record.summary)]
     if shipped := shipping.shipping(run):
         sentences.append(shipping.sentence(shipped))
@@ -90,7 +92,9 @@ def tell(run: Run, record: RunRecord, verdict: str) -> None:
     create_markdown_artifact("\n\n".join(parts), key=run.name, description=about)
 
 
-def summarise(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
+def summarise(
+    run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation], beside: Sequence[Entry] = ()
+) -> dict[str, float]:
     """What the parent run carries: size, ratio, every benchmark of the small model, and its retention."""
     summary: dict[str, float] = notes.relative_sizes(run, bundle).model_dump() | speed(run, bundle).model_dump()
     last, original = evaluations[run.recipe.last], evaluations[ORIGINAL]
@@ -99,6 +103,7 @@ def summarise(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) -
     summary |= metrics_of(last)
     retained = retention(last, original)
     summary |= {f"retention_{name}": found.retention for name, found in retained.benchmarks.items()}
+    summary |= {f"retention_{name}": found.retention for name, found in retained.vectors.items()}
     summary["benchmarks"] = len(last.benchmarks)
     if retained.mean is None:  # a mean of other benchmarks would look like one of these
         del summary["score"]
@@ -107,6 +112,8 @@ def summarise(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) -
         summary["retention_low"], summary["retention_high"] = retained.mean.retention_interval
     for name, role in run.baselines.items():
         summary |= _difference(f"over_{role}", last, evaluations[name])
+    for rival in beside:
+        summary |= _difference(f"over_{rival.role}", last, rival.evaluation)
     for step in run.recipe.steps:
         if not step.makes_model and step.id in evaluations:
             summary |= _difference(f"{step.id}_difference", evaluations[step.id], last)
@@ -142,7 +149,9 @@ def speed(run: Run, bundle: Bundle) -> Latency:
     return run.store.record("latencies", key, Latency, lambda: judging.latency(*folders))[0]
 
 
-def write_report(run: Run, evaluations: Mapping[str, Evaluation], record: RunRecord) -> tuple[Path, list[str]]:
+def write_report(
+    run: Run, evaluations: Mapping[str, Evaluation], record: RunRecord, beside: Sequence[Entry] = ()
+) -> tuple[Path, list[str]]:
     """The folder with everything for people: report, plan, pictures; and what the report says in words."""
     folder = run.store.folder / "reports" / run.id
     roles = roles_of(run)
@@ -151,6 +160,7 @@ def write_report(run: Run, evaluations: Mapping[str, Evaluation], record: RunRec
         for name, judged in evaluations.items()
         if name in roles
     ]
+    entries += beside
     made = judging.write_report(f"{run.name} ({run.profile})", entries, folder, TOY if record.scaled else "")
     (folder / "steps.md").write_text(table(record) + "\n", encoding="utf-8")
     if shipped := shipping.shipping(run):
@@ -172,11 +182,7 @@ def roles_of(run: Run) -> dict[str, Role]:
     for step in run.recipe.order():
         if step.result == "adapted" and step.id not in found:
             found[step.id] = "adapted"
-        if step.result == "trimmed" and step.student == ORIGINAL and not run.baselines:
-            found[step.id] = "trimmed"
-    last = run.recipe.step(run.recipe.last)
-    if last.roles and last.student not in found and not run.baselines:
-        found[last.student] = "cut"
+    found = run.passed_by() | found
     return {**found, ORIGINAL: "original", run.recipe.last: "student"}
 
 

@@ -16,6 +16,7 @@ from ndogo.registry.recipes import recipe as find_recipe
 from ndogo.registry.teachers import teacher, weights
 from ndogo.steps.recipe import ORIGINAL, Recipe
 from ndogo.steps.step import Step
+from ndogo.steps.training import Training
 
 if TYPE_CHECKING:  # torch is imported when a run is planned, not when it is deployed
     from ndogo.steps.plan import Planned
@@ -66,6 +67,11 @@ class Run(Frozen):
         """The registered model's name."""
         return f"ndogo-{self.language}-{self.recipe.name}{'-pocket' if self.profile == 'pocket' else ''}"
 
+    @property
+    def shapes_vectors(self) -> bool:
+        """Whether the recipe makes sentence vectors, which are then judged."""
+        return any(isinstance(step, Training) and step.shapes_vectors for step in self.recipe.steps)
+
     def evaluated(self) -> list[str]:
         """The ids of the models to judge: the ends, exports and the adapted teacher, or every step.
 
@@ -74,8 +80,21 @@ class Run(Frozen):
         order = [step for step in self.recipe.order() if step.makes_model or self.settings.mode == "probe"]
         if self.recipe.evaluate == "every-step":
             return [ORIGINAL, *(s.id for s in order if not s.id.startswith(BASELINE) or s.id in self.baselines)]
-        ends = {self.recipe.last, *self.baselines}
+        ends = {self.recipe.last, *self.baselines, *(self.passed_by() if self.shapes_vectors else ())}
         return [ORIGINAL, *(s.id for s in order if s.result == "adapted" or s.id in ends or not s.makes_model)]
+
+    def passed_by(self) -> "dict[str, Role]":
+        """Baselines that the recipe makes anyhow: the trimmed teacher, and the student before it is taught."""
+        found: dict[str, Role] = {}
+        if self.baselines:
+            return found
+        for step in self.recipe.order():
+            if step.result == "trimmed" and step.student == ORIGINAL:
+                found[step.id] = "trimmed"
+        last = self.recipe.step(self.recipe.last)
+        if last.roles and last.student not in (ORIGINAL, *found):
+            found[last.student] = "cut"
+        return found
 
     def cap(self, step: Step) -> int | None:
         """The most tokens that a training may read; a baseline reads as many as it says, since the recipe did."""

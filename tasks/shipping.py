@@ -90,7 +90,7 @@ def _measured(run: Run, exported: str, trimmed: str) -> Shipping:
     folder, original = run.store.path(exported), run.store.path(run.original)
     encoders = {"teacher": load_encoder(original), "file": load_exported(folder)}
     with tempfile.TemporaryDirectory() as work:
-        beside = _trimmed_file(run, run.store.path(trimmed), Path(work) / "out") if trimmed else None
+        beside = trimmed_file(run, run.store.path(trimmed), Path(work) / "out") if trimmed else None
         if beside is not None:
             encoders["trimmed"] = load_exported(beside)
         megabytes = _megabytes(beside) if beside else None
@@ -110,7 +110,7 @@ def _measured(run: Run, exported: str, trimmed: str) -> Shipping:
     )
 
 
-def _trimmed_file(run: Run, source: Path, out: Path) -> Path | None:
+def trimmed_file(run: Run, source: Path, out: Path) -> Path | None:
     """An int8 export of the trimmed teacher; None, and a warning, where its file is refused: a run does not fail for it."""
     from ndogo.compressors.export import Settings, export
 

@@ -43,6 +43,8 @@ class Objective(Given):
     name: ClassVar[str]
     """How a recipe calls it."""
     needs_teacher: ClassVar[bool] = True
+    shapes_vectors: ClassVar[bool] = False
+    """Whether it teaches the vectors of whole texts."""
     needs_lm_head: ClassVar[bool] = False
     """The student must have one; so must the teacher, where there is one to compare with."""
     weight: float = Field(gt=0, default=1.0)

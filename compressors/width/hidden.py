@@ -100,6 +100,7 @@ def narrow_rotated(
         rotate_heads(work, scores["moment"])
     rotate_stream(work, basis_HK)
     positions = _head_positions(found, made, heads, None if heads == "shrink" else scores)
+    keep_dropped_biases(work, positions)
     student = cut(work, {"hidden": torch.arange(made.hidden), **positions}, config)
     del work
     if heads == "shrink":
@@ -119,6 +120,24 @@ def _head_positions(found: Shape, made: Shape, heads: Heads, scores: Scores | No
     if heads == "shrink":
         return selection.heads_shrunk(scores, found.layers, found.heads, (before, after))
     return selection.heads_recut(found.layers, made.hidden)
+
+
+@torch.no_grad()
+def keep_dropped_biases(model: PreTrainedModel, positions: selection.Keep) -> None:
+    """Add to every attention output's bias what the value biases that a cut to `positions` drops give it, in place.
+
+    Attention weights sum to 1, so a value's bias passes through as it is, whatever is attended to.
+    """
+    entry = architecture_of(model.config)
+    for number, layer in enumerate(layers_of(model)):
+        value, output = (layer.get_submodule(name) for name in (entry.value, entry.attention_output))
+        bias, into = getattr(value, "bias", None), getattr(output, "bias", None)
+        kept = positions[f"v.{number}"]
+        if bias is None or into is None or entry.value == entry.query or len(kept) == len(bias):
+            continue
+        dropped = torch.ones(len(bias), dtype=torch.bool)
+        dropped[kept] = False
+        into += output.get_parameter("weight")[:, dropped] @ bias[dropped]
 
 
 @torch.no_grad()

@@ -1,9 +1,11 @@
 """`select: pca`: rotate the residual stream so that its main directions come first, then cut the rest off.
 
-The subspace is that of the main directions of what the norms give out over real text. Within it the basis is free, and is
-chosen so that the norms' mean gain stays diagonal: a norm scales single channels, so a gain that is not diagonal in the new
-basis cannot be kept. That, and the nonlinearity of the masked-LM head, is what a rotation loses below full width; at full width
-the basis comes out as the channels themselves in another order, and nothing is lost but rounding.
+The subspace is that of the main directions of what the norms give out over real text. Within it the basis is free. Two things
+choose it. A norm that subtracts the mean takes away the all-ones direction: where it does, that direction is in the subspace and
+comes out as the all-ones direction of the new channels, exactly, or the norm would take away something else. And a norm scales
+single channels, so the basis is near the one in which the norms' mean gain is diagonal; below full width it cannot be quite so.
+That, and the nonlinearity of the masked-LM head, is what a rotation loses; at full width the basis comes out as the channels
+themselves in another order, and nothing is lost but rounding.
 Shapes: H hidden, K kept, d a head's dimensions. A basis is (H, K) with orthonormal columns.
 """
 
@@ -20,18 +22,41 @@ Sides = Callable[[str], tuple[bool, bool]]
 
 
 def basis(model: PreTrainedModel, moment_HH: Tensor, width: int) -> Tensor:
-    """The (H, K) basis of the kept subspace, in which the mean gain of the norms is diagonal."""
-    _, vectors = torch.linalg.eigh(moment_HH.double())
-    main_HK = vectors.flip(1)[:, :width]
-    norm = architecture_of(model.config).norm
+    """The (H, K) basis of the kept subspace; where norms subtract the mean, all-ones of H is all-ones of K in it."""
+    norm, hidden = architecture_of(model.config).norm, len(moment_HH)
+    ones_H = torch.full((hidden,), hidden**-0.5, dtype=torch.float64)
+    main_HK = _main(moment_HH.double(), ones_H if norm.centred else None, width)
     norms = [module for module in model.base_model.modules() if norm.made(module)]
     gains = [module.get_parameter("weight").detach().double() for module in norms]
     mean_H = torch.stack([gain / gain.abs().mean() for gain in gains]).mean(0)
     mean_H += torch.linspace(0, 1e-6, len(mean_H))  # equal gains would leave the basis open
     _, within_KK = torch.linalg.eigh(main_HK.T @ (mean_H[:, None] * main_HK))
     found_HK: Tensor = main_HK @ within_KK
+    if norm.centred:
+        return _turned(found_HK * torch.where(ones_H @ found_HK < 0, -1.0, 1.0), ones_H)
     largest_K = found_HK.abs().argmax(0)
     return found_HK * found_HK[largest_K, torch.arange(width)].sign()
+
+
+def _main(moment_HH: Tensor, kept_H: Tensor | None, width: int) -> Tensor:
+    """The main directions (H, K), with `kept_H` as one of them and the others across it."""
+    if kept_H is None:
+        main_HK: Tensor = torch.linalg.eigh(moment_HH)[1].flip(1)[:, :width]
+        return main_HK
+    across_HH = torch.eye(len(kept_H), dtype=torch.float64) - torch.outer(kept_H, kept_H)
+    others = torch.linalg.eigh(across_HH @ moment_HH @ across_HH)[1].flip(1)[:, : width - 1]
+    main_HK, _ = torch.linalg.qr(torch.cat([kept_H[:, None], others], dim=1))
+    return main_HK
+
+
+def _turned(found_HK: Tensor, ones_H: Tensor) -> Tensor:
+    """The basis turned, no further than needed, so that `ones_H`, which lies in it, has one coordinate in every direction."""
+    width = found_HK.shape[1]
+    from_K, to_K = ones_H @ found_HK, torch.full((width,), width**-0.5, dtype=torch.float64)
+    both_K = from_K + to_K  # a turn in one plane, as two reflections
+    turn_KK = torch.eye(width, dtype=torch.float64) - torch.outer(both_K, both_K) / (1 + from_K @ to_K)
+    turn_KK += 2 * torch.outer(from_K, to_K)
+    return found_HK @ turn_KK
 
 
 @torch.no_grad()

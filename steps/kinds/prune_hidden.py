@@ -20,7 +20,7 @@ class PruneHidden(Step):
     """Cut the hidden width."""
 
     kind: ClassVar[str] = "prune_hidden"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     title: ClassVar[str] = "Prune the hidden width"
     hints: ClassVar[dict[str, str]] = SCORES
 

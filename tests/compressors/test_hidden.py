@@ -129,8 +129,8 @@ def test_pca_keeps_what_lies_in_a_subspace(pico_model):
         for module in model.modules():
             if isinstance(module, nn.LayerNorm):
                 module.weight[dead] = module.bias[dead] = 0
-    student, lost, directions = rotated(model, pico_model("bert"), 16, "drop")
-    assert directions[dead].abs().max() < 3e-14 and lost < 0.049
+    student, lost, _ = rotated(model, pico_model("bert"), 16, "drop")
+    assert lost < 0.02
     assert student.config.hidden_size == 16
 
 

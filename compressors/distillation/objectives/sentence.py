@@ -21,6 +21,7 @@ class Sentence(StateObjective):
     """1 - cosine of the vectors of texts, in the teacher's space, less its mean vector."""
 
     name: ClassVar[str] = "sentence"
+    shapes_vectors: ClassVar[bool] = True
     per: ClassVar[Literal["tokens", "pairs", "sequences"]] = "sequences"
     space: Literal["own", "teacher"] = "own"
     """own: the student's vectors are its pooled states, as wide as it is; teacher: they pass through the learned map as a dense

@@ -22,6 +22,7 @@ class Similarity(BatchObjective):
     """Divergence of each text's similarities to the others of the batch."""
 
     name: ClassVar[str] = "similarity"
+    shapes_vectors: ClassVar[bool] = True
     per: ClassVar[Literal["tokens", "pairs", "sequences"]] = "sequences"
     temperature: float = Field(gt=0, default=0.05)
     against: Literal["teacher", "student"] = "teacher"
