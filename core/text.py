@@ -19,7 +19,7 @@ TEXT_COLUMNS = ("text", "content")
 LONGEST_LINE, LONGEST_WORD = 1_000_000, 100_000
 """Letters. A tokenizer needs hundreds of bytes for each of them at once; no line or word of a language is as long."""
 HEAVIEST = 1_000_000
-EMPTY_LINES = 10_000_000
+EMPTY_LINES = 1_000_000
 """In a row; more are an archive that was made to keep a reader busy."""
 INVISIBLE = "".join(map(chr, (0, 0xAD, 0x61C, 0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0xFEFF))) + " \t"
 """A line of these alone is empty."""

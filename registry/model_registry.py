@@ -66,6 +66,8 @@ def address(store: Store) -> str:
     """The tracking URI, and which database it is: what a record says was sent to another one is sent again."""
     uri = tracking_uri(store)
     beside = uri == own_database(store) or uri.startswith(("http://127.0.0.1", "http://localhost"))
+    if uri == own_database(store):
+        database.look_after(store.folder)
     known = database.name(store.folder) if beside else ""
     return f"{uri}#{known}" if known else uri
 

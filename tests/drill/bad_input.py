@@ -1,38 +1,13 @@
-"""Bad input, at least a thousand: `python -m tests.drill.bad_input --seed N --count N`."""
+"""Bad input by the thousand: each meets a command in a fork of its own."""
 
-import argparse
 import os
+import sys
 import tempfile
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.drill.forks import Ended, in_fork
-from tests.drill.inputs import Case, Material, cases
-
-
-@dataclass
-class Tally:
-    """How many inputs ended how."""
-
-    words: Counter[str] = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
-    slowest: float = 0.0
-    largest: float = 0.0
-
-    @property
-    def tried(self) -> int:
-        """All of them."""
-        return self.words.total()
-
-    def add(self, case: Case, ended: Ended, left: list[str]) -> None:
-        """Count one input; what a refused command left behind is a fault."""
-        word = "left files" if left and ended.word == "refused" else ended.word
-        self.words[word] += 1
-        self.slowest, self.largest = max(self.slowest, ended.seconds), max(self.largest, ended.megabytes)
-        if word not in ("accepted", "refused"):
-            said = " | ".join(ended.said.strip().splitlines()[-3:])[-400:]
-            self.faults.append(f"{word}: {case.kind} ({case.made}) {ended.seconds:.1f} s {left}: {said}")
+from tests.drill.forks import in_fork
+from tests.drill.inputs import Material, cases
+from tests.drill.table import Row
 
 
 def warm() -> None:
@@ -43,55 +18,42 @@ def warm() -> None:
 
     from ndogo import api, cli, show  # noqa: F401
     from ndogo.steps.step import kinds
+    from ndogo.tasks import notes, steps  # noqa: F401
+    from tests import pico, tiny
 
     torch.set_num_threads(1)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     kinds()
     with tempfile.TemporaryDirectory() as temporary:
-        good = material(Path(temporary))
-        text = Path(temporary) / "text.txt"
-        text.write_text("\n".join(good.lines))
-        api.trim(good.model, Path(temporary) / "trimmed", text, size=150)
-        api.cut(good.model, Path(temporary) / "cut", layers=1, corpus=text)
+        model, text = Path(temporary) / "model", Path(temporary) / "text.txt"
+        model.mkdir()
+        pico.FAMILIES["xlmr"](model)
+        text.write_text("\n".join(tiny.lines()))
+        api.trim(model, Path(temporary) / "trimmed", text, size=150)
+        api.cut(model, Path(temporary) / "cut", layers=1, corpus=text)
 
 
-def material(folder: Path) -> Material:
-    """A pico model, text and all recipes."""
+def material(model: Path) -> Material:
+    """A model, text and all recipes."""
     from ndogo.registry.recipes import FOLDER
-    from tests import pico, tiny
+    from tests import tiny
 
-    model = folder / "good"
-    model.mkdir()
-    pico.FAMILIES["xlmr"](model)
     texts = tuple(file.read_text() for file in sorted(FOLDER.glob("*.yaml")))
     return Material(model, tuple(tiny.lines()), texts)
 
 
-def drill(seed: int, count: int, *, show: bool = False) -> Tally:
+def drill(root: Path, model: Path, count: int, seed: int) -> Row:
     """Meet so many inputs, one fork each."""
-    warm()
-    tally = Tally()
-    with tempfile.TemporaryDirectory() as temporary:
-        root = Path(temporary)
-        os.environ["NDOGO_HOME"] = str(root / "home")
-        good = material(root)
-        for case in cases(seed, count, good, root / "case"):
-            before = set((root / "case").iterdir())
-            ended = in_fork(case.call, root)
-            left = sorted(file.name for file in set((root / "case").iterdir()) - before)
-            known = len(tally.faults)
-            tally.add(case, ended, left)
-            if show and len(tally.faults) > known:
-                print(tally.faults[-1], flush=True)
-    return tally
-
-
-if __name__ == "__main__":
-    asked = argparse.ArgumentParser()
-    asked.add_argument("--seed", type=int, default=1)
-    asked.add_argument("--count", type=int, default=1000)
-    given = asked.parse_args()
-    found = drill(given.seed, given.count, show=True)
-    good = found.words["accepted"] + found.words["refused"]
-    print(f"{found.tried} tried, {good} passed ({100 * good / found.tried:.1f}%), {dict(found.words)}")
-    print(f"slowest {found.slowest:.1f} s, largest {found.largest:.0f} MB")
+    row, folder = Row("bad input"), root / "case"
+    good = material(model)
+    for case in cases(seed, count, good, folder):
+        before = set(folder.iterdir())
+        ended = in_fork(case.call, root)
+        left = sorted(file.name for file in set(folder.iterdir()) - before)
+        known = len(row.faults)
+        row.add(f"{case.kind} ({case.made})", ended, other=f"left {left}" if left and ended.word == "refused" else "")
+        for fault in row.faults[known:]:
+            print(fault, file=sys.stderr, flush=True)
+        if row.tried % 50 == 0:
+            print(f"{row.survived} of {row.tried} passed, slowest {row.slowest:.1f} s", file=sys.stderr, flush=True)
+    return row

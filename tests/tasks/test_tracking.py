@@ -1,8 +1,6 @@
 """Notes survive MLflow's absence: the record holds everything, and delivery is the same act however often it is done."""
 
-import contextlib
 import json
-import sqlite3
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -247,48 +245,20 @@ def as_in_a_new_process() -> None:
     database._looked_at.clear()
 
 
-def spoilt(file: Path) -> None:
-    file.write_bytes(b"SQLite format 3\0" + b"x" * 5000)
-
-
-def cut_off(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:20_000])
-
-
-def half_made(file: Path) -> None:
-    with contextlib.closing(sqlite3.connect(file)) as opened:
-        opened.execute("DELETE FROM alembic_version")
-        opened.commit()
-
-
-def a_folder(file: Path) -> None:
-    file.unlink()
-    file.mkdir()
-
-
-@pytest.mark.parametrize("damage", [spoilt, cut_off, half_made, a_folder, Path.unlink])
-def test_a_damaged_database_is_moved_aside_and_filled_again_from_the_store(run, damage):
-    with notes.opened(run):
-        made(run)
-    before = set(there())
-    file = run.store.folder / "mlflow.db"
-    as_in_a_new_process()
-    damage(file)
-    assert notes.sync(run.store) == (1, 0)
-    assert set(there()) == before == {"parent", "original", "truncate"}
-    aside = [name.name for name in run.store.folder.glob("mlflow.db.damaged-*")]
-    assert bool(aside) == (damage is not Path.unlink) and notes.sync(run.store) == (0, 0)
-
-
-def test_a_locked_database_costs_nothing(run, monkeypatch, caplog):
-    with notes.opened(run):
-        made(run)
-
+def test_a_locked_or_damaged_database_costs_nothing_and_is_filled_again_from_the_store(run, monkeypatch, caplog):
     def locked(*_: object) -> None:
         raise RuntimeError("(sqlite3.OperationalError) database is locked")
 
-    monkeypatch.setattr("ndogo.tasks.tracking._project", locked)
-    notes.note_curve(run, "truncate", 1, {"loss": 1.0})
+    with notes.opened(run):
+        made(run)
+        with monkeypatch.context() as away:
+            away.setattr("ndogo.tasks.tracking._project", locked)
+            notes.finish(run, "FAILED", {})
     assert "`ndogo sync` delivers" in caplog.text
-    monkeypatch.undo()
     assert notes.sync(run.store) == (1, 0)
+    before = set(there())
+    as_in_a_new_process()
+    (run.store.folder / "mlflow.db").write_bytes(b"SQLite format 3\0" + b"x" * 5000)
+    assert notes.sync(run.store) == (1, 0)
+    assert set(there()) == before == {"parent", "original", "truncate"}
+    assert len(list(run.store.folder.glob("mlflow.db.damaged-*"))) == 1 and notes.sync(run.store) == (0, 0)
