@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import errno
 from collections.abc import Iterable, Iterator
 
 
@@ -37,6 +38,11 @@ def refusing(what: str, *, where: str = "", cure: str = "") -> Iterator[None]:
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
         raise NdogoError(f"{what}: {words_of(error)}", where=where, cure=cure) from error
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether the disk is full, as Python or as a library says it in its own kind of error."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)
 
 
 def is_panic(error: BaseException) -> bool:

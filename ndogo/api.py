@@ -217,7 +217,7 @@ def make(
 
     :raises NdogoError: `out` is there already, or whatever the step refuses.
     """
-    from ndogo.registry.files import work_folder
+    from ndogo.registry.files import clear_disk_errors, work_folder
     from ndogo.registry.integrity import check_model
 
     target = Path(out)
@@ -230,7 +230,7 @@ def make(
     context = Context(texts=texts, seed=seed, work=work, report=report)
     if step.trains and context.lines:
         context = replace(context, fingerprint=fingerprint(context.lines))
-    with work_folder(work), _draft(target) as draft:
+    with work_folder(work), _draft(target) as draft, clear_disk_errors(draft):
         if minutes is not None:
             step = step.within(minutes, inputs, context)
         numbers = make_step(step, inputs, draft, context) | check_model(draft).model_dump()
@@ -272,8 +272,12 @@ def _draft(target: Path) -> Iterator[Path]:
     for left in draft.parent.glob(f"{glob.escape(draft.name.rpartition('-')[0])}-*"):  # by a kill
         if not psutil.pid_exists(int(left.name.rpartition("-")[2])):
             shutil.rmtree(left, ignore_errors=True)
+    made = [folder for folder in draft.parents if not folder.exists()]
     draft.mkdir(parents=True)
     try:
         yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        with contextlib.suppress(OSError):  # one that holds the result stays, and so do those above it
+            for folder in made:
+                folder.rmdir()

@@ -1,7 +1,6 @@
 """What the store does with files: one holder per lock, whole or not at all, and what is damaged set aside."""
 
 import contextlib
-import errno
 import logging
 import os
 import shutil
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ndogo.core.errors import NdogoError
+from ndogo.core.errors import NdogoError, is_full_disk
 
 log = logging.getLogger("ndogo.store")
 SAY_AGAIN = 60.0
@@ -96,15 +95,12 @@ def clear_disk_errors(draft: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
+    except BaseException as error:
         remove(draft)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NdogoError(
-                "There is no space left on the disk; nothing was published.",
-                where=str(draft.parent.parent),
-                cure="Free some space, or point NDOGO_HOME elsewhere; `ndogo clean` removes what no champion needs.",
-            ) from error
-        raise
-    except BaseException:
-        remove(draft)
-        raise
+        if isinstance(error, NdogoError) or not is_full_disk(error):
+            raise
+        raise NdogoError(
+            "There is no space left on the disk; nothing was published.",
+            where=str(draft.parent),
+            cure="Free some space, or write elsewhere (NDOGO_HOME, --out); `ndogo clean` removes what no champion needs.",
+        ) from error

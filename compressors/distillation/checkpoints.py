@@ -80,7 +80,7 @@ def _sum(tensors: Mapping[str, torch.Tensor]) -> int:
     total = 0
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
-        total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), zlib.crc32(name.encode(), total))
+        total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, zlib.crc32(name.encode(), total))
     return total
 
 
