@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.drill.forks import TRACEBACK, Ended
+from tests.drill.forks import KILLED, TRACEBACK, Ended
 from tests.drill.table import Row
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -50,7 +50,7 @@ def stops(root: Path, model: Path, count: int, seed: int) -> Row:
         }
         name = list(commands)[number % len(commands)]
         sent = SIGNALS[number // len(commands) % len(SIGNALS)]
-        after = draw.uniform(1, 40)
+        after = draw.uniform(1, 60)
         ended, left = _stopped(commands[name], sent, after, root)
         if ended is None:
             row.faults.append(f"{name} ended before {sent.name} after {after:.0f} s: {left}")
@@ -89,6 +89,7 @@ def _stopped(words: list[str], sent: signal.Signals, after: float, root: Path) -
     for pid in running:
         os.kill(pid, signal.SIGKILL)
     text = said.read_text()
-    code = TRACEBACK if "Traceback (most recent call last)" in text else abs(status)
+    code = 0 if status == 128 + sent else KILLED
+    code = TRACEBACK if "Traceback (most recent call last)" in text else code
     told = "" if "goes on" in text or after < 2 else "no line how to go on"
     return Ended(code, text, seconds, 0.0), f"{len(running)} children left" if running else told
