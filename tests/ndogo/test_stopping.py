@@ -26,9 +26,9 @@ def deaf():
 with when_asked():
     child = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"])
     draft = pathlib.Path(sys.argv[2])
-    draft.touch()
-    print(child.pid, flush=True)
     try:
+        draft.touch()
+        print(child.pid, flush=True)
         deaf() if sys.argv[1] == "deaf" else time.sleep(60)
     finally:
         draft.unlink()
