@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: help setup compress test check serve stop bench docs clean
+.PHONY: help setup compress test check serve stop bench drill docs clean
 .DEFAULT_GOAL := help
 
 help:  ## show the verbs
@@ -46,6 +46,9 @@ stop: $(READY)  ## stop what `make serve` runs, from any terminal
 
 bench: $(READY)  ## measure speed and memory, ours beside the obvious alternative
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+drill: $(READY)  ## faults, damage, bad and hostile input on small models; the table of docs/reliability.md (ARGS=--short: a few of each)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.drill $(ARGS)
 
 docs: $(READY)  ## refresh docs/commands.md and the deployments of prefect.yaml
 	$(BIN)/python -m ndogo.docs

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from ndogo.core.errors import NdogoError
-from ndogo.core.frozen import Frozen
+from ndogo.core.frozen import Given
 from ndogo.core.progress import Report, silent
 from ndogo.core.sentences import MODULES, copy_sentence_files
 from ndogo.core.text import Lines, WeightedLines
@@ -85,7 +85,7 @@ class Planning:
     """Those of the benchmarks that the recipe reads, by the benchmark's name, where there are rows to read."""
 
 
-class Step(Frozen):
+class Step(Given):
     """What all kinds have in common."""
 
     kind: ClassVar[str]

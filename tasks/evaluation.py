@@ -14,13 +14,14 @@ from prefect.states import Completed, State
 from ndogo.core.device import chosen
 from ndogo.core.errors import NdogoError
 from ndogo.core.exported import FOLDER, MANIFEST
+from ndogo.core.faults import framed
 from ndogo.core.progress import Report
 from ndogo.core.text import Lines, fingerprint
 from ndogo.evaluation import Benchmark, Broken, Evaluation, LanguageModelScores, LanguageModelSettings, evaluate
 from ndogo.evaluation.judge import RECORD_VERSION, versions
 from ndogo.evaluation.records import Agreement, BenchmarkScores, DroppedColumns
 from ndogo.registry.benchmarks import benchmarks
-from ndogo.registry.bundles import Bundle, canonical
+from ndogo.registry.bundles import Bundle, canonical, logs
 from ndogo.registry.corpora import Profile, corpus
 from ndogo.registry.hub import Hub
 from ndogo.registry.parallel import parallel
@@ -43,6 +44,7 @@ LANGUAGE_MODEL = LanguageModelSettings(lines=100, words=2)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
+@framed("an evaluation", logs)
 def judge(owners: Sequence[Owner], bundle: Bundle) -> "str | State[str]":
     """Find or make the evaluation of a model that one run or several ask for; the key of its record."""
     run, name = owners[0]

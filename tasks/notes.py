@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from ndogo.core.errors import NdogoError
 from ndogo.core.frozen import Frozen
 from ndogo.registry.bundles import Bundle, Store
+from ndogo.registry.files import lock_file
 from ndogo.registry.integrity import file_hash
 from ndogo.steps.recipe import ORIGINAL
 from ndogo.steps.step import Step
@@ -39,9 +40,7 @@ CURVE_POINTS = 400
 def opened(run: Run, **tags: str) -> Iterator[None]:
     """Open (or reopen) the record of a run. The lock is held while it lives; runs that a kill left open are closed first."""
     close_left_open(run.store)
-    file = run.store.folder / "locks" / f"alive-{run.id}.lock"
-    file.parent.mkdir(parents=True, exist_ok=True)
-
+    file = lock_file(run.store.folder, f"alive-{run.id}")
     repeated = _repeated_by(run)
 
     def reopen(record: RunRecord) -> None:
@@ -215,7 +214,8 @@ def note_registered(run: Run, version: str | None) -> None:
 def unregistered(store: Store) -> list[RunRecord]:
     """The records of runs whose model MLflow could not take at the time, and whose numbers it now has; never a sweep's."""
     over = (r for r in store.read_records(RUNS, RunRecord) if r.state == "COMPLETED" and not lives(store, r.id))
-    return [record for record in over if record.registered is None and tracking.delivered(record)]
+    waiting = [record for record in over if record.registered is None and tracking.delivered(record, store)]
+    return sorted(waiting, key=lambda record: record.finished)  # the newest is the challenger
 
 
 def finished(store: Store, language: str) -> list[RunRecord]:
@@ -239,7 +239,7 @@ def finished(store: Store, language: str) -> list[RunRecord]:
 def lives(store: Store, run_id: str) -> bool:
     """Whether the process of a run holds its lock, on this or another machine."""
     try:
-        with FileLock(store.folder / "locks" / f"alive-{run_id}.lock", timeout=0):
+        with FileLock(lock_file(store.folder, f"alive-{run_id}"), timeout=0):
             return False
     except Timeout:
         return True
@@ -282,7 +282,7 @@ def sync(store: Store) -> tuple[int, int]:
     for name in [record.id for record in store.read_records(RUNS, RunRecord)]:
         with store.lock(f"{RUNS}-{name}"):
             record = store.read_record(RUNS, name, RunRecord)
-            if record is None or tracking.delivered(record):
+            if record is None or tracking.delivered(record, store):
                 continue
             sent = _deliver(record, store)
             done, failed = done + sent, failed + (not sent)

@@ -13,11 +13,12 @@ from prefect.cache_policies import NO_CACHE
 
 from ndogo import evaluation as judging
 from ndogo.core.download import SIZE_TYPE
+from ndogo.core.faults import framed
 from ndogo.evaluation import Entry, Evaluation, Latency, Role, gap_closed, retention
 from ndogo.evaluation.judge import versions
 from ndogo.evaluation.summary import MODES, SAME_SIZE
 from ndogo.registry import model_registry
-from ndogo.registry.bundles import Bundle, Store, canonical
+from ndogo.registry.bundles import Bundle, Store, canonical, logs
 from ndogo.registry.card import description
 from ndogo.registry.integrity import file_hash
 from ndogo.tasks import gate, notes, pictures, shipping, tracking
@@ -42,6 +43,7 @@ WIDEST = 6
 
 
 @task(name="Publish", cache_policy=NO_CACHE, persist_result=False)
+@framed("the publication", logs)
 def publish(run: Run, bundle: Bundle, judged: Mapping[str, str]) -> str:
     """Conclude a run and register its small model, which becomes champion only through the gate. The run's id.
 
@@ -239,6 +241,8 @@ def register_missed(store: Store) -> Iterator[str]:
             yield f"{run.name}: the gate refused {run.model_name}: {'; '.join(refusals)}"
         else:
             yield f"{run.name}: registered as {run.model_name}"
+    with tracking.left_for_later(store):
+        model_registry.show_standings(store)
 
 
 def table(record: RunRecord) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ndogo.core.frozen import Frozen
+from ndogo.core.frozen import Given
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -43,7 +43,7 @@ class Wanted:
         return layers if self.last or self.answer else max((0, *self.states, *self.qkv))
 
 
-class Objective(Frozen):
+class Objective(Given):
     """One term of the loss."""
 
     name: ClassVar[str]
