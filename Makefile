@@ -47,9 +47,9 @@ stop: $(READY)  ## stop what `make serve` runs, from any terminal
 bench: $(READY)  ## measure speed and memory, ours beside the obvious alternative
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-docs: $(READY)  ## refresh docs/commands.md and the deployments of prefect.yaml
+docs: $(READY)  ## refresh the generated pages and prefect.yaml, and build the site into site/
 	$(BIN)/python -m ndogo.docs
 
 clean:  ## remove what the tools left; models and runs in .ndogo stay
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -48,6 +48,7 @@ class Objective(Frozen):
     needs_lm_head: ClassVar[bool] = False
     """The student must have one; so must the teacher, where there is one to compare with."""
     weight: float = Field(gt=0, default=1.0)
+    """Of this term in the sum."""
 
     @property
     def masked_only(self) -> bool:
@@ -74,6 +75,7 @@ class TaughtLogitsObjective(LogitsObjective):
     """An objective that compares the predictions of both sides column by column: both need one vocabulary."""
 
     positions: Literal["masked", "all"] = "masked"
+    """Where predictions are compared: at masked tokens, or at all."""
 
     @property
     def masked_only(self) -> bool:
