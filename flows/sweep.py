@@ -51,13 +51,14 @@ R = TypeVar("R")
     on_cancellation=[close_derived],
     persist_result=False,
 )
-def sweep(
+def sweep(  # noqa: PLR0913  # its parameters are the form in the UI
     languages: list[Language],
     recipes: list[RecipeName],
     seeds: Sequence[Seed] = (0, 1, 2),
     profile: ProfileName = None,
     teacher: str = "",
     mode: Mode = "probe",
+    tokens: int | None = None,
 ) -> Swept:
     """Compare recipes: every language with every recipe and seed. One run that fails leaves the others their results.
 
@@ -68,6 +69,7 @@ def sweep(
         profile: Where teacher, text and benchmarks come from; default $NDOGO_PROFILE, else pocket.
         teacher: A model directory; default: the profile's own.
         mode: How models are judged.
+        tokens: Each training reads at most so many; the result is marked as scaled.
 
     """
     store = open_store()
@@ -75,7 +77,7 @@ def sweep(
         resolve(
             store,
             f"{flow_run.id}-{run_name(language, recipe, seed)}",
-            Asked(language, recipe, profile, seed, teacher, mode),
+            Asked(language, recipe, profile, seed, teacher, mode, tokens),
         )
         for language, recipe, seed in itertools.product(languages, recipes, seeds)
     ]

@@ -1,7 +1,7 @@
 """Commands that run recipes and look at what came of them."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import typer
 
@@ -44,27 +44,24 @@ def compress(
     show.result(open_store(), made.run)
 
 
-def sweep(
-    languages: Annotated[str, typer.Option(help="Comma-separated.")],
-    recipes: Annotated[str, typer.Option(help="Comma-separated.")],
-    seeds: Annotated[str, typer.Option(help="Comma-separated.")] = "0,1,2",
+def sweep(  # its parameters are the command's options
+    file: Annotated[str, typer.Argument(help="A sweep of recipes/sweeps/, by name, or a file like them.")] = "",
+    size: Annotated[
+        Literal["small", "full"], typer.Option(help="Of a sweep file: small, for two cores, or full.")
+    ] = "small",
+    languages: Annotated[str, typer.Option(help="Comma-separated.")] = "",
+    recipes: Annotated[str, typer.Option(help="Comma-separated, in place of a file.")] = "",
+    seeds: Annotated[str, typer.Option(help="Comma-separated. Default: 0,1,2, or those of the file.")] = "",
     profile: Annotated[Profile | None, typer.Option(help="Where teacher, text and benchmarks come from.")] = None,
     teacher: Annotated[str, typer.Option(help="A model directory; default: the profile's own.")] = "",
+    tokens: Annotated[int | None, typer.Option(min=1, help="Each training reads at most so many tokens.")] = None,
     runner: Annotated[
         Runner, typer.Option(help="dask: a local cluster, or one that runs already (--address).")
     ] = "here",
     address: Annotated[str | None, typer.Option(help="Of a Dask scheduler, such as tcp://10.0.0.5:8786.")] = None,
 ) -> None:
     """Compare recipes: languages x recipes x seeds as one DAG, shared steps made once."""
-    from ndogo.registry.languages import language as find_language
-    from ndogo.registry.recipes import recipe as find_recipe
-
-    names = {"languages": languages.split(","), "recipes": recipes.split(",")}
-    for name in names["languages"]:
-        find_language(name)
-    for name in names["recipes"]:
-        find_recipe(name)
-    numbers = _seeds(seeds)
+    asked = _swept(file, size, languages, recipes, seeds)
     from ndogo import show
     from ndogo.flows.without_server import without_server
 
@@ -74,10 +71,57 @@ def sweep(
         from ndogo.tasks import comparison
 
         chosen = dask(flow, address) if runner == "dask" else flow
-        swept = chosen(names["languages"], names["recipes"], numbers, profile, teacher)
+        swept = chosen(
+            asked.languages, asked.recipes, asked.seeds, profile, teacher, asked.mode, tokens or asked.tokens
+        )
+        if asked.question:
+            show.console.print(f"{asked.question}\n")
         show.sweep(comparison.with_failures(comparison.markdown(swept.rows), swept.failed), swept.folder)
     if swept.failed:
         raise typer.Exit(1)
+
+
+class _Swept(NamedTuple):
+    """What a sweep is to run."""
+
+    languages: list[str]
+    recipes: list[str]
+    seeds: list[int]
+    mode: Mode = "probe"
+    tokens: int | None = None
+    question: str = ""
+
+
+def _swept(file: str, size: Literal["small", "full"], languages: str, recipes: str, seeds: str) -> _Swept:
+    """The file's question at a size, or the languages and recipes that were listed; what is listed goes before it.
+
+    :raises NdogoError: neither or both, or a name that nothing has.
+    """
+    from ndogo.core.errors import NdogoError
+    from ndogo.registry.languages import language as find_language
+    from ndogo.registry.recipes import recipe as find_recipe
+    from ndogo.registry.recipes import sweep as find_sweep
+    from ndogo.registry.recipes import write_arms
+
+    if bool(file) == bool(recipes) or not (file or languages):
+        raise NdogoError(
+            "A sweep needs a file, or --languages and --recipes.",
+            where="ndogo sweep",
+            cure="ndogo sweep two-step-loss, or ndogo sweep --languages swahili --recipes trim-only,ndogo-small",
+        )
+    named = languages.split(",") if languages else []
+    for name in named:
+        find_language(name)
+    if not file:
+        for name in recipes.split(","):
+            find_recipe(name)
+        return _Swept(named, recipes.split(","), _seeds(seeds or "0,1,2"))
+    found = find_sweep(file)
+    chosen = found.small if size == "small" else found.full
+    numbers = _seeds(seeds) if seeds else list(chosen.seeds)
+    return _Swept(
+        named or list(chosen.languages), write_arms(found), numbers, chosen.mode, chosen.tokens, found.question
+    )
 
 
 def _seeds(given: str) -> list[int]:

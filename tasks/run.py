@@ -145,6 +145,8 @@ class Asked(NamedTuple):
     teacher: str = ""
     """A name or a directory; default: the profile's own."""
     mode: Mode = "probe"
+    tokens: int | None = None
+    """Each training reads at most so many."""
 
 
 def resolve(store: Store, run_id: str, asked: Asked) -> Run:
@@ -170,7 +172,7 @@ def resolve(store: Store, run_id: str, asked: Asked) -> Run:
         original=original.key,
         corpus=fingerprint,
         settings=EvaluationSettings(mode=asked.mode),
-        token_cap=POCKET_TOKENS if profile == "pocket" else None,
+        token_cap=min(filter(None, [asked.tokens, POCKET_TOKENS if profile == "pocket" else None]), default=None),
         sources=Sources(teacher=guide.commits, corpus=text.commits, benchmarks=rows.commits),
     )
     planned(run)

@@ -36,6 +36,8 @@ def load_losses(job: TrainingJob, device: torch.device) -> Losses:
     else:
         losses = _taught(job, student, Path(job.teacher), precision)
     _set_dropout(student, job.settings.dropout)
+    if job.settings.head_only:
+        student.base_model.requires_grad_(False)  # a tied decoder is part of it, its bias is not
     for model in filter(None, (student, losses.teacher)):
         if not fuses_attention(precision, device):
             model.set_attn_implementation("eager")

@@ -70,8 +70,8 @@ class Losses:
         return {name: found for name, found in self.objectives.items() if isinstance(found, BatchObjective)}
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """All that is trained, by name, what is shared once: the student's parameters and the projections."""
-        named = {f"student.{name}": p for name, p in self.student.named_parameters()}
+        """All that is trained, by name, what is shared once: the student's parameters, unless frozen, and the projections."""
+        named = {f"student.{name}": p for name, p in self.student.named_parameters() if p.requires_grad}
         known: set[int] = set()
         for name, learnt in self.projections.items():
             mine = {f"{name}.{part}": p for part, p in learnt.named_parameters() if p.requires_grad}
@@ -199,7 +199,7 @@ class Losses:
     def _expect_sparse(self) -> None:
         """Give the word embedding's sparse gradient a dense one to be added to, unless a tied decoder left one already."""
         words = self._words()
-        if words.sparse and words.weight.grad is None:
+        if words.sparse and words.weight.requires_grad and words.weight.grad is None:
             words.weight.grad = torch.zeros_like(words.weight)
 
     def _logits_values(
@@ -226,7 +226,7 @@ class Losses:
             )
             for name in names:
                 values[name] = values.get(name, 0) + sums[name] / divisors[name]
-            if gradient is not None:
+            if gradient is not None and rows.requires_grad:  # else the head alone learns, and has its gradient already
                 gradients.append((rows, gradient))
         return values, gradients
 

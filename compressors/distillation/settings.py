@@ -58,6 +58,11 @@ class TrainingSettings(Frozen):
     batch_tokens: Annotated[int | None, Field(gt=0), Later()] = None
     """Tokens per optimiser step, in batches of one length, in place of batch_size."""
 
+    adam_beta2: Annotated[float, Field(gt=0, lt=1), Later()] = 0.999
+    """How slowly AdamW forgets the size of gradients: 0.98 follows them where they differ much from batch to batch."""
+    head_only: Annotated[bool, Later()] = False
+    """Train the masked-LM head alone: the encoder and its word embeddings stay as they are."""
+
     @model_validator(mode="after")
     def _windows_fit(self) -> "TrainingSettings":
         if self.windows is not None and not 8 <= self.windows[0] <= self.windows[1] <= self.max_length:

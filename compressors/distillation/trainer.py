@@ -64,7 +64,8 @@ class Trainer:
         self.losses = load_losses(job, group.device)
         self._keep_teacher_outputs()
         self.parameters = self.losses.parameters()
-        self.optimiser = torch.optim.AdamW(groups(self.parameters, self.settings.weight_decay), fused=True)
+        betas = (0.9, self.settings.adam_beta2)
+        self.optimiser = torch.optim.AdamW(groups(self.parameters, self.settings.weight_decay), betas=betas, fused=True)
         self.state = checkpoints.State(self.parameters, self.optimiser, self.losses.measured())
         self.progress = Progress()
         self.resumed_at = 0

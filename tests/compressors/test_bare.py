@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ndogo.core.architectures import shape_of
+from ndogo.core.architectures import has_lm_head, shape_of
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import has_pooler, load_config, load_model, parameters
 from ndogo.core.sentences import read_vectors
@@ -135,3 +135,31 @@ def test_pooling_leaves_padding_out():
     assert pool(states, real, "mean").tolist() == [[2.0, 3.0]]
     assert pool(states, real, "max").tolist() == [[3.0, 5.0]]
     assert pool(states, real, "cls").tolist() == [[1.0, 5.0]]
+
+
+def test_a_head_is_fitted_on_an_encoder_that_stays_as_it_is(embedder, tmp_path):
+    fields = {"head_only": True, "steps": 30, "batch_size": 8, "max_length": 32, "learning_rate": 1e-2}
+    out = tmp_path / "out"
+    out.mkdir()
+    held_out = partial(iter, pico.TEXT[:8])
+    texts = (WeightedLines(partial(iter, pico.TEXT)),)
+    context = Context(texts=texts, held_out=held_out, work=tmp_path / "work", threads=1)
+    numbers = make(kinds()["adapt"](**fields), {"student": embedder}, out, context)
+    before, after = load_model(embedder), load_model(out)
+    assert has_lm_head(after) and not has_lm_head(before)
+    body = after.base_model.state_dict()
+    assert all(torch.equal(body[name], tensor) for name, tensor in before.base_model.state_dict().items())
+    assert numbers["held_out_loss"] < numbers["first_held_out_loss"]
+    assert read_vectors(out) == read_vectors(embedder), "its vectors are made as before"
+    guide = teacher(str(embedder))
+    then = {"teacher": "adapt", "objective": {"logits_kl": 1}, "steps": 1, "max_length": 32}
+    text = f"name: x\nsteps:\n  - adapt: {json.dumps(fields)}\n  - distil: {json.dumps(then)}"
+    planned = plan(parse_recipe(text), guide.config, guide.specials, facts=Facts(pooler=guide.pooler))
+    assert [row.head for row in planned] == [False, True, True]
+    assert planned[1].params == parameters(after)
+
+
+def test_without_head_only_a_bare_encoder_is_refused_with_the_cure(embedder):
+    guide = teacher(str(embedder))
+    with pytest.raises(NdogoError, match="head_only"):
+        plan(parse_recipe("name: x\nsteps:\n  - adapt: {steps: 1}"), guide.config, guide.specials)
