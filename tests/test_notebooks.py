@@ -30,7 +30,7 @@ for file in sys.argv[2:]:
 def test_every_cell_of_the_notebooks_runs(pico_model, tmp_path: Path):
     text, benchmarks = tiny.write(tmp_path / "tiny")
     teacher = str(pico_model("xlmr"))
-    own = {"LANGUAGE": tiny.NAME, "TEACHER": teacher, "TOKENS": 400}
+    own = {"LANGUAGE": tiny.NAME, "TEACHER": teacher, "TOKENS": 400, "LENGTH": 32}
     given = {
         "gpu.ipynb": own | {"TEXT": str(text), "BENCHMARKS": [str(benchmarks)]},
         "first-hour.ipynb": own | {"SENTENCES": 200},
