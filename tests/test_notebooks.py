@@ -30,10 +30,10 @@ for file in sys.argv[2:]:
 def test_every_cell_of_the_notebooks_runs(pico_model, tmp_path: Path):
     text, benchmarks = tiny.write(tmp_path / "tiny")
     teacher = str(pico_model("xlmr"))
-    own = {"LANGUAGE": tiny.NAME, "TEACHER": teacher, "TOKENS": 400, "LENGTH": 32}
+    own = {"LANGUAGE": tiny.NAME, "TEACHER": teacher, "TEXT": str(text), "TOKENS": 400, "LENGTH": 32}
     given = {
-        "gpu.ipynb": own | {"TEXT": str(text), "BENCHMARKS": [str(benchmarks)]},
-        "first-hour.ipynb": own | {"SENTENCES": 200},
+        "gpu.ipynb": own | {"BENCHMARKS": [str(benchmarks)]},
+        "first-hour.ipynb": own,
     }
     files = [str(ROOT / "notebooks" / name) for name in given]
     assert sorted(files) == sorted(map(str, (ROOT / "notebooks").glob("*.ipynb")))
