@@ -216,5 +216,8 @@ class Latency(Frozen):
     """Median milliseconds of one row through each bare encoder, and how much faster the student is."""
 
     latency_ms: float
+    """Of the small model, one row of 128 tokens, one thread."""
     latency_teacher_ms: float
+    """Of the teacher."""
     speedup: float
+    """How many times faster the small model is."""

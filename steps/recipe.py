@@ -21,16 +21,22 @@ class Budget(Given):
     """The largest model that a nightly run may promote."""
 
     params: int | None = Field(gt=0, default=None)
+    """Most parameters."""
     size_mb: float | None = Field(gt=0, default=None)
+    """Most megabytes (10^6 bytes) of what a user downloads, as fp32."""
 
 
 class Recipe(Given):
     """The steps that turn a teacher into a small model. `steps` are in an order in which they can run."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """Small letters, digits and dashes."""
     about: str = ""
+    """One line for `ndogo recipes`."""
     evaluate: Literal["every-step", "ends"] = "ends"
+    """Which models are judged: every step's, or the teacher's and the last."""
     budget: Budget | None = None
+    """The largest model that a nightly run may promote."""
     steps: tuple[SerializeAsAny[Step], ...]
     text: str = ""
     """The exact text it was read from."""

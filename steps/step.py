@@ -112,6 +112,7 @@ class Step(Given):
     """What its model is to the reader of a report, where it is something of its own: adapted, trimmed."""
 
     id: str = Field(default="", pattern=r"^[a-z0-9_-]*$")
+    """How other steps call it; default: its kind."""
     student: str = ""
     """The step whose result this one changes; default: the step before it."""
 

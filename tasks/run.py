@@ -242,7 +242,9 @@ def _with_mode(run: Run, asked: Asked) -> Run:
 
 def _answering(run: Run) -> tuple[str, ...]:
     """The models of a run that answer in labels; making the plan also refuses what cannot be made."""
-    teacher_class = str(json.loads((run.store.path(run.original) / "config.json").read_text(encoding="utf-8")).get("architectures"))
+    teacher_class = str(
+        json.loads((run.store.path(run.original) / "config.json").read_text(encoding="utf-8")).get("architectures")
+    )
     made = all((run.store.path(key) / MARK).is_file() for key in run.bundle_keys().values())
     if made and "Classification" not in teacher_class and not any(step.kind == "finetune" for step in run.recipe.steps):
         return ()  # what was made once could be planned, and the plan would load torch

@@ -56,6 +56,7 @@ class Objective(Given):
     needs_task_head: ClassVar[bool] = False
     """Student and teacher must have one, with the same labels."""
     weight: float = Field(gt=0, default=1.0)
+    """Of this term in the sum."""
 
     @property
     def masked_only(self) -> bool:
@@ -82,6 +83,7 @@ class TaughtLogitsObjective(LogitsObjective):
     """An objective that compares the predictions of both sides column by column: both need one vocabulary."""
 
     positions: Literal["masked", "all"] = "masked"
+    """Where predictions are compared: at masked tokens, or at all."""
 
     @property
     def masked_only(self) -> bool:
