@@ -9,8 +9,8 @@ from itertools import accumulate, chain
 
 from ndogo.compressors.vocabulary.selection import script_of
 
-CHARACTERS = 20_000_000
-"""More than so many are not read: seconds, and enough to judge by."""
+CHARACTERS = 8_000_000
+"""More than so many are not read: about two seconds for each tokenizer, and enough to judge by."""
 LINES = 20_000
 """About so many lines, evenly spread, are looked at for what should not be there."""
 NEARLY_ALL = 0.9999
@@ -19,13 +19,14 @@ TOGETHER = (frozenset(("CJK", "HIRAGANA", "KATAKANA")), frozenset(("CJK", "HANGU
 """Scripts that one language writes side by side."""
 UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 """Scripts that write words without a space between them."""
-FUNCTION_WORDS: Mapping[str, str] = {
+_WORDS = {
     "English": "the of and to in is that for with was are this have from",
     "French": "les des et est dans pour une qui avec sur par sont cette",
     "Portuguese": "que não uma para com dos são também mais foi pelo das",
     "Spanish": "que los las una para con por del más como pero fue este",
     "Arabic": "في من على إلى أن هذا هذه التي الذي عن مع كان",
 }
+FUNCTION_WORDS: Mapping[str, frozenset[str]] = {name: frozenset(words.split()) for name, words in _WORDS.items()}
 """Languages that are found between the lines of others, by words that few other languages have."""
 OF_A_LINE = 0.2
 """A line reads as one of them when so large a share of its words, and two at least, are its function words."""
@@ -104,7 +105,7 @@ def _mixed_languages(lines: Sequence[str]) -> Iterator[str]:
 def language_of_line(line: str) -> str:
     """Which of the languages that mix into others a line is in; empty for none of them."""
     words = re.findall(r"\w+", line.lower())
-    counts = {name: sum(word in known.split() for word in words) for name, known in FUNCTION_WORDS.items()}
+    counts = {name: sum(map(known.__contains__, words)) for name, known in FUNCTION_WORDS.items()}
     name, most = max(counts.items(), key=lambda item: item[1])
     return name if most >= max(2, OF_A_LINE * len(words)) else ""
 

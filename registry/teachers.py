@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,7 @@ class _Entry(Frozen):
     hub: str
 
 
+@cache
 def _table() -> dict[str, _Entry]:
     return TypeAdapter(dict[str, _Entry]).validate_python(yaml.safe_load(FILE.read_text(encoding="utf-8")))
 

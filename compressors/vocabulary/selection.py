@@ -72,7 +72,8 @@ def select(vocabulary: Vocabulary, weighted: NDArray[np.float64], wanted: Wanted
         )
     total = counts.sum()
     growing = _Growing(set(forced), special, counts, needs)
-    growing.fill(order, float("inf") if asked is None else asked, (wanted.coverage or float("inf")) * total)
+    goal = float("inf") if wanted.coverage is None else wanted.coverage * total
+    growing.fill(order, float("inf") if asked is None else asked, goal)
     growing.round_up(order, wanted.multiple_of)
     kept = growing.kept
     return Selection(

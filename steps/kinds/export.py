@@ -17,7 +17,7 @@ class Export(Step):
     """Write ONNX files that run without torch, each compared with the model, and a page for the browser."""
 
     kind: ClassVar[str] = "export"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     title: ClassVar[str] = "Export"
     makes_model: ClassVar[bool] = False
 

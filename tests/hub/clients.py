@@ -40,7 +40,9 @@ class Machine:
         self.home = folder / "home"
         own = {"HF_HOME": str(folder / "cache"), "NDOGO_HOME": str(self.home), "PYTHONPATH": str(ROOT)}
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "NDOGO_"))}
-        self.environment = {**kept, **hub.environment(), **own, "NDOGO_PROFILE": "hub", "COLUMNS": "200", **environment}
+        patient = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300"}  # 20 pass on a busy machine
+        self.environment = {**kept, **hub.environment(), **own, **patient, "NDOGO_PROFILE": "hub", "COLUMNS": "200"}
+        self.environment |= environment
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command of Python's to its end."""
@@ -50,6 +52,16 @@ class Machine:
     def ndogo(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the `ndogo` command."""
         return self.run("-m", "ndogo", *arguments, **environment)
+
+    def compress(self, recipe: str) -> None:
+        """Run a recipe on Swahili to its end."""
+        done = self.ndogo("compress", "swahili", "--recipe", recipe)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The records of all runs, the first one first."""
+        files = sorted((self.home / "runs").glob("*.json"), key=lambda file: file.stat().st_mtime)
+        return [json.loads(file.read_text()) for file in files]
 
     def ndogo_each(self, *commands: tuple[Sequence[str], Mapping[str, str]]) -> list[tuple[int, str, str]]:
         """Run several commands, each with its environment, in one process: most of a command's time are its imports."""

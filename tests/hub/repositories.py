@@ -15,9 +15,11 @@ from tests.hub.store import folder_files
 
 PARQUET = "refs/convert/parquet"
 TEACHER = "Davlan/afro-xlmr-base"
-LINES = 1_000
+LINES = 300
 ROWS = {"train": 60, "dev": 24, "test": 60}
 WORDS = {"train": "train", "dev": "validation", "test": "test"}
+POS_COPY = "benchmarks: {pos: 'hf:mama/masakhapos-swa:swa'}\n"
+"""The user's one line: part-of-speech rows that the hub's own repository only has a script for."""
 SCRIPT = b"raise SystemExit('a script of the hub was run')\n"
 STRING = {"dtype": "string", "_type": "Value"}
 

@@ -108,6 +108,18 @@ class Hub:
         got = (r for r in self.requests if r.method == "GET" and r.sent and r.status in (200, 206))
         return Counter(r.path for r in got if "/resolve/" in r.path or r.path.startswith("/large/"))
 
+    def listen(self) -> None:
+        """Answer from now on, on a free port of loopback, or where it was before it vanished."""
+
+        class Bound(Handler):
+            """Handlers of this hub."""
+
+        Bound.hub = self
+        port = int(self.endpoint.rpartition(":")[2]) if self.endpoint else 0
+        self.server = server = Listening(("127.0.0.1", port), Bound)
+        self.gone, self.endpoint = False, f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
     def vanish(self) -> None:
         """From now on nobody answers: what is connected is cut, and who calls again is refused."""
         with self.lock:
@@ -133,15 +145,7 @@ class Hub:
 def running() -> Iterator[Hub]:
     """A hub that listens on a free port of loopback for as long as the block runs."""
     hub = Hub()
-
-    class Bound(Handler):
-        """Handlers of this hub."""
-
-    Bound.hub = hub
-    hub.server = server = Listening(("127.0.0.1", 0), Bound)
-    hub.endpoint = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
+    hub.listen()
     try:
         yield hub
     finally:

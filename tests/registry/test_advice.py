@@ -1,8 +1,10 @@
 """Advice on a text: five scripts, each trimmed with a certificate; what is wrong with a text; who is not there."""
 
 import json
+import shutil
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,31 @@ def test_tokenizers_are_found_in_the_cache_and_in_folders_and_the_others_are_nam
     assert set(missing) == set(teacher_names()) - {"labse"}
     with pytest.raises(NdogoError, match="no tokenizer here"):
         known_teachers([tmp_path / "cache"])
+
+
+def test_two_teachers_of_one_name_are_both_shown_and_settings_alone_are_no_tokenizer(
+    tmp_path: Path, pico_model: Callable[[str], Path]
+):
+    other, settings = tmp_path / pico_model("bert").name, tmp_path / "settings"
+    shutil.copytree(pico_model("bert"), other)
+    settings.mkdir()
+    (settings / "tokenizer_config.json").write_text("{}")
+    found, _ = known_teachers([pico_model("bert"), other])
+    assert (found[other.name], found[str(other)]) == (pico_model("bert"), other)
+    with pytest.raises(NdogoError, match="no tokenizer here"):
+        known_teachers([settings])
+
+
+@pytest.mark.parametrize(
+    ("tokens", "told"),
+    [(20_000, "less than any of them"), (200_000, "less than their teacher"), (2_000_000, "as much as that teacher")],
+)
+def test_what_is_measured_of_amounts_of_text_is_said(speaking: Callable[[str], Path], tokens: int, told: str):
+    lines = SCRIPTS["thai"]
+    (advice,), _ = advise({"bert": speaking("bert")}, lines, survey(lines))
+    page = " ".join(sentences(replace(advice, tokens=tokens)))
+    assert told in page
+    assert ("begin with `trim-only`" in page) == (tokens < 1_500_000)
 
 
 FAULTS = {

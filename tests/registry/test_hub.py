@@ -208,3 +208,26 @@ def test_a_cache_that_another_program_filled_is_used_offline(tmp_path: Path):
         hub.vanish()
         code = IMPORTS + "answer = str(weights('', swahili, 'hub', Hub()))"
         assert "snapshots" in machine.ask(code)
+
+
+def test_a_new_language_is_one_command(hub: Hub, tmp_path: Path):
+    machine = Machine(hub, tmp_path)
+    add = ["languages", "add", "--name", "kimvita", "--corpus", "hf:cis-lmu/GlotCC-V1:swh-Latn:train"]
+    add += ["--benchmarks", "topic=hf:Davlan/sib200:swh_Latn", "--benchmarks", "pos=hf:mama/masakhapos-swa:swa"]
+    refused = machine.ndogo(*add, "--benchmarks", "ner=hf:masakhane/masakhaner3:swa")
+    assert refused.returncode == 1
+    assert "Did you mean masakhane/masakhaner2" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not list(machine.home.glob("languages/*"))
+    done = machine.ndogo(*add, NDOGO_PROFILE="")
+    assert done.returncode == 0, done.stderr
+    code = """
+from ndogo.registry.benchmarks import benchmarks
+from ndogo.registry.corpora import corpus, default_profile
+from ndogo.registry.languages import language
+profile = default_profile(language("kimvita"))
+answer = [profile, [b.name for b in benchmarks("kimvita", profile)], sum(1 for _ in corpus("kimvita", profile).lines())]
+"""
+    profile, names, lines = machine.ask(code, NDOGO_PROFILE="")
+    assert (profile, sorted(names)) == ("hub", ["pos", "topic"])
+    assert lines > repositories.LINES * 0.97

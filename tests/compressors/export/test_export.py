@@ -103,20 +103,22 @@ def test_the_table_is_in_int8_and_stored_once(pico_model, exported):
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_a_token_with_small_numbers_keeps_them_behind_an_activation(turned: bool):
-    """Where a matrix narrows, one token with numbers 1,000 times larger would round the others away."""
+@pytest.mark.parametrize(("inner", "columns"), [(64, 16), (16, 64)])
+def test_a_token_with_small_numbers_keeps_them_in_a_feed_forward_block(turned: bool, inner: int, columns: int):
+    """One token with numbers 1,000 times larger would round the others away."""
     generator = np.random.default_rng(0)
-    weight = generator.normal(size=(64, 16)).astype(np.float32)
+    weight = generator.normal(size=(inner, columns)).astype(np.float32)
     read = [helper.make_node("Transpose", ["w"], ["turned"], perm=[1, 0])] if turned else []
     graph = helper.make_graph(
         [*read, helper.make_node("MatMul", ["x", "turned" if turned else "w"], ["y"])],
         "one",
-        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, None, 64])],
-        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, None, 16])],
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, None, inner])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, None, columns])],
         [numpy_helper.from_array(np.ascontiguousarray(weight.T) if turned else weight, "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-    rows = generator.normal(size=(1, 3, 64)).astype(np.float32) * np.array([[[1.0], [1000.0], [0.0]]], dtype=np.float32)
+    sizes = np.array([[[1.0], [1000.0], [0.0]]], dtype=np.float32)
+    rows = generator.normal(size=(1, 3, inner)).astype(np.float32) * sizes
     (given,) = session_of(in_precision(model, "int8")).run(None, {"x": rows})
     expected = rows @ weight
     for token in (0, 1):
