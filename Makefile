@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: help setup compress test check serve stop bench docs clean
+.PHONY: help setup compress test check serve stop bench drill docs clean
 .DEFAULT_GOAL := help
 
 help:  ## show the verbs
@@ -47,9 +47,12 @@ stop: $(READY)  ## stop what `make serve` runs, from any terminal
 bench: $(READY)  ## measure speed and memory, ours beside the obvious alternative
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-docs: $(READY)  ## refresh docs/commands.md and the deployments of prefect.yaml
+drill: $(READY)  ## faults, damage, bad and hostile input on small models; the table of docs/reliability.md (ARGS=--short: a few of each)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.drill $(ARGS)
+
+docs: $(READY)  ## refresh the generated pages and prefect.yaml, and build the site into site/
 	$(BIN)/python -m ndogo.docs
 
 clean:  ## remove what the tools left; models and runs in .ndogo stay
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -6,9 +6,9 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ndogo.core.architectures import architecture_of, shape_of
+from ndogo.core.directories import check_model_directory
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import (
-    check_model_directory,
     copy_tokenizer,
     empty_model,
     has_pooler,

@@ -14,6 +14,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from ndogo.core.errors import NdogoError
 from ndogo.core.parts import Architecture, Norm
+from ndogo.core.size import check_sizes
 from ndogo.core.unlisted import found_by_looking
 
 BERT_NAMES = {
@@ -199,6 +200,7 @@ def with_shape(config: PreTrainedConfig, **sizes: Any) -> PreTrainedConfig:
     :raises NdogoError: another width or number of heads of an architecture that is not in the table, or whose heads share
         keys and values.
     """
+    check_sizes(sizes, where="the step's sizes")
     entry, found = architecture_of(config), shape_of(config)
     changed = config.to_dict()
     for part, size in sizes.items():

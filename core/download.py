@@ -15,6 +15,6 @@ def download_mb(params: int, tokenizer_bytes: int, dtype: str = SIZE_TYPE) -> fl
 
 def tokenizer_bytes(folder: Path) -> int:
     """Bytes of the tokenizer's files in a model directory."""
-    from ndogo.core.models import TOKENIZER_FILES
+    from ndogo.core.directories import TOKENIZER_FILES
 
     return sum((folder / name).stat().st_size for name in TOKENIZER_FILES if (folder / name).is_file())

@@ -1,7 +1,9 @@
 """The one error that people see."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
 
 
 class NdogoError(Exception):
@@ -20,6 +22,39 @@ class NdogoError(Exception):
         if self.cure:
             lines.append(f"  what to do: {self.cure}")
         return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def refusing(what: str, *, where: str = "", cure: str = "") -> Iterator[None]:
+    """Whatever others' code raises of what it is given in this block becomes a refusal: each library has errors of its own.
+
+    :raises NdogoError: `what`, with the library's own words.
+    """
+    try:
+        yield
+    except NdogoError:
+        raise
+    except BaseException as error:
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
+        raise NdogoError(f"{what}: {words_of(error)}", where=where, cure=cure) from error
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether the disk is full, as Python or as a library says it in its own kind of error."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether it is how code in Rust (tokenizers, safetensors) says that it gave up; Python's `Exception` is not its parent."""
+    return type(error).__name__ == "PanicException"
+
+
+def words_of(error: BaseException) -> str:
+    """What an error says, on one line, not too long; its kind where it says nothing."""
+    said = " ".join(str(error).split())
+    kind = "" if isinstance(error, OSError | ValueError) and said else f"{type(error).__name__}{': ' if said else ''}"
+    return f"{kind}{said[:300]}"
 
 
 def unknown(thing: str, name: str, known: Iterable[str], *, where: str, otherwise: str = "") -> NdogoError:

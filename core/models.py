@@ -2,7 +2,6 @@
 
 import hashlib
 import inspect
-import json
 import pickle
 import re
 import shutil
@@ -16,41 +15,16 @@ from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
-from ndogo.core.errors import NdogoError
+from ndogo.core.directories import TOKENIZER_FILES, check_model_directory
+from ndogo.core.documents import read_json
+from ndogo.core.errors import NdogoError, refusing
+from ndogo.core.size import check_sizes
 from ndogo.core.task_heads import head_that_differs
 
 transformers.utils.logging.disable_progress_bar()
 
 PRETRAINING_PARTS = re.compile(r"(^|\.)(pooler|seq_relationship)\.|\.position_ids$")
 """What published masked-LM checkpoints carry beside the masked-LM model, and its class has no place for."""
-PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.ckpt")
-
-
-def check_model_directory(path: Path) -> None:
-    """Refuse what is not a model directory with safetensors.
-
-    :raises NdogoError: no directory, no config.json, or pickled weights only.
-    """
-    if not path.is_dir():
-        raise NdogoError(f"There is no model directory at {path}.", where=str(path), cure="Check the path.")
-    if not (path / "config.json").is_file():
-        raise NdogoError(
-            "This is not a model directory: it has no config.json.",
-            where=str(path),
-            cure="Give a directory written by `save_pretrained`.",
-        )
-    if any(path.glob("*.safetensors")):
-        return
-    pickled = [name for name in PICKLED if (path / name).is_file()]
-    if pickled:
-        raise NdogoError(
-            f"Only pickled weights ({pickled[0]}) are here; they can run code when they are read.",
-            where=str(path),
-            cure="Name the directory as a run's --teacher, which reads them without running code; or convert them once: "
-            f"python -c \"import transformers as t; c = t.AutoConfig.from_pretrained('{path}'); "
-            f"getattr(t, c.architectures[0]).from_pretrained('{path}').save_pretrained('{path}')\"",
-        )
-    raise NdogoError("The directory holds no *.safetensors.", where=str(path))
 
 
 def weights_digest(folder: Path) -> str:
@@ -68,28 +42,63 @@ def load_config(path: Path) -> PreTrainedConfig:
     :raises NdogoError: it cannot be read, or needs code of its own.
     """
     file = path / "config.json" if path.is_dir() else path
-    try:
-        raw = json.loads(file.read_text())
-        if "auto_map" in raw:
-            raise NdogoError("The model needs code of its own, which is never run.", where=f"{file}: auto_map")
+    _check_config(read_json(file), file)
+    with refusing("The configuration cannot be read", where=str(file)):
         config: PreTrainedConfig = AutoConfig.from_pretrained(str(file), local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise NdogoError(f"The configuration cannot be read: {error}", where=str(file)) from error
+    check_sizes({name: getattr(config, name, None) for name in SIZES}, where=str(file))
+    if config.is_encoder_decoder or getattr(config, "is_decoder", False):
+        raise NdogoError(f"`{config.model_type}` is here no encoder alone.", where=str(file), cure="Take an encoder.")
     return config
+
+
+SIZES = (
+    "vocab_size",
+    "num_hidden_layers",
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "max_position_embeddings",
+)
+"""What an encoder's configuration may state."""
+MOST_LABELS = 100_000
+GENERATING = ("CausalLM", "LMHeadModel", "ConditionalGeneration", "Decoder")
+
+
+def _check_config(raw: Any, file: Path) -> None:
+    """Refuse what transformers would stumble over, or run."""
+    if not isinstance(raw, dict):
+        raise NdogoError("A configuration is a table of names and values.", where=str(file))
+    if "auto_map" in raw:
+        raise NdogoError("The model needs code of its own, which is never run.", where=f"{file}: auto_map")
+    named, labels = raw.get("architectures") or [], raw.get("num_labels", 0)
+    if not isinstance(raw.get("model_type"), str):
+        raise NdogoError("model_type is the name of an architecture.", where=f"{file}: model_type")
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise NdogoError("architectures lists names of classes.", where=f"{file}: architectures")
+    if not isinstance(labels, int | None) or not 0 <= (labels or 0) <= MOST_LABELS:
+        raise NdogoError(f"num_labels is a number up to {MOST_LABELS:,}.", where=f"{file}: num_labels")
 
 
 def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
     """The stock class that `config.architectures` names.
 
-    :raises NdogoError: none is named, or transformers has no such class.
+    :raises NdogoError: none is named, transformers has no such class of models, or it is one that generates text.
     """
     name = (config.architectures or [""])[0]
-    found: type[PreTrainedModel] | None = getattr(transformers, name, None) if name else None
-    if found is None:
+    found: Any = None
+    with refusing("The class cannot be had", where=f"config.json: architectures: {name}"):
+        found = getattr(transformers, name, None) if re.fullmatch(r"[A-Z][A-Za-z0-9]+", name) else None
+    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
         raise NdogoError(
             f"transformers {transformers.__version__} has no class `{name}`.",
             where="config.json: architectures",
             cure="Name a stock class, such as XLMRobertaForMaskedLM.",
+        )
+    if name.endswith(GENERATING):
+        raise NdogoError(
+            f"`{name}` generates text, and this is for encoders.",
+            where="config.json: architectures",
+            cure="Take an encoder.",
         )
     return found
 
@@ -131,6 +140,14 @@ def _from_pretrained(kind: Any, path: Path, **options: Any) -> tuple[PreTrainedM
     spoken = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity_error()
     try:
+        with refusing("The model cannot be loaded", where=str(path)):
+            return _read_weights(kind, path, **options)
+    finally:
+        transformers.utils.logging.set_verbosity(spoken)
+
+
+def _read_weights(kind: Any, path: Path, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+    try:
         loaded: tuple[PreTrainedModel, dict[str, Any]] = kind.from_pretrained(
             str(path), local_files_only=True, output_loading_info=True, **options
         )
@@ -142,10 +159,9 @@ def _from_pretrained(kind: Any, path: Path, **options: Any) -> tuple[PreTrainedM
             cure="Use a copy of the model with *.safetensors; do not open this one elsewhere.",
         ) from error
     except (OSError, ValueError, RuntimeError) as error:
-        other = head_that_differs(path, load_config(path))
-        raise other or NdogoError(f"The model cannot be loaded: {error}", where=str(path)) from error
-    finally:
-        transformers.utils.logging.set_verbosity(spoken)
+        if other := head_that_differs(path, load_config(path)):
+            raise other from error
+        raise
 
 
 def has_pooler(path: Path) -> bool:
@@ -171,10 +187,11 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 
     :raises NdogoError: none is there, or it cannot be read.
     """
-    try:
+    for name in TOKENIZER_FILES:
+        if (path / name).exists() and not (path / name).is_file():
+            raise NdogoError("The tokenizer's file is no regular file.", where=str(path / name))
+    with refusing("The tokenizer cannot be loaded", where=str(path)):
         return AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise NdogoError(f"The tokenizer cannot be loaded: {error}", where=str(path)) from error
 
 
 def save(model: PreTrainedModel, path: Path) -> None:
@@ -198,9 +215,10 @@ def empty_model(
     `pooler` false: a bare encoder is built without one.
     """
     built = kind or model_class(config)
-    with torch.device("meta"):
-        model = built(config, **({} if pooler else without_pooler(built)))
-    model.tie_weights()
+    with refusing("No model can be built from this configuration", where="config.json"):
+        with torch.device("meta"):
+            model = built(config, **({} if pooler else without_pooler(built)))
+        model.tie_weights()
     return model
 
 
@@ -215,19 +233,3 @@ def copy_tokenizer(source: Path, out: Path) -> None:
     for name in TOKENIZER_FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, out / name)
-
-
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "spm.model",
-    "tokenizer.model",
-)

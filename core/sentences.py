@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ndogo.core.documents import read_json
 from ndogo.core.errors import NdogoError
 
 if TYPE_CHECKING:
@@ -197,17 +198,6 @@ def dense_weights(folder: Path) -> dict[str, "Tensor"]:
             "The dense layer has no safetensors.", where=str(folder), cure="Save it anew with sentence-transformers."
         )
     return {name: tensor.float() for name, tensor in load_file(file).items()}
-
-
-def read_json(file: Path) -> Any:
-    """What a JSON file says.
-
-    :raises NdogoError: it cannot be read.
-    """
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise NdogoError(f"The file cannot be read: {error}", where=str(file)) from error
 
 
 def _write(file: Path, content: Any) -> None:

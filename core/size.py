@@ -1,11 +1,28 @@
 """A size as people write it: a whole number, or a fraction of what is found."""
 
 import re
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
+from ndogo.core.errors import NdogoError
+
+LARGEST = {
+    "vocab": 10_000_000,
+    "vocab_size": 10_000_000,
+    "layers": 512,
+    "num_hidden_layers": 512,
+    "hidden": 65_536,
+    "hidden_size": 65_536,
+    "ffn": 1_048_576,
+    "intermediate_size": 1_048_576,
+    "heads": 1_024,
+    "num_attention_heads": 1_024,
+    "max_position_embeddings": 10_000_000,
+}
+"""Sizes, by our names and by transformers', that no encoder comes near: larger ones are mistakes, and take hours."""
 FFN_MULTIPLE = 8
 """Fractions of an FFN width are rounded to this: matrix units like multiples of eight."""
 
@@ -32,6 +49,18 @@ Size = Annotated[
     PlainSerializer(lambda size: size if isinstance(size, int) else f"{size.numerator}/{size.denominator}"),
 ]
 """An absolute size, or a fraction of the size that the step finds."""
+
+
+def check_sizes(sizes: Mapping[str, Any], *, where: str) -> None:
+    """Refuse sizes that no encoder has; None is one that is not stated.
+
+    :raises NdogoError: one is no whole number, below 1 or beyond all models.
+    """
+    for name, size in sizes.items():
+        if size is not None and not (type(size) is int and 1 <= size <= LARGEST[name]):
+            raise NdogoError(
+                f"{name} is {size!r}.", where=where, cure=f"A model has a whole number from 1 to {LARGEST[name]:,}."
+            )
 
 
 def resolve_size(size: int | Fraction, found: int, multiple: int = 1) -> int:

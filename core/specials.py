@@ -11,8 +11,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from ndogo.core.directories import TOKENIZER_FILES
 from ndogo.core.errors import NdogoError
-from ndogo.core.models import TOKENIZER_FILES, load_tokenizer
+from ndogo.core.models import load_tokenizer
 
 LIKELY = re.compile(r"^[<\[].*[>\]]$")
 """What special tokens look like; one that a tokenizer's files name is kept whatever it looks like."""

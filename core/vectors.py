@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ndogo.core.documents import read_json
 from ndogo.core.errors import NdogoError
-from ndogo.core.sentences import Vectors, dense_weights, read_json, read_vectors
+from ndogo.core.sentences import Vectors, dense_weights, read_vectors
 
 
 def pool(states_BLH: Tensor, real_BL: Tensor, pooling: str) -> Tensor:

@@ -13,11 +13,10 @@ import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
 
+from ndogo.core.directories import TOKENIZER_FILES, check_model_directory
 from ndogo.core.download import tokenizer_bytes
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import (
-    TOKENIZER_FILES,
-    check_model_directory,
     empty_model,
     has_pooler,
     load_config,

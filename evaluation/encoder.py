@@ -15,8 +15,9 @@ from transformers import (
 from transformers.utils import logging
 
 from ndogo.core.batches import by_length, pad
+from ndogo.core.directories import check_model_directory
 from ndogo.core.errors import NdogoError
-from ndogo.core.models import check_model_directory, load_config, load_model, load_tokenizer, model_class
+from ndogo.core.models import load_config, load_model, load_tokenizer, model_class
 from ndogo.core.task_heads import answers_of, labels_of, with_task
 from ndogo.evaluation.rows import Benchmark, Row, Sentence
 from ndogo_run.words import first_tokens

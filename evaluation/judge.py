@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ndogo.core.device import chosen
 from ndogo.core.errors import NdogoError
 from ndogo.core.progress import Report, silent
 from ndogo.evaluation.records import BenchmarkScores, Evaluation, Spread
@@ -25,18 +26,19 @@ def evaluate(
     benchmarks: Sequence[Benchmark | Broken],
     settings: EvaluationSettings,
     report: Report = silent,
-    device: str = "cpu",
+    device: str = "",
 ) -> Evaluation:
     """Judge a model directory (or an encoder in memory, left untouched) on every benchmark.
 
-    A benchmark that fails stands in `problems` with its message and the others are judged all the same.
+    A benchmark that fails stands in `problems` with its message and the others are judged all the same. Without a `device` it
+    is that of the process (`core.device`).
 
     :raises NdogoError: the model cannot be loaded, or no benchmark could be judged.
     """
     from ndogo.core.models import parameters
     from ndogo.evaluation.encoder import load_encoder, load_with_head
 
-    started = time.monotonic()
+    started, device = time.monotonic(), device or chosen()
     judged: dict[str, BenchmarkScores] = {}
     problems = {b.name: b.problem for b in benchmarks if isinstance(b, Broken)}
     with fixed(settings.threads):
@@ -63,6 +65,7 @@ def evaluate(
         benchmarks=judged,
         problems=problems,
         seconds=round(time.monotonic() - started, 2),
+        device=device,
     )
 
 

@@ -22,6 +22,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
+from ndogo.core import device
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_model, load_tokenizer
 from ndogo.core.progress import Report, silent
@@ -206,6 +207,7 @@ def _loaded(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             where=str(path),
             cure="Bits per byte need a model saved with its masked-LM head.",
         )
+    torch.nn.Module.to(model, device.chosen())
     return model, tokenizer
 
 
@@ -259,9 +261,9 @@ def _scores(
     done = 0
     for chosen in batches(lengths, max(1, TOKENS_PER_BATCH // longest), "sorted"):
         asked = [queries[i] for i in chosen]
-        inputs = padded([query.ids for query in asked], tokenizer.pad_token_id)
-        logits_BV = _logits_at(model, inputs, torch.tensor([query.position for query in asked]))
-        log_BV = logits_BV.double().log_softmax(-1)
+        inputs = padded([query.ids for query in asked], tokenizer.pad_token_id, str(model.device))
+        logits_BV = _logits_at(model, inputs, torch.tensor([query.position for query in asked], device=model.device))
+        log_BV = logits_BV.cpu().double().log_softmax(-1)
         answers = torch.tensor([query.answer for query in asked])
         bits[chosen] = -log_BV.gather(1, answers[:, None])[:, 0].numpy() / math.log(2)
         right[chosen] = (log_BV.argmax(-1) == answers).numpy()
@@ -277,7 +279,9 @@ def _logits_at(model: PreTrainedModel, inputs: dict[str, torch.Tensor], position
 
     def narrow(_: torch.nn.Module, __: object, output: BaseModelOutput) -> BaseModelOutput:
         assert output.last_hidden_state is not None
-        output.last_hidden_state = output.last_hidden_state[torch.arange(len(positions_B)), positions_B][:, None]
+        output.last_hidden_state = output.last_hidden_state[
+            torch.arange(len(positions_B), device=positions_B.device), positions_B
+        ][:, None]
         return output
 
     hook = model.base_model.register_forward_hook(narrow)

@@ -98,12 +98,13 @@ def gap_closed(student: Evaluation, teacher: Evaluation, floors: Mapping[str, Ev
 def interval(values_S: "np.ndarray", resamples_SB: "np.ndarray") -> tuple[float, Interval]:
     """The mean over S compression seeds and its interval, from B resamples of each seed's value."""
     import numpy as np
-    from scipy.stats import t as student_t
 
     seeds = len(values_S)
     estimate = float(values_S.mean())
     squared = (NORMAL * float(resamples_SB.mean(0).std(ddof=1))) ** 2
     if seeds >= FEWEST_SEEDS:
+        from scipy.stats import t as student_t
+
         spread = float(values_S.var(ddof=1)) / seeds
         squared += float(student_t.ppf((1 + LEVEL) / 2, seeds - 1)) ** 2 * spread
     half = float(np.sqrt(squared))

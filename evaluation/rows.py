@@ -1,6 +1,5 @@
 """Benchmarks: rows that were read, checked line by line, and frozen."""
 
-import gzip
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from ndogo.core.documents import parse_json
 from ndogo.core.errors import NdogoError
+from ndogo.core.text import byte_lines
 from ndogo.evaluation.schemes import as_iob2
 
 Kind = Literal["classes", "entities", "tags", "vectors"]
@@ -145,17 +146,14 @@ def json_rows(file: Path) -> Iterator[tuple[str, object]]:
 
     :raises NdogoError: with file and line: not UTF-8, not JSON, a damaged archive.
     """
-    number = 0
-    opened = gzip.open if file.name.endswith(".gz") else open
-    try:
-        with opened(file, "rb") as raw:
-            for number, line in enumerate(raw, 1):
-                if line.strip():
-                    yield f"{file}, line {number}", json.loads(line.decode("utf-8"))
-    except ValueError as error:  # JSON's and UTF-8's own errors are both ValueErrors
-        raise NdogoError(f"Line {number} is not JSON in UTF-8: {error}.", where=f"{file}, line {number}") from error
-    except (EOFError, OSError) as error:
-        raise NdogoError(f"The file cannot be read: {error}.", where=f"{file}, after line {number}") from error
+    for number, line in byte_lines(file):
+        where = f"{file}, line {number}"
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise NdogoError(f"Line {number} is not UTF-8: {error.reason}.", where=where) from error
+        if text.strip():
+            yield where, parse_json(text, where=where)
 
 
 def _rows(name: str, kind: Kind, raw: Raw) -> Iterator[tuple[str, Row]]:

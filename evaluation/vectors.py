@@ -7,13 +7,14 @@ fitted on a thousand lines of training text; where both ways are open, dev choos
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ndogo.core.device import chosen
 from ndogo.core.progress import Report, silent
 from ndogo.core.sentences import Vectors, read_vectors
 from ndogo.core.vectors import pool, read_dense
@@ -70,6 +71,7 @@ class Embedder:
     encoder: Encoder
     vectors: Vectors
     dense: torch.nn.Sequential
+    device: str = field(default_factory=chosen)
 
     @classmethod
     def of(cls, source: "Path | Embedder") -> "Embedder":
@@ -87,15 +89,18 @@ class Embedder:
         """(N, T) fp32; the model's own prompt for a query stands in front, where it has one."""
         prompt = self.vectors.prompts.get("query", "")
         tokenizer = self.encoder.tokenizer
+        for part in (self.encoder.model, self.dense):
+            torch.nn.Module.to(part, self.device)
         limit = min(MAX_LENGTH, position_limit(self.encoder.model, tokenizer))
         ids = tokenizer([prompt + text for text in texts], truncation=True, max_length=limit)["input_ids"]
         found: np.ndarray | None = None
         done = 0
         for rows in batches([len(row) for row in ids], max(1, TOKENS_PER_BATCH // max(map(len, ids))), "sorted"):
-            inputs = padded([ids[row] for row in rows], tokenizer.pad_token_id)
+            inputs = padded([ids[row] for row in rows], tokenizer.pad_token_id, self.device)
             real = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).bool()
-            states = self.encoder.model(**inputs).last_hidden_state.float()
-            made = torch.nn.functional.normalize(self.dense(pool(states, real, self.vectors.pooling)), dim=-1).numpy()
+            states = self.encoder.model(**inputs).last_hidden_state.float().to(self.device)
+            pooled = self.dense(pool(states, real, self.vectors.pooling))
+            made = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
             if found is None:
                 found = np.zeros((len(ids), made.shape[1]), np.float32)
             found[rows] = made

@@ -17,7 +17,7 @@ from ndogo.registry.bundles import open_store
 from ndogo.registry.corpora import PROFILES, Profile
 from ndogo.registry.languages import languages
 from ndogo.registry.recipes import recipe_names
-from ndogo.tasks import notes, publication
+from ndogo.tasks import forecast, notes, publication
 from ndogo.tasks.baselines import with_baselines
 from ndogo.tasks.run import Asked, resolve
 
@@ -73,6 +73,8 @@ def compress(  # noqa: PLR0913  # its parameters are the form in the UI
     """
     run = resolve(open_store(), flow_run.id, Asked(language, recipe, profile, seed, teacher, mode, baselines=baselines))
     with notes.opened(run, **links.to_flow_run()):
+        for line in forecast.told([run]):
+            get_run_logger().info(line)
         work = submit([run], Submitted())
         if baselines:
             outcome(run, work)  # from scratch reads as many tokens as the recipe turns out to have read

@@ -3,6 +3,7 @@
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
+from ndogo.flows.without_server import is_temporary
 from ndogo.registry.bundles import Store
 from ndogo.registry.model_registry import page_of
 from ndogo.tasks.descriptions import PREFECT, result
@@ -11,7 +12,7 @@ from ndogo.tasks.run_record import RUNS, RunRecord
 
 def to_flow_run() -> dict[str, str]:
     """The tag with the page of the current flow run; nothing where its server ends with it."""
-    if not get_current_settings().api.url or not flow_run.ui_url:
+    if is_temporary(get_current_settings().api.url) or not flow_run.ui_url:
         return {}
     return {PREFECT: flow_run.ui_url}
 

@@ -10,6 +10,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 from prefect import Flow, flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.futures import PrefectFuture, wait
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -22,7 +23,7 @@ from ndogo.flows.closing import close_derived
 from ndogo.flows.compress import Language, ProfileName, RecipeName, Seed, run_name
 from ndogo.flows.submission import Submitted, outcome, submit
 from ndogo.registry.bundles import open_store
-from ndogo.tasks import comparison, notes, publication
+from ndogo.tasks import comparison, forecast, notes, publication
 from ndogo.tasks.run import Asked, Run, resolve
 from ndogo.tasks.run_record import RunRecord, SweepRow
 
@@ -84,6 +85,8 @@ def sweep(  # noqa: PLR0913  # its parameters are the form in the UI
     with contextlib.ExitStack() as stack:
         for run in runs:
             stack.enter_context(notes.opened(run, **links.to_flow_run()))
+        for line in forecast.told(runs):
+            get_run_logger().info(line)
         work = submit(runs, Submitted())
         # A conclusion times models in this process, and transformers cannot load two in one process at a time.
         wait([future for future in (*work.made.values(), *work.judged.values()) if isinstance(future, PrefectFuture)])

@@ -1,19 +1,80 @@
 """One run in this process, while no server of the user's runs: a temporary Prefect server, gone at the end."""
 
+import atexit
 import contextlib
-import contextvars
 import logging
 import os
+import socket
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+
+from ndogo.core.errors import NdogoError
+
+PATIENCE = 120.0
+"""Seconds that the temporary server may take to start: a busy laptop is slow, not broken."""
+ALONE = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+"""What Prefect sets for a server that serves no pages."""
+
+
+class TemporaryServer:
+    """A Prefect server in a process of its own, that ends with this one.
+
+    Prefect has one too, but to start it this process has to load all of the server's code, which takes seconds.
+    """
+
+    def __init__(self) -> None:
+        """Start it, and return at once: its socket is open before it is, so that requests wait for it."""
+        with socket.create_server(("127.0.0.1", 0)) as opened:
+            self.address = f"http://127.0.0.1:{opened.getsockname()[1]}"
+            app = ["--fd", str(opened.fileno()), "--factory", "prefect.server.api.server:create_app"]
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "uvicorn", *app, "--log-level", "error", "--lifespan", "on"],
+                pass_fds=[opened.fileno()],
+                env={**os.environ, **ALONE},
+            )
+        atexit.register(self.stop)
+
+    def wait(self) -> None:
+        """Wait until it answers.
+
+        :raises NdogoError: it ended instead, or takes too long.
+        """
+        try:
+            with urllib.request.urlopen(f"{self.address}/api/health", timeout=PATIENCE):
+                return
+        except OSError as error:
+            raise NdogoError(
+                f"Prefect's temporary server does not answer: {error}.",
+                where=self.address,
+                cure="Look at its message above; or run `ndogo serve`, and set PREFECT_API_URL to its address.",
+            ) from error
+
+    def stop(self) -> None:
+        """End it, and wait for its end."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+_running: list[TemporaryServer] = []
+"""The one of this process, at most."""
+
+
+def is_temporary(address: str | None) -> bool:
+    """Whether the server at an address ends with this process."""
+    return any((address or "").startswith(server.address) for server in _running)
 
 
 @contextlib.contextmanager
-def without_server(*, shared: bool = False) -> Iterator[None]:
+def without_server() -> Iterator[None]:
     """Prefect's own files lie beside the store, and unless PREFECT_API_URL names a server a temporary one is used.
 
-    It takes seconds to start; meanwhile this process imports what the steps need. `shared`: it is named to all processes, else
-    every worker would start one of its own.
+    It takes seconds to start; meanwhile this process imports what every run needs.
     """
     from ndogo.registry.bundles import home
 
@@ -22,34 +83,28 @@ def without_server(*, shared: bool = False) -> Iterator[None]:
     os.environ.setdefault("PREFECT_HOME", str(folder))
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault(
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120"
-    )  # a busy laptop is slow, not broken
     logging.getLogger("ndogo").setLevel(logging.INFO)
-    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
     if os.environ.get("PREFECT_API_URL"):
         yield
         return
-    from prefect.server.api.server import SubprocessASGIServer
+    if not _running:
+        _running.append(TemporaryServer())
+    server = _running[0]
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_UI_URL, temporary_settings
 
-    server = SubprocessASGIServer()  # Prefect stops it when this process ends
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(temporary_settings({PREFECT_API_URL: None, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
-        with ThreadPoolExecutor(1) as aside:
-            started = aside.submit(contextvars.copy_context().run, server.start)
-            _import_what_steps_need()
-        started.result()
-        if shared:
-            stack.enter_context(temporary_settings({PREFECT_API_URL: server.api_url}))
+    _import_what_runs_need()
+    server.wait()
+    own = {PREFECT_API_URL: f"{server.address}/api", PREFECT_UI_URL: "", PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with temporary_settings(own):
         yield
 
 
-def _import_what_steps_need() -> None:
-    """And bring MLflow's database up: seconds that would be lost one after the other."""
-    import transformers.models.xlm_roberta.modeling_xlm_roberta  # noqa: F401  # only to be loaded, with torch
-
+def _import_what_runs_need() -> None:
+    """And bring MLflow's database up. Torch is not among it: a run that finds everything never loads it."""
+    from ndogo.flows import compress  # noqa: F401  # only to be loaded
+    from ndogo.registry import model_registry
     from ndogo.registry.bundles import open_store
     from ndogo.tasks import tracking
 
     tracking.prepare(open_store())
+    model_registry.client(open_store())

@@ -10,6 +10,7 @@ ndogo.compress("swahili", recipe="ndogo-small")
 """
 
 import contextlib
+import glob
 import os
 import shutil
 import tempfile
@@ -17,6 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from ndogo.core.errors import NdogoError
 from ndogo.core.progress import Report, silent
@@ -223,6 +226,7 @@ def make(
 
     :raises NdogoError: `out` is there already, or whatever the step refuses.
     """
+    from ndogo.registry.files import clear_disk_errors, work_folder
     from ndogo.registry.integrity import check_model
 
     target = Path(out)
@@ -237,14 +241,13 @@ def make(
     context = Context(texts=texts, seed=seed, work=work, report=report, rows=lambda name: labelled(name, rows))
     if step.trains and context.lines:
         context = replace(context, fingerprint=fingerprint(context.lines))
-    with _draft(target) as draft:
+    with work_folder(work), _draft(target) as draft, clear_disk_errors(draft):
         if minutes is not None:
             step = step.within(minutes, inputs, context)
         numbers = make_step(step, inputs, draft, context) | check_model(draft).model_dump()
         if not step.makes_model:
             _add_card(draft, inputs["student"], target.name)
         draft.rename(target)
-    shutil.rmtree(work, ignore_errors=True)
     return Made(target, numbers)
 
 
@@ -277,8 +280,15 @@ def weighted(given: PathLike) -> WeightedLines:
 def _draft(target: Path) -> Iterator[Path]:
     """An empty folder beside `target`, gone at the end unless it was renamed."""
     draft = target.absolute().with_name(f".{target.name}.draft-{os.getpid()}")
+    for left in draft.parent.glob(f"{glob.escape(draft.name.rpartition('-')[0])}-*"):  # by a kill
+        if not psutil.pid_exists(int(left.name.rpartition("-")[2])):
+            shutil.rmtree(left, ignore_errors=True)
+    made = [folder for folder in draft.parents if not folder.exists()]
     draft.mkdir(parents=True)
     try:
         yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        with contextlib.suppress(OSError):  # one that holds the result stays, and so do those above it
+            for folder in made:
+                folder.rmdir()

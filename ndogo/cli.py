@@ -1,14 +1,18 @@
 """The `ndogo` command. Each command imports what it needs when it runs, so that `--help` answers at once."""
 
+import contextlib
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from ndogo import budget_command, run_commands, step_commands
 from ndogo.advise import advise
 from ndogo.literal_help import App
+from ndogo.stopping import when_asked
 from ndogo_run.cli import COMMANDS
 from ndogo_run.errors import RunError
 
@@ -46,8 +50,16 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"] | None,
+        typer.Option(
+            help="Where trainings and evaluations compute; default $NDOGO_DEVICE, else a GPU where there is one."
+        ),
+    ] = None,
 ) -> None:
     """What may stand before a command."""
+    if device:
+        os.environ["NDOGO_DEVICE"] = device
 
 
 @app.command(rich_help_panel="Look")
@@ -122,21 +134,32 @@ def add(
 def main() -> None:
     """Run the command; what a person can put right is told in a message without a traceback, and exits with 1."""
     from ndogo.core.errors import NdogoError
+    from ndogo.core.faults import framed
+    from ndogo.registry.bundles import logs
 
     try:
-        app()
-    except (NdogoError, RunError) as error:
+        with when_asked(), framed("ndogo", logs), _servers_refusals():
+            app()
+    except NdogoError as error:
         _refuse(str(error))
-    except OSError as error:
-        where = f"\n  where: {error.filename}" if error.filename else ""
-        _refuse(f"{error.strerror or error}{where}")
-    except Exception as error:  # a server that is away or refuses; every other one is a fault of ours
+
+
+@contextlib.contextmanager
+def _servers_refusals() -> Iterator[None]:
+    """What servers, and the runner of exports, say for themselves."""
+    from ndogo.core.errors import NdogoError, words_of
+
+    try:
+        yield
+    except RunError as error:
+        raise NdogoError(str(error)) from error
+    except Exception as error:
         if (server := _server_of(error)) is None:
             raise
-        _refuse(
-            f"{server} refuses, or cannot be reached: {' '.join(str(error).split())[:300]}\n"
-            "  what to do: check the address and the words; `ndogo serve` starts the servers."
-        )
+        raise NdogoError(
+            f"{server} refuses, or cannot be reached: {words_of(error)}",
+            cure="Check the address and the words; `ndogo serve` starts the servers.",
+        ) from error
 
 
 def _server_of(error: Exception) -> str | None:

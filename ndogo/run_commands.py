@@ -66,7 +66,7 @@ def sweep(  # its parameters are the command's options
     from ndogo import show
     from ndogo.flows.without_server import without_server
 
-    with without_server(shared=runner == "dask"):
+    with without_server():
         from ndogo.flows.sweep import dask
         from ndogo.flows.sweep import sweep as flow
         from ndogo.tasks import comparison

@@ -239,23 +239,7 @@ def versions(name: str, found: "Sequence[Version]") -> None:
 @contextlib.contextmanager
 def progress() -> Iterator[Report]:
     """A progress bar per kind of work, with rate, time left and the newest numbers."""
-    from rich import progress as bars
+    from ndogo.core.screen import live
 
-    columns = (
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(bar_width=24),
-        bars.MofNCompleteColumn(),
-        bars.TimeRemainingColumn(),
-        bars.TextColumn("{task.fields[numbers]}"),
-    )
-    screen = Console(stderr=True)
-    with bars.Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as shown:
-        known: dict[str, bars.TaskID] = {}
-
-        def report(doing: str, done: int, total: int | None, numbers: Mapping[str, float] | None = None) -> None:
-            if doing not in known:
-                known[doing] = shown.add_task(doing, total=total, numbers="")
-            newest = "  ".join(f"{name} {value:.4g}" for name, value in (numbers or {}).items())
-            shown.update(known[doing], completed=done, total=total, numbers=newest)
-
+    with live(Console(stderr=True)) as report:
         yield report

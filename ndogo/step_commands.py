@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
-import yaml
 from pydantic.fields import FieldInfo
 
-from ndogo.core.errors import NdogoError
+from ndogo.core.documents import parse_yaml
 from ndogo.steps.step import Step, kinds
 
 PANEL = "One step, on any model directory"
@@ -112,13 +111,9 @@ def _read(value: Any, info: FieldInfo) -> Any:
         return tuple(line for item in value for line in _lines(item))
     if not isinstance(value, str) or _shell_type(info) is not str or _without_none(info.annotation) is str:
         return value
-    try:
-        read = yaml.safe_load(value)
-        return yaml.safe_load(f"[{read}]") if isinstance(read, str) and "," in read else read
-    except (yaml.YAMLError, ValueError) as error:
-        raise NdogoError(
-            f"`{value}` cannot be read.", where="the command line", cure="Write it as in a recipe."
-        ) from error
+    where = f"the command line: `{value[:80]}`"
+    read = parse_yaml(value, where=where)
+    return parse_yaml(f"[{read}]", where=where) if isinstance(read, str) and "," in read else read
 
 
 def _lines(item: str) -> list[str]:

@@ -16,8 +16,9 @@ from ndogo.compressors.vocabulary.counting import TokenCounts, count_tokens
 from ndogo.compressors.vocabulary.selection import Wanted, select, surface
 from ndogo.compressors.vocabulary.source import Vocabulary, read_vocabulary
 from ndogo.core.architectures import architecture_of
+from ndogo.core.directories import TOKENIZER_FILES
 from ndogo.core.errors import NdogoError
-from ndogo.core.models import TOKENIZER_FILES, load_config
+from ndogo.core.models import load_config
 from ndogo.core.progress import silent
 from ndogo.core.text import WeightedLines
 from ndogo.registry.recipes import recipe

@@ -1,5 +1,6 @@
 """Benchmarks of a language, from the profile's own source. One that cannot be read is reported; the others still run."""
 
+import json
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -107,8 +108,10 @@ def _rows(name: str, source: DataSource, hub: Hub) -> Benchmark:
 @cache  # generated rows never change within a process
 def _pocket(name: str, language_name: str, kind: str) -> Benchmark:
     from ndogo import pocket
+    from ndogo.registry.pocket_text import kept
 
-    rows = pocket.benchmark(language_name, kind)
+    made = kept(f"{language_name}-{kind}.json", lambda: json.dumps(pocket.benchmark(language_name, kind)))
+    rows = json.loads(made)
     return checked(name, {s: ((f"pocket {s}, row {n}", row) for n, row in enumerate(rows[s], 1)) for s in SPLITS})
 
 

@@ -5,7 +5,6 @@ equals one of a parent's is a hard link to it.
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import logging
@@ -18,11 +17,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock
 from pydantic import BaseModel, JsonValue
 
-from ndogo.core.errors import NdogoError
 from ndogo.registry.details import BundleDetails, Numbers
+from ndogo.registry.files import clear_disk_errors, locked, make_way, remove, set_aside, sync, work_folder
 from ndogo.registry.integrity import MARK, check_model, damage, file_hash, git_commit, read_details
 from ndogo.registry.links import share
 
@@ -82,6 +80,11 @@ def home() -> Path:
     return here / ".ndogo"
 
 
+def logs() -> Path:
+    """Where tracebacks of faults are kept."""
+    return home() / "logs"
+
+
 def open_store() -> "Store":
     """The store of this process's environment. A flow or a command opens it once and passes it on: it is a value."""
     return Store(home())
@@ -107,15 +110,11 @@ class Store:
 
     def find(self, key: str) -> Bundle | None:
         """The bundle with this key, every file's hash compared; a damaged one is set aside, reported, and not returned."""
-        folder = self.path(key)
+        folder = make_way(self.folder, self.path(key), folder=True)
         if not folder.is_dir():
             return None
         if fault := damage(folder):
-            aside = self.folder / "damaged" / f"{key}-{time.time_ns()}"
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # another process noticed at the same moment
-                folder.rename(aside)
-            log.warning("bundle %s is damaged (%s); it was set aside in %s and will be made again", key, fault, aside)
+            set_aside(self.folder, folder, fault)
             return None
         os.utime(folder / MARK)  # `ndogo clean` goes by the last use
         return Bundle(self.details(key).step, key)
@@ -132,16 +131,16 @@ class Store:
             if found := self.find(request.key):
                 return found, True
             self._discard_drafts(request.key)
+            make_way(self.folder, self.work(request.key), folder=True)
             draft = self.folder / "drafts" / f"{request.key}-{os.getpid()}"
             started = time.monotonic()
-            with _clear_disk_errors(draft):
+            with work_folder(self.work(request.key)), clear_disk_errors(draft):
                 draft.mkdir(parents=True)
                 measured = dict(build(draft))
                 sizes = check_model(draft)
                 measured |= sizes.model_dump(exclude_none=True) | {"seconds": round(time.monotonic() - started, 3)}
                 numbers = Numbers.model_validate(measured | self._ratios(request, sizes.params))
                 self._publish(draft, request, numbers)
-            shutil.rmtree(self.work(request.key), ignore_errors=True)
         return Bundle(request.step, request.key), False
 
     def adopt(self, source: Path, sources: Mapping[str, str] | None = None) -> Bundle:
@@ -150,7 +149,7 @@ class Store:
         `sources`: the commit of the hub that it came from.
         :raises NdogoError: not a model directory, pickled weights, a tokenizer that cannot be read.
         """
-        from ndogo.core.models import TOKENIZER_FILES, check_model_directory
+        from ndogo.core.directories import TOKENIZER_FILES, check_model_directory
         from ndogo.core.sentences import sentence_files
 
         check_model_directory(source)
@@ -179,11 +178,11 @@ class Store:
     def read_record(self, kind: str, key: str, form: type[Record]) -> Record | None:
         """A stored record, or None; one that is no JSON, or of another form, counts as absent and is reported."""
         file = self.folder / kind / f"{key}.json"
+        if not file.is_file():
+            return None
         try:
             return form.model_validate_json(file.read_bytes())
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             what = " ".join(str(error).split())[:200]
             log.warning("record %s is damaged or of another form, and counts as absent: %s", file, what)
             return None
@@ -198,33 +197,30 @@ class Store:
         """Write a record whole or not at all."""
         file = self.folder / kind / f"{key}.json"
         draft = file.with_suffix(f".draft-{os.getpid()}")
-        with _clear_disk_errors(draft):
+        with clear_disk_errors(draft):
             file.parent.mkdir(parents=True, exist_ok=True)
             draft.write_text(content.model_dump_json(indent=1), encoding="utf-8")
-            _sync(draft)
+            sync(draft)
+            if self._damaged(file, type(content)):
+                set_aside(self.folder, file, "no record of this form")
             draft.rename(file)
         return file
 
+    def _damaged(self, file: Path, form: type[BaseModel]) -> bool:
+        """Whether what lies where a record is to be written is none."""
+        there = file.exists() or file.is_symlink()
+        return there and (not file.is_file() or self.read_record(file.parent.name, file.stem, form) is None)
+
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """One holder per name, over processes; whoever waits is told once why."""
-        file = self.folder / "locks" / f"{name}.lock"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(file)
-        try:
-            lock.acquire(timeout=0.5)
-        except TimeoutError:
-            log.info("another process is making %s; waiting for it", name)
-            lock.acquire()
-        try:
+        """One holder per name, over processes; whoever waits is told why."""
+        with locked(self.folder, name):
             yield
-        finally:
-            lock.release()
 
     def _discard_drafts(self, key: str) -> None:
         """Drafts of this key were left by a crash: whoever makes one holds the lock."""
         for draft in (self.folder / "drafts").glob(f"{key}-*"):
-            shutil.rmtree(draft)
+            remove(draft)
 
     def _ratios(self, request: BundleRequest, params: int) -> dict[str, JsonValue]:
         """The parent's parameters over the new model's, and those of the teacher at the root of the lineage."""
@@ -258,43 +254,9 @@ class Store:
         mark.write_text(details.model_dump_json(indent=1, exclude_unset=True), encoding="utf-8")
         mark.chmod(readers)
         for file in (*files, mark):
-            _sync(file)
-        _sync(draft)
+            sync(file)
+        sync(draft)
         target = self.path(request.key)
         target.parent.mkdir(parents=True, exist_ok=True)
         draft.rename(target)
-        _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def _clear_disk_errors(draft: Path) -> Iterator[None]:
-    """Failed work leaves no draft; a full disk is said in words."""
-    try:
-        yield
-    except OSError as error:
-        _remove(draft)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NdogoError(
-                "There is no space left on the disk; nothing was published.",
-                where=str(draft.parent.parent),
-                cure="Free some space, or point NDOGO_HOME elsewhere; `ndogo clean` removes what no champion needs.",
-            ) from error
-        raise
-    except BaseException:
-        _remove(draft)
-        raise
-
-
-def _remove(draft: Path) -> None:
-    if draft.is_dir():
-        shutil.rmtree(draft, ignore_errors=True)
-    else:
-        draft.unlink(missing_ok=True)
+        sync(target.parent)

@@ -3,6 +3,7 @@
 MLflow's aliases show the same, but a database that was lost and made again must not let the next model through as "the first".
 """
 
+import os
 from collections.abc import Iterator
 
 from ndogo.core.errors import NdogoError
@@ -42,7 +43,7 @@ def standing(store: Store, name: str) -> Standing | None:
     :raises NdogoError: the record is there and cannot be read: that is not the same as none.
     """
     found = store.read_record(CHAMPIONS, name, Standing)
-    if found is None and (store.folder / CHAMPIONS / f"{name}.json").exists():
+    if found is None and os.path.lexists(store.folder / CHAMPIONS / f"{name}.json"):
         raise NdogoError(
             f"The record of {name}'s champion cannot be read.",
             where=str(store.folder / CHAMPIONS / f"{name}.json"),

@@ -14,6 +14,7 @@ from ndogo.registry import model_registry
 from ndogo.registry.artifacts import of_bundles
 from ndogo.registry.bundles import Store
 from ndogo.registry.champions import standings
+from ndogo.registry.files import lock_file
 from ndogo.registry.integrity import MARK
 
 DAY = 86_400.0
@@ -112,7 +113,7 @@ def _registered(store: Store) -> set[str]:
 
 def _folders(store: Store, kind: str) -> list[Path]:
     folder = store.folder / kind
-    return sorted(f for f in folder.iterdir() if f.is_dir()) if folder.is_dir() else []
+    return sorted(f for f in folder.iterdir() if f.is_dir() and not f.is_symlink()) if folder.is_dir() else []
 
 
 def _last_use(folder: Path) -> float:
@@ -122,7 +123,7 @@ def _last_use(folder: Path) -> float:
 
 def _busy(store: Store, key: str) -> bool:
     try:
-        with FileLock(store.folder / "locks" / f"{key}.lock", timeout=0):
+        with FileLock(lock_file(store.folder, key), timeout=0):
             return False
     except Timeout:
         return True

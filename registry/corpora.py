@@ -133,10 +133,11 @@ def _source(entry: Language, profile: Profile, hub: Hub) -> Lines:
 
 @functools.cache
 def _generated(name: str, share: Literal["corpus", "held_out"]) -> tuple[str, ...]:
-    """Pocket text, generated once per process: making its lines takes far longer than all that is read from them."""
+    """Pocket text, generated once per store: making its lines takes far longer than all that is read from them."""
     from ndogo import pocket
+    from ndogo.registry.pocket_text import kept
 
-    return tuple(getattr(pocket, share)(name))
+    return tuple(kept(f"{name}-{share}.txt", lambda: "\n".join(getattr(pocket, share)(name))).split("\n"))
 
 
 def _mixed(entry: Language, members: Mapping[str, Corpus]) -> Corpus:

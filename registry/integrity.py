@@ -15,16 +15,22 @@ def read_details(folder: Path) -> BundleDetails:
     """A bundle's step.json.
 
     :raises ValueError: it is not JSON or of another form.
+    :raises OSError: it is not there.
     """
+    if not (folder / MARK).is_file():
+        raise FileNotFoundError(f"{folder / MARK} is no file")
     return BundleDetails.model_validate_json((folder / MARK).read_bytes())
 
 
 def damage(folder: Path) -> str:
     """What is wrong with a bundle's folder, in a few words; empty when it is intact."""
     try:
-        files = read_details(folder).files
+        details = read_details(folder)
     except (OSError, ValueError):  # of another form, too
         return f"no readable {MARK}"
+    files = details.files
+    if details.key != folder.name or "config.json" not in files:
+        return f"{MARK} is that of another bundle"
     for name, expected in files.items():
         file = folder / name
         if not file.is_file():

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import yaml
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from ndogo.core.documents import read_yaml
 from ndogo.core.errors import NdogoError, unknown
-from ndogo.core.frozen import Frozen
+from ndogo.core.frozen import Given
 from ndogo.registry.bundles import home
 from ndogo.registry.sources import PREFIX, DataSource
 from ndogo.steps.recipe import validated
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 FILE = Path(__file__).with_name("languages.yaml")
 
 
-class Language(Frozen):
+class Language(Given):
     """One language, or a group of them with sampling weights."""
 
     name: str
@@ -66,10 +67,7 @@ def languages() -> dict[str, Language]:
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
-    try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise NdogoError(f"This is not YAML: {' '.join(str(error).split())}", where=str(file)) from error
+    found = read_yaml(file) or {}
     if not isinstance(found, dict):
         raise NdogoError("This holds no `key: value` lines.", where=str(file))
     return found
@@ -196,7 +194,8 @@ def check_teacher(folder: Path) -> None:
 
     :raises NdogoError: not a model directory, or no tokenizer that can be read.
     """
-    from ndogo.core.models import check_model_directory, load_config, load_tokenizer
+    from ndogo.core.directories import check_model_directory
+    from ndogo.core.models import load_config, load_tokenizer
 
     check_model_directory(folder)
     load_config(folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ndogo.core.exported import FOLDER, MANIFEST
-from ndogo.registry import artifacts, champions
+from ndogo.registry import artifacts, champions, database
 from ndogo.registry.bundles import Bundle, Store
 from ndogo.registry.champions import Crowned
 
@@ -54,7 +54,22 @@ class Version:
 
 def tracking_uri(store: Store) -> str:
     """$MLFLOW_TRACKING_URI, else the SQLite file beside the store."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store.folder / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or own_database(store)
+
+
+def own_database(store: Store) -> str:
+    """The address of the SQLite file beside the store."""
+    return f"sqlite:///{database.place(store.folder)}"
+
+
+def address(store: Store) -> str:
+    """The tracking URI, and which database it is: what a record says was sent to another one is sent again."""
+    uri = tracking_uri(store)
+    beside = uri == own_database(store) or uri.startswith(("http://127.0.0.1", "http://localhost"))
+    if uri == own_database(store):
+        database.look_after(store.folder)
+    known = database.name(store.folder) if beside else ""
+    return f"{uri}#{known}" if known else uri
 
 
 def page_of(store: Store, experiment: str, run_id: str) -> str:
@@ -67,6 +82,8 @@ def client(store: Store) -> "MlflowClient":
     """A client of tracking and registry, quick to give up on a server that is down."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    if tracking_uri(store) == own_database(store):
+        database.look_after(store.folder)
     from mlflow import MlflowClient
 
     for noisy in ("alembic", "mlflow.store", "mlflow.tracking"):
@@ -163,3 +180,12 @@ def promote(store: Store, name: str, version: str, crowned: Crowned, *, referenc
     registry.set_registered_model_alias(name, CHAMPION, version)
     if now.reference == crowned:
         registry.set_registered_model_alias(name, REFERENCE, version)
+
+
+def show_standings(store: Store) -> None:
+    """Give the aliases of champion and reference to the versions that the store says they are, where they were lost."""
+    for standing in champions.standings(store):
+        known = {version.tags.get("bundle"): version.version for version in versions(store, standing.name)}
+        for alias, crowned in ((CHAMPION, standing.champion), (REFERENCE, standing.reference)):
+            if crowned.bundle in known and by_alias(store, standing.name, alias) is None:
+                client(store).set_registered_model_alias(standing.name, alias, known[crowned.bundle])

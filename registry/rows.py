@@ -27,7 +27,7 @@ def rows_of(store: Store, source: Path, texts: Sequence[WeightedLines], report: 
 
     :raises NdogoError: no model directory, whose tokenizer is needed to count.
     """
-    from ndogo.core.models import TOKENIZER_FILES
+    from ndogo.core.directories import TOKENIZER_FILES
 
     if not source.is_dir():
         raise NdogoError(

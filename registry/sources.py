@@ -12,7 +12,8 @@ import yaml
 from pydantic import Field, model_validator
 
 from ndogo.core.errors import NdogoError
-from ndogo.core.frozen import Frozen
+from ndogo.core.frozen import Given
+from ndogo.core.text import checked_text
 from ndogo.registry.hub import MAIN, Hub
 from ndogo.registry.tables import Table, is_table, suffix
 from ndogo.registry.written import CONLL, CSV, numbered
@@ -40,7 +41,7 @@ SHARE = 10
 """Of an own dev split: one train row in so many, chosen by the row's hash."""
 
 
-class DataSource(Frozen):
+class DataSource(Given):
     """A data set of the hub, or of a folder, and how to read it. All but the first is found where it is left out."""
 
     repository: str
@@ -160,8 +161,8 @@ def texts(source: DataSource, hub: Hub) -> Iterator[str]:
     """
     for file in fetched(source, "train", hub):
         table = Table(file)
-        for text in table.values(_column(source, "text", table.columns, file)):
-            for line in (text or "").splitlines():
+        for number, text in enumerate(table.values(_column(source, "text", table.columns, file)), 1):
+            for line in checked_text(text, f"{source.name}: {file.name}, row {number}").splitlines():
                 if line := line.strip():
                     yield line
 

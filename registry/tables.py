@@ -134,10 +134,10 @@ def _bad_line(file: Path) -> int:
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line.strip() or b"null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
 
-FAULTS = (ValueError, TypeError, KeyError, OSError, EOFError, RuntimeError, StopIteration, zlib.error)
+FAULTS = (ValueError, TypeError, KeyError, IndexError, OSError, EOFError, RuntimeError, StopIteration, zlib.error)
 """What the readers raise of a file that is not of its kind, pyarrow's and pandas' own errors among them."""

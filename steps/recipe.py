@@ -5,31 +5,38 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError
 
+from ndogo.core.documents import parse_yaml, read_text
 from ndogo.core.errors import NdogoError
-from ndogo.core.frozen import Frozen
+from ndogo.core.frozen import Given
 from ndogo.steps.step import Step, kinds
 
+MOST_STEPS = 100
 ORIGINAL = "original"
 """The id of the untouched teacher, the root of every recipe's DAG."""
 
 
-class Budget(Frozen):
+class Budget(Given):
     """The largest model that a nightly run may promote."""
 
     params: int | None = Field(gt=0, default=None)
+    """Most parameters."""
     size_mb: float | None = Field(gt=0, default=None)
+    """Most megabytes (10^6 bytes) of what a user downloads, as fp32."""
 
 
-class Recipe(Frozen):
+class Recipe(Given):
     """The steps that turn a teacher into a small model. `steps` are in an order in which they can run."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """Small letters, digits and dashes."""
     about: str = ""
+    """One line for `ndogo recipes`."""
     evaluate: Literal["every-step", "ends"] = "ends"
+    """Which models are judged: every step's, or the teacher's and the last."""
     budget: Budget | None = None
+    """The largest model that a nightly run may promote."""
     steps: tuple[SerializeAsAny[Step], ...]
     text: str = ""
     """The exact text it was read from."""
@@ -54,13 +61,7 @@ def read_recipe(file: Path) -> Recipe:
 
     :raises NdogoError: missing, not YAML (line and column), or an impossible recipe (key, value, what is allowed).
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise NdogoError(
-            f"The recipe cannot be read: {error}", where=str(file), cure="`ndogo recipes` lists them."
-        ) from error
-    return parse_recipe(text, where=str(file))
+    return parse_recipe(read_text(file), where=str(file))
 
 
 def parse_recipe(text: str, *, where: str = "recipe") -> Recipe:
@@ -68,16 +69,13 @@ def parse_recipe(text: str, *, where: str = "recipe") -> Recipe:
 
     :raises NdogoError: see `read_recipe`.
     """
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark else where
-        raise NdogoError(f"This is not YAML: {getattr(error, 'problem', error)}.", where=place) from error
+    raw = parse_yaml(text, where=where)
     if not isinstance(raw, dict) or not isinstance(raw.get("steps"), list) or not raw["steps"]:
         raise NdogoError(
             "A recipe is a table with a name and a list of steps.", where=where, cure="See recipes/*.yaml."
         )
+    if len(raw["steps"]) > MOST_STEPS:
+        raise NdogoError(f"A recipe has at most {MOST_STEPS} steps; got {len(raw['steps'])}.", where=f"{where}: steps")
     steps: list[Step] = []
     for number, entry in enumerate(raw["steps"]):
         before = steps[-1].id if steps else ORIGINAL
@@ -91,7 +89,7 @@ def parse_recipe(text: str, *, where: str = "recipe") -> Recipe:
 def _read_step(entry: Any, before: str, where: str) -> Step:
     if not isinstance(entry, dict) or len(entry) != 1:
         raise NdogoError(
-            f"A step is one kind with its numbers; got {entry!r}.",
+            f"A step is one kind with its numbers; got {shown(entry)}.",
             where=where,
             cure="Write, for example, `- trim: {size: 40000}`.",
         )
@@ -101,11 +99,20 @@ def _read_step(entry: Any, before: str, where: str) -> Step:
         raise NdogoError(f"There is no kind of step `{kind}`.", where=where, cure=f"Allowed: {', '.join(known)}.")
     fields = given if isinstance(given, dict) else {}
     if given is not None and not isinstance(given, dict):
-        raise NdogoError(f"The numbers of a step are a table; got {given!r}.", where=f"{where}.{kind}")
+        raise NdogoError(f"The numbers of a step are a table; got {shown(given)}.", where=f"{where}.{kind}")
     fields = {"id": kind, "student": before} | fields
+    if fields["id"] == "":
+        raise NdogoError("An id is not empty.", where=f"{where}.{kind}.id", cure="Leave it out, or give it a name.")
     return validated(known[kind], fields, f"{where}.{kind}")
 
 
+def shown(value: Any) -> str:
+    """A value as a message shows it: not all of a long one."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+SHOWN = 120
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -127,8 +134,8 @@ def validated(model: type[T], fields: dict[str, Any], where: str) -> T:
                 f"Unknown key `{key}`.", where=where, cure=f"{cure}Allowed: {', '.join(allowed)}."
             ) from error
         what = first["msg"].removeprefix("Value error, ")
-        shown = "" if "got" in what or first["type"] == "missing" else f" (got {first['input']!r})"
-        raise NdogoError(f"{key + ': ' if key else ''}{what}{shown}.", where=where) from error
+        got = "" if "got" in what or first["type"] == "missing" else f" (got {shown(first['input'])})"
+        raise NdogoError(f"{key + ': ' if key else ''}{what}{got}.", where=where) from error
     except TypeError as error:
         raise NdogoError(f"The keys of a step are words: {error}.", where=where) from error
 

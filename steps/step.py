@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from ndogo.core.errors import NdogoError
-from ndogo.core.frozen import Frozen
+from ndogo.core.frozen import Given
 from ndogo.core.progress import Report, silent
 from ndogo.core.sentences import MODULES, copy_sentence_files
 from ndogo.core.text import Lines, WeightedLines
@@ -54,7 +54,6 @@ class Context:
     """The labelled rows of a benchmark, by its name."""
     teacher_cache: Path | None = None
     """Where what teachers say is kept for other steps too; None: in `work`."""
-    device: str = "auto"
     threads: int = field(default_factory=threads)
 
     @property
@@ -86,7 +85,7 @@ class Planning:
     """Those of the benchmarks that the recipe reads, by the benchmark's name, where there are rows to read."""
 
 
-class Step(Frozen):
+class Step(Given):
     """What all kinds have in common."""
 
     kind: ClassVar[str]
@@ -113,6 +112,7 @@ class Step(Frozen):
     """What its model is to the reader of a report, where it is something of its own: adapted, trimmed."""
 
     id: str = Field(default="", pattern=r"^[a-z0-9_-]*$")
+    """How other steps call it; default: its kind."""
     student: str = ""
     """The step whose result this one changes; default: the step before it."""
 

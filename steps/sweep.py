@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field
 
+from ndogo.core.documents import read_yaml
 from ndogo.core.errors import NdogoError, unknown
 from ndogo.core.frozen import Frozen
 from ndogo.steps.recipe import Recipe, parse_recipe, validated
@@ -50,10 +51,7 @@ def read_sweep(file: Path) -> Sweep:
 
     :raises NdogoError: unreadable, not YAML, or an impossible key or value.
     """
-    try:
-        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise NdogoError(f"The sweep cannot be read: {' '.join(str(error).split())}", where=str(file)) from error
+    raw = read_yaml(file)
     if not isinstance(raw, dict):
         raise NdogoError(
             "A sweep is a table of question, arms and sizes.", where=str(file), cure="See recipes/sweeps/."

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ndogo.compressors.export.precision import FILES
 from ndogo.core.errors import NdogoError, unknown
 from ndogo.core.exported import FOLDER
+from ndogo.core.sentences import MODULES, read_json
 from ndogo.evaluation import Evaluation, retention
 from ndogo.evaluation.records import Comparison
 from ndogo.evaluation.summary import MODES
@@ -47,6 +47,8 @@ def int8_bundle(store: Store, record: RunRecord) -> Path:
 
     :raises NdogoError: its recipe makes none.
     """
+    from ndogo.compressors.export.precision import FILES
+
     for key in _bundles(record).values():
         if (store.path(key) / FOLDER / FILES["int8"]).is_file():
             return store.path(key)
@@ -73,9 +75,6 @@ def facts_of(store: Store, record: RunRecord, name: str, stated_license: str = "
     `stated_license` stands in place of the teacher's, which is asked of the hub's card as it was when the run read it.
     :raises NdogoError: an evaluation was lost.
     """
-    from ndogo.core.models import load_config
-    from ndogo.core.sentences import MODULES
-
     run = run_of(record, store)
     judged = {step: evaluation_of(store, note.key) for step, note in record.evaluations.items()}
     last, entry, folder = judged[record.last], language(record.language), store.path(record.steps[record.last].key)
@@ -86,7 +85,7 @@ def facts_of(store: Store, record: RunRecord, name: str, stated_license: str = "
         name=name,
         language=record.language,
         code=entry.code,
-        architecture=(load_config(folder).architectures or [""])[0],
+        architecture=(read_json(folder / "config.json").get("architectures") or [""])[0],
         recipe=record.recipe_text,
         steps=[_step(record, judged, step) for step in _lineage(record)],
         scores=[_score(run, entry, last, kept.benchmarks[name], name) for name in kept.benchmarks],

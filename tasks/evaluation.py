@@ -11,15 +11,17 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
+from ndogo.core.device import chosen
 from ndogo.core.errors import NdogoError
 from ndogo.core.exported import FOLDER, MANIFEST
+from ndogo.core.faults import framed
 from ndogo.core.progress import Report
 from ndogo.core.text import Lines, fingerprint
 from ndogo.evaluation import Benchmark, Broken, Evaluation, LanguageModelScores, LanguageModelSettings, evaluate
 from ndogo.evaluation.judge import RECORD_VERSION, versions
 from ndogo.evaluation.records import Agreement, BenchmarkScores, DroppedColumns
 from ndogo.registry.benchmarks import benchmarks
-from ndogo.registry.bundles import Bundle, canonical
+from ndogo.registry.bundles import Bundle, canonical, logs
 from ndogo.registry.corpora import Profile, corpus
 from ndogo.registry.hub import Hub
 from ndogo.registry.parallel import parallel
@@ -42,10 +44,12 @@ LANGUAGE_MODEL = LanguageModelSettings(lines=100, words=2)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
+@framed("an evaluation", logs)
 def judge(owners: Sequence[Owner], bundle: Bundle) -> "str | State[str]":
     """Find or make the evaluation of a model that one run or several ask for; the key of its record."""
     run, name = owners[0]
-    key, judged, found = evaluated(run, bundle, reporter(run, f"evaluate-{name}"))
+    with reporter(run, f"evaluate-{name}") as report:
+        key, judged, found = evaluated(run, bundle, report)
     note = EvaluationNote(
         key=key, metrics=metrics_of(judged), benchmarks=list(judged.benchmarks), problems=judged.problems
     )
@@ -56,8 +60,7 @@ def judge(owners: Sequence[Owner], bundle: Bundle) -> "str | State[str]":
 
 def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, Evaluation, bool]:
     """A bundle's evaluation on a run's benchmarks, found or made: its key, itself, and whether it was found."""
-    rows = benchmarks(run.language, run.profile, Hub(run.sources.benchmarks))
-    texts = vector_texts(run, rows) if run.shapes_vectors else None
+    rows, texts = _read(run)
     key = evaluation_key(run, bundle, rows, texts)
 
     def measure() -> Evaluation:
@@ -86,6 +89,17 @@ def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, Evaluation
     return key, judged, found
 
 
+def key_of(run: Run, bundle: str) -> str:
+    """The key of the evaluation of a bundle, which need not be there yet."""
+    return evaluation_key(run, Bundle("", bundle), *_read(run))
+
+
+def _read(run: Run) -> "tuple[list[Benchmark | Broken], VectorTexts | None]":
+    """What a run's models are judged on."""
+    rows = benchmarks(run.language, run.profile, Hub(run.sources.benchmarks))
+    return rows, vector_texts(run, rows) if run.shapes_vectors else None
+
+
 def evaluation_key(
     run: Run, bundle: Bundle, rows: Sequence[Benchmark | Broken], texts: "VectorTexts | None" = None
 ) -> str:
@@ -94,6 +108,7 @@ def evaluation_key(
     beside |= {"teacher": [run.bundle_keys()[run.reference]]} if run.settings.mode == "own" else {}
     return _key(
         beside
+        | _device()
         | {
             "bundle": bundle.key,
             "version": RECORD_VERSION,
@@ -152,6 +167,7 @@ def _dropped(run: Run, bundle: Bundle, held_out: Lines, report: Report) -> float
     while before := store.details(key).parents.get("student", ""):
         if retained := retained_columns(store.path(key), store.path(before)):
             asked = [key, before, RECORD_VERSION, LANGUAGE_MODEL.model_dump(mode="json"), held_out_fingerprint(run)]
+            asked += [_device()] if _device() else []
 
             def measure(untrimmed: str = before, columns: Sequence[int] = retained) -> DroppedColumns:
                 found = dropped_columns(store.path(untrimmed), columns, held_out, LANGUAGE_MODEL, report)
@@ -170,6 +186,12 @@ def held_out_fingerprint(run: Run) -> str:
 @lru_cache(maxsize=32)  # of one corpus, which `text` names, it is read once in a process
 def _held_out_fingerprint(language: str, profile: Profile, text: str, commits: tuple[tuple[str, str], ...]) -> str:
     return fingerprint(corpus(language, profile, Hub(dict(commits))).held_out)
+
+
+def _device() -> dict[str, str]:
+    """Another device gives other last digits; on the CPU keys are as they were before there was a choice."""
+    device = chosen()
+    return {} if device == "cpu" else {"device": device}
 
 
 def _key(content: object) -> str:

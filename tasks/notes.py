@@ -5,7 +5,6 @@ there is delivered by the next note, or by `ndogo sync`.
 """
 
 import contextlib
-import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ndogo.core.errors import NdogoError
+from ndogo.core.frozen import Frozen
 from ndogo.registry.bundles import Bundle, Store
+from ndogo.registry.files import lock_file
 from ndogo.registry.integrity import file_hash
 from ndogo.steps.recipe import ORIGINAL
 from ndogo.steps.step import Step
@@ -39,9 +40,7 @@ CURVE_POINTS = 400
 def opened(run: Run, **tags: str) -> Iterator[None]:
     """Open (or reopen) the record of a run. The lock is held while it lives; runs that a kill left open are closed first."""
     close_left_open(run.store)
-    file = run.store.folder / "locks" / f"alive-{run.id}.lock"
-    file.parent.mkdir(parents=True, exist_ok=True)
-
+    file = lock_file(run.store.folder, f"alive-{run.id}")
     repeated = _repeated_by(run)
 
     def reopen(record: RunRecord) -> None:
@@ -143,7 +142,7 @@ def relative_sizes(run: Run, bundle: Bundle) -> RelativeSizes:
     small, original = (run.store.details(key).numbers for key in (bundle.key, run.original))
     folder = run.store.path(bundle)
     ratio = original.params / small.params
-    trimmed = trimmed_params(run.store.path(run.original), folder)
+    trimmed = _trimmed_params(run, bundle)
     return RelativeSizes(
         params=small.params,
         params_encoder=small.params_encoder,
@@ -155,20 +154,24 @@ def relative_sizes(run: Run, bundle: Bundle) -> RelativeSizes:
     )
 
 
-def trimmed_params(teacher: Path, model: Path) -> int:
-    """Parameters of the teacher with as many rows as the model has: what trimming alone gives."""
-    from ndogo.core.architectures import shape_of
-    from ndogo.core.models import load_config
+def _trimmed_params(run: Run, bundle: Bundle) -> int:
+    """Parameters of the teacher with as many rows as the model has: what trimming alone gives. Counted once per model."""
 
-    return _with_rows(teacher, shape_of(load_config(model)).vocab)
+    def count() -> _Trimmed:
+        from ndogo.core.architectures import shape_of, with_shape
+        from ndogo.core.models import empty_model, has_pooler, load_config, parameters
+
+        teacher, rows = run.store.path(run.original), shape_of(load_config(run.store.path(bundle))).vocab
+        model = empty_model(with_shape(load_config(teacher), vocab=rows), pooler=has_pooler(teacher))
+        return _Trimmed(params=parameters(model))
+
+    return run.store.record("trimmed-teachers", f"{run.original}-{bundle.key}", _Trimmed, count)[0].params
 
 
-@functools.lru_cache(maxsize=64)
-def _with_rows(teacher: Path, rows: int) -> int:
-    from ndogo.core.architectures import with_shape
-    from ndogo.core.models import empty_model, has_pooler, load_config, parameters
+class _Trimmed(Frozen):
+    """A teacher with a model's rows."""
 
-    return parameters(empty_model(with_shape(load_config(teacher), vocab=rows), pooler=has_pooler(teacher)))
+    params: int
 
 
 def note_curve(run: Run, name: str, at: int, numbers: Mapping[str, float]) -> None:
@@ -211,7 +214,8 @@ def note_registered(run: Run, version: str | None) -> None:
 def unregistered(store: Store) -> list[RunRecord]:
     """The records of runs whose model MLflow could not take at the time, and whose numbers it now has; never a sweep's."""
     over = (r for r in store.read_records(RUNS, RunRecord) if r.state == "COMPLETED" and not lives(store, r.id))
-    return [record for record in over if record.registered is None and tracking.delivered(record)]
+    waiting = [record for record in over if record.registered is None and tracking.delivered(record, store)]
+    return sorted(waiting, key=lambda record: record.finished)  # the newest is the challenger
 
 
 def finished(store: Store, language: str) -> list[RunRecord]:
@@ -235,7 +239,7 @@ def finished(store: Store, language: str) -> list[RunRecord]:
 def lives(store: Store, run_id: str) -> bool:
     """Whether the process of a run holds its lock, on this or another machine."""
     try:
-        with FileLock(store.folder / "locks" / f"alive-{run_id}.lock", timeout=0):
+        with FileLock(lock_file(store.folder, f"alive-{run_id}"), timeout=0):
             return False
     except Timeout:
         return True
@@ -278,7 +282,7 @@ def sync(store: Store) -> tuple[int, int]:
     for name in [record.id for record in store.read_records(RUNS, RunRecord)]:
         with store.lock(f"{RUNS}-{name}"):
             record = store.read_record(RUNS, name, RunRecord)
-            if record is None or tracking.delivered(record):
+            if record is None or tracking.delivered(record, store):
                 continue
             sent = _deliver(record, store)
             done, failed = done + sent, failed + (not sent)

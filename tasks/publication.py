@@ -13,19 +13,21 @@ from prefect.cache_policies import NO_CACHE
 
 from ndogo import evaluation as judging
 from ndogo.core.download import SIZE_TYPE
+from ndogo.core.faults import framed
 from ndogo.evaluation import Entry, Evaluation, Latency, Role, gap_closed, retention
 from ndogo.evaluation.judge import versions
 from ndogo.evaluation.summary import MODES, SAME_SIZE
 from ndogo.registry import model_registry
-from ndogo.registry.bundles import Bundle, Store, canonical
+from ndogo.registry.bundles import Bundle, Store, canonical, logs
 from ndogo.registry.card import description
+from ndogo.registry.integrity import file_hash
 from ndogo.tasks import gate, notes, pictures, shipping, tracking
 from ndogo.tasks.cards import evaluation_of, facts_of
 from ndogo.tasks.descriptions import result
 from ndogo.tasks.evaluation import metrics_of
 from ndogo.tasks.rivals import rivals
 from ndogo.tasks.run import Run, planned
-from ndogo.tasks.run_record import RunRecord, mode_of, run_of
+from ndogo.tasks.run_record import RUNS, ReportNote, RunRecord, mode_of, run_of
 
 if TYPE_CHECKING:
     from ndogo.steps.plan import Planned
@@ -41,6 +43,7 @@ WIDEST = 6
 
 
 @task(name="Publish", cache_policy=NO_CACHE, persist_result=False)
+@framed("the publication", logs)
 def publish(run: Run, bundle: Bundle, judged: Mapping[str, str]) -> str:
     """Conclude a run and register its small model, which becomes champion only through the gate. The run's id.
 
@@ -68,12 +71,26 @@ def conclude(run: Run, bundle: Bundle, evaluations: Mapping[str, Evaluation]) ->
     """Summarise a run and write its report; its record."""
     beside = rivals(run, bundle)
     record = notes.finish(run, "COMPLETED", summarise(run, bundle, evaluations, beside))
+    if (known := _known_report(run.store, record)) is not None:
+        return notes.note_report(run, Path(known.folder), known.sentences)
     folder, sentences = write_report(run, evaluations, record, beside)
     sentences = [*sentences, FASTER.format(**record.summary)]
     if shipped := shipping.shipping(run):
         sentences.append(shipping.sentence(shipped))
     record = notes.note_report(run, folder, sentences)
     return record
+
+
+def _known_report(store: Store, record: RunRecord) -> ReportNote | None:
+    """The report of the run that this one repeats, where it is whole and would say the same again."""
+    before = store.read_record(RUNS, record.repeats, RunRecord) if record.repeats else None
+    if before is None or before.report is None:
+        return None
+    if (before.summary, before.evaluations) != (record.summary, record.evaluations):
+        return None
+    folder = Path(before.report.folder)
+    whole = all((folder / f).is_file() and file_hash(folder / f) == h for f, h in before.report.files.items())
+    return before.report if whole else None
 
 
 def tell(run: Run, record: RunRecord, verdict: str) -> None:
@@ -224,6 +241,8 @@ def register_missed(store: Store) -> Iterator[str]:
             yield f"{run.name}: the gate refused {run.model_name}: {'; '.join(refusals)}"
         else:
             yield f"{run.name}: registered as {run.model_name}"
+    with tracking.left_for_later(store):
+        model_registry.show_standings(store)
 
 
 def table(record: RunRecord) -> str:

@@ -1,5 +1,6 @@
 """What one run of a recipe is: resolved, planned and keyed before any work, then passed to every task."""
 
+import json
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +13,7 @@ from ndogo.registry.benchmarks import benchmark_of, benchmarks
 from ndogo.registry.bundles import BundleRequest, Store
 from ndogo.registry.corpora import Profile, corpus, default_profile
 from ndogo.registry.hub import Hub
+from ndogo.registry.integrity import MARK
 from ndogo.registry.languages import Language
 from ndogo.registry.languages import language as find_language
 from ndogo.registry.recipes import recipe as find_recipe
@@ -221,9 +223,7 @@ def _with_mode(run: Run, asked: Asked) -> Run:
 
     :raises NdogoError: it cannot be planned, or its small model has no answers of its own that could be judged.
     """
-    from ndogo.core.task_heads import answers_of
-
-    heads = tuple(row.id for row in planned(run) if answers_of(row.config))
+    heads = _answering(run)
     mode = asked.mode or ("own" if run.recipe.last in heads else "probe")
     if mode == "own" and run.recipe.last not in heads:
         raise NdogoError(
@@ -238,6 +238,19 @@ def _with_mode(run: Run, asked: Asked) -> Run:
             cure="Leave them out, or judge by probe or finetune.",
         )
     return run.model_copy(update={"task_models": heads, "settings": EvaluationSettings(mode=mode)})
+
+
+def _answering(run: Run) -> tuple[str, ...]:
+    """The models of a run that answer in labels; making the plan also refuses what cannot be made."""
+    teacher_class = str(
+        json.loads((run.store.path(run.original) / "config.json").read_text(encoding="utf-8")).get("architectures")
+    )
+    made = all((run.store.path(key) / MARK).is_file() for key in run.bundle_keys().values())
+    if made and "Classification" not in teacher_class and not any(step.kind == "finetune" for step in run.recipe.steps):
+        return ()  # what was made once could be planned, and the plan would load torch
+    from ndogo.core.task_heads import answers_of
+
+    return tuple(row.id for row in planned(run) if answers_of(row.config))
 
 
 def sharing_steps(runs: Sequence[Run], known: Container[str] = ()) -> dict[str, list[Owner]]:

@@ -28,10 +28,13 @@ class _Growing(BaseModel):
 class RelativeSizes(BaseModel):
     """A model's size against the teacher's, under the names that every stage and the whole run share."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
     params: int
+    """Distinct parameters; tied weights count once."""
     params_encoder: int
+    """Those of the bare encoder with its pooler."""
     params_embedding: int
+    """Those of the embeddings."""
     size_mb: float
     """What a user downloads, at one type for all (`core.download`)."""
     compression_ratio: float
@@ -39,6 +42,7 @@ class RelativeSizes(BaseModel):
     compression_ratio_trimmed: float
     """Those of the teacher trimmed to the model's rows over the model's: what is not owed to other languages' rows."""
     reduction_percent: float
+    """How many percent fewer parameters than the teacher."""
 
 
 class StepNumbers(Numbers):

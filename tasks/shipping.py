@@ -30,7 +30,9 @@ class Shipping(Frozen):
 
     file: str
     file_mb: float
+    """Megabytes of the exported file."""
     file_ms: float
+    """Its milliseconds."""
     teacher_mb: float
     teacher_ms: float
     """Of the untouched teacher in PyTorch."""
@@ -39,7 +41,9 @@ class Shipping(Frozen):
     trimmed_mb: float | None = None
     """Of the trimmed teacher in int8, in the same runtime; None where the recipe does not trim the teacher."""
     trimmed_ms: float | None = None
+    """Its milliseconds."""
     over_trimmed: float | None = None
+    """How many times faster than it the exported file is."""
 
     def numbers(self) -> dict[str, float]:
         """What the run's summary carries."""

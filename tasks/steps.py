@@ -9,10 +9,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
+from ndogo.core.faults import framed
 from ndogo.core.progress import Report
 from ndogo.core.text import WeightedLines
 from ndogo.registry.benchmarks import benchmark_of
-from ndogo.registry.bundles import Bundle, BundleRequest
+from ndogo.registry.bundles import Bundle, BundleRequest, logs
 from ndogo.registry.corpora import corpus
 from ndogo.registry.hub import Hub
 from ndogo.registry.languages import language
@@ -27,6 +28,7 @@ GPU = "gpu"
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
+@framed("a step", logs)
 def make(owners: Sequence[Owner], parents: Mapping[str, Bundle]) -> "Bundle | State[Bundle]":
     """Find or make the bundle of a step that one run or several need; a found one ends in the state Cached.
 
@@ -34,7 +36,8 @@ def make(owners: Sequence[Owner], parents: Mapping[str, Bundle]) -> "Bundle | St
     """
     run, name = owners[0]
     started = time.monotonic()
-    bundle, found = find_or_make(run, name, reporter(run, name))
+    with reporter(run, name) as report:
+        bundle, found = find_or_make(run, name, report)
     for owner, own_name in owners:
         shared = found or owner is not run
         seconds = time.monotonic() - started

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ndogo.core.download import SIZE_TYPE
-from ndogo.registry import artifacts
+from ndogo.registry import artifacts, database
 from ndogo.registry.bundles import Store, canonical
 from ndogo.registry.integrity import MARK
-from ndogo.registry.model_registry import client, tracking_uri
+from ndogo.registry.model_registry import address, client, own_database, tracking_uri
 from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks.descriptions import described
 from ndogo.tasks.run_record import RunRecord, RunState, Sent, SentRun, StepNote, mode_of
@@ -56,7 +56,7 @@ def left_for_later(store: Store) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # its client raises several kinds; what decides is whether the server is there
-        if answers(tracking_uri(store)):
+        if answers(tracking_uri(store)) and not database.is_fault(error):
             raise
         log.warning(
             "MLflow at %s does not answer (%s); the numbers are kept, `ndogo sync` delivers them",
@@ -65,19 +65,21 @@ def left_for_later(store: Store) -> Iterator[None]:
         )
 
 
-def delivered(record: RunRecord) -> bool:
+def delivered(record: RunRecord, store: Store) -> bool:
     """Whether MLflow has all of a record."""
-    return record.delivered == _content(record)
+    return record.delivered == _content(record) and record.mlflow.uri == address(store)
 
 
 def prepare(store: Store) -> None:
     """Create the SQLite file once, under a lock: several processes creating it at once would spoil it for good."""
-    ready = store.folder / "mlflow.ready"
-    if tracking_uri(store).startswith("sqlite") and not ready.exists():
+    if tracking_uri(store) != own_database(store):
+        return
+    database.look_after(store.folder)
+    if not database.place(store.folder).exists():
         with store.lock("mlflow-database"):
-            if not ready.exists():
+            if not database.place(store.folder).exists():
                 client(store).search_experiments(max_results=1)
-                ready.touch()
+                database.make_mark(store.folder)
 
 
 def answers(address: str) -> bool:
@@ -133,10 +135,11 @@ def _reached(store: Store) -> "MlflowClient":
 def _project(mlflow: "MlflowClient", record: RunRecord, store: Store) -> None:
     from ndogo.registry.experiment_view import describe
 
-    if record.mlflow.uri != tracking_uri(store):
-        record.mlflow = Sent(
-            uri=tracking_uri(store), experiment=experiment(mlflow, f"compress/{record.language}", store)
-        )
+    if record.mlflow.uri != address(store):
+        lost = record.mlflow.uri.partition("#")[2] != address(store).partition("#")[2]
+        if record.mlflow.uri and lost and record.registered:
+            record.registered = None  # what was lost has no versions either; `ndogo sync` registers it again
+        record.mlflow = Sent(uri=address(store), experiment=experiment(mlflow, f"compress/{record.language}", store))
         describe(mlflow, record.mlflow.experiment)
     sent = record.mlflow
     tags = {name: str(getattr(record, name)) for name in PARENT_TAGS} | record.tags

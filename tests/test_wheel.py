@@ -9,6 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+FOUND = """
+import sys
+from ndogo.cli import app
+app(["compress", "swahili", "--recipe", "trim-only"], standalone_mode=False)
+print(*(name in sys.modules for name in ("torch", "matplotlib", "prefect.server.api.server")))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +72,5 @@ def test_a_run_outside_the_repository_completes(wheels: list[Path], tmp_path: Pa
     assert "trim-only" in run("-m", "ndogo", "recipes")
     told = run("-m", "ndogo", "compress", "swahili", "--recipe", "trim-only")
     assert "swahili-trim-only-0" in told and str(home / "bundles") in told
+    found = run("-c", FOUND)  # the same again: nothing is made, and what only making needs is not loaded
+    assert "swahili-trim-only-0" in found and found.splitlines()[-1] == "False False False"

@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 from ndogo.core.errors import NdogoError
 
 log = logging.getLogger("ndogo.training")
-SECONDS_BETWEEN = float(os.environ.get("NDOGO_CHECKPOINT_SECONDS", "120"))
+SECONDS_BETWEEN = float(os.environ.get("NDOGO_CHECKPOINT_SECONDS", "60"))
 """What a kill loses at most; a machine that is often taken away wants less."""
 
 
@@ -27,7 +28,7 @@ def write(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, o
     partial = path.with_name(path.name + ".partial")
     plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     try:
-        save_file(plain, partial, metadata={"facts": json.dumps(facts)})
+        save_file(plain, partial, metadata={"facts": json.dumps(facts), "sum": str(_sum(plain))})
         with partial.open("rb+") as written:
             os.fsync(written.fileno())
         partial.rename(path)
@@ -44,16 +45,43 @@ def write(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, o
 def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The tensors and facts of a checkpoint.
 
-    :raises NdogoError: it cannot be read.
+    :raises NdogoError: it cannot be read, or is not as it was written.
     """
     try:
         with safe_open(path, framework="pt") as opened:
-            facts = json.loads(opened.metadata()["facts"])
-            return {name: opened.get_tensor(name) for name in opened.keys()}, facts  # noqa: SIM118  not a dict
+            told = opened.metadata()
+            facts = json.loads(told["facts"])
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  not a dict
+        if not isinstance(facts, dict) or str(_sum(tensors)) != told.get("sum"):
+            raise ValueError("its sum differs")
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise NdogoError(
             f"The checkpoint is damaged: {error}.", where=str(path), cure="Delete it; training then starts anew."
         ) from error
+    return tensors, facts
+
+
+def readable(*paths: Path) -> bool:
+    """Whether checkpoints are there and whole. Damaged ones are set aside together: a training without one starts anew."""
+    try:
+        for path in paths:
+            read(path)
+    except NdogoError as error:
+        for path in paths:
+            if path.exists():
+                path.rename(path.with_name(f"{path.name}.damaged"))
+                log.warning("%s It was set aside, and the training starts anew.", error.what)
+        return False
+    return True
+
+
+def _sum(tensors: Mapping[str, torch.Tensor]) -> int:
+    """A sum over all bytes, in the order of names: a damaged file is not taken for a good one."""
+    total = 0
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, zlib.crc32(name.encode(), total))
+    return total
 
 
 def take_up_threads(path: Path, identity: str) -> None:

@@ -1,6 +1,7 @@
 """A corpus as token ids in an Arrow file: written once by streaming, read back memory-mapped and at random."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from ndogo.core.errors import NdogoError
 from ndogo.core.progress import Report
 from ndogo.core.text import Lines
 
+log = logging.getLogger("ndogo.training")
 BLOCK = 16_384
 """Sequences per Arrow record batch: row i lies in batch i // BLOCK."""
 SCHEMA = pa.schema([pa.field("ids", pa.list_(pa.int32()))])
@@ -50,9 +52,27 @@ def tokenize(
 
     :raises NdogoError: no line has any token, or the disk is full.
     """
-    if not path.is_file():
+    if not is_whole(path):
         write_sequences(sequences(lines, tokenizer, max_length, report), path)
     return open_tokenized(path)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file that `write_sequences` wrote is there as it was written; a damaged one is said, and made again."""
+    try:
+        known = _hash_file(path).read_text(encoding="utf-8")
+        with path.open("rb") as raw:
+            if hashlib.file_digest(raw, "sha256").hexdigest() == known:
+                return True
+    except (OSError, ValueError):
+        pass
+    if path.exists():
+        log.warning("the tokenised text %s is damaged, or older than its hash; it is made again", path)
+    return False
+
+
+def _hash_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
 
 
 def write_sequences(found: Iterator[list[int]], path: Path) -> None:
@@ -67,6 +87,8 @@ def write_sequences(found: Iterator[list[int]], path: Path) -> None:
                 writer.write_batch(pa.record_batch([pa.array(block, pa.list_(pa.int32()))], schema=SCHEMA))
         with partial.open("rb") as written:
             os.fsync(written.fileno())
+            digest = hashlib.file_digest(written, "sha256").hexdigest()
+        _hash_file(path).write_text(digest, encoding="utf-8")
         partial.rename(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
@@ -86,6 +108,7 @@ def open_tokenized(path: Path) -> Tokenized:
     lengths = np.concatenate([np.diff(starts) for _, starts in blocks]) if blocks else np.zeros(0, np.int32)
     if not len(lengths):
         path.unlink()
+        _hash_file(path).unlink(missing_ok=True)
         raise NdogoError("The corpus has no line with a token in it.", where=str(path), cure="Give it some text.")
     return Tokenized(blocks, lengths, path.name)
 

@@ -10,6 +10,7 @@ import torch
 from accelerate import PartialState
 
 from ndogo.compressors.distillation.run import Precision
+from ndogo.core.device import chosen
 from ndogo.core.errors import NdogoError
 
 BUCKET = 2**24
@@ -88,7 +89,7 @@ class ProcessGroup:
 
 def process_group() -> ProcessGroup:
     """What the launcher's environment says; a process alone where there is none. Joins the process group."""
-    state = PartialState(cpu=not torch.cuda.is_available())  # else it joins no group on a machine without GPU
+    state = PartialState(cpu=chosen() == "cpu")  # else it joins no group on a machine without GPU
     return ProcessGroup(state.process_index, state.num_processes, state.device)
 
 
@@ -126,7 +127,7 @@ def processes(asked: int | Literal["auto"]) -> int:
 
     :raises NdogoError: more than there are GPUs, on a machine that has some.
     """
-    found = torch.cuda.device_count()
+    found = 0 if chosen() == "cpu" else torch.cuda.device_count()
     if asked == "auto":
         return max(1, found)
     if found and asked > found:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from ndogo.compressors.distillation.corpus import Tokenized, open_tokenized, sequences, write_sequences
+from ndogo.compressors.distillation.corpus import Tokenized, is_whole, open_tokenized, sequences, write_sequences
 from ndogo.core.progress import Report
 from ndogo.core.text import Lines
 
@@ -40,7 +40,7 @@ def draw(
 
     :raises NdogoError: the disk is full.
     """
-    if not path.is_file():
+    if not is_whole(path):
         windows, max_length, prompts = asked
         texts = sorted(set(prompts.values()))
         found = _rows(plain)

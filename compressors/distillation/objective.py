@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ndogo.core.frozen import Frozen
+from ndogo.core.frozen import Given
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -43,7 +43,7 @@ class Wanted:
         return layers if self.last or self.answer else max((0, *self.states, *self.qkv))
 
 
-class Objective(Frozen):
+class Objective(Given):
     """One term of the loss."""
 
     name: ClassVar[str]
@@ -56,6 +56,7 @@ class Objective(Frozen):
     needs_task_head: ClassVar[bool] = False
     """Student and teacher must have one, with the same labels."""
     weight: float = Field(gt=0, default=1.0)
+    """Of this term in the sum."""
 
     @property
     def masked_only(self) -> bool:
@@ -82,6 +83,7 @@ class TaughtLogitsObjective(LogitsObjective):
     """An objective that compares the predictions of both sides column by column: both need one vocabulary."""
 
     positions: Literal["masked", "all"] = "masked"
+    """Where predictions are compared: at masked tokens, or at all."""
 
     @property
     def masked_only(self) -> bool:

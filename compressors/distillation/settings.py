@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ndogo.core.frozen import Frozen, Later
+from ndogo.core.frozen import Given, Later
 
 MICRO_TOKENS = {"cpu": 4096, "cuda": 32768}
 """Padded positions that go through the models at once; a larger batch is done in parts, with the same gradient."""
 
 
-class TrainingSettings(Frozen):
+class TrainingSettings(Given):
     """How long, in exactly one unit, and how."""
 
     epochs: float | None = Field(gt=0, default=None)

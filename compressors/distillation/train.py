@@ -70,9 +70,9 @@ def steps_in_minutes(
     endless = settings.model_copy(update={"steps": 10**6, "epochs": None, "tokens": None})
     job = prepare(student, teacher, run.work, endless, objectives, run)
     file = run.work / f"steps-in-{minutes:g}-minutes.json"
-    remembered = json.loads(file.read_text()) if file.is_file() else {}
+    remembered = _remembered(file)
     if job.identity in remembered:
-        return int(remembered[job.identity])
+        return remembered[job.identity]
     with _own_randomness() as device:
         trainer = Trainer(job, ProcessGroup(0, 1, device), silent)
         trainer.learn()  # the first step pays for memory and kernels
@@ -84,6 +84,14 @@ def steps_in_minutes(
     steps = max(1, int(minutes * 60 / each))
     file.write_text(json.dumps(remembered | {job.identity: steps}))
     return steps
+
+
+def _remembered(file: Path) -> dict[str, int]:
+    """What a file says of trainings' lengths; a damaged one says nothing."""
+    try:
+        return {str(identity): int(steps) for identity, steps in json.loads(file.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 @contextmanager

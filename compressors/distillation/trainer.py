@@ -157,11 +157,12 @@ class Trainer:
 
         :raises NdogoError: it belongs to another training.
         """
-        path = self.work / "checkpoint.safetensors"
-        if not path.is_file():
+        path, best = self.work / "checkpoint.safetensors", self.work / "best.safetensors"
+        kept = (path, best) if self.settings.patience is not None and best.exists() else (path,)
+        if not path.exists() or not checkpoints.readable(*kept):
             return False
         tensors, facts = checkpoints.read(path)
-        if facts["identity"] != self.job.identity:
+        if facts.get("identity") != self.job.identity:
             raise NdogoError(
                 "The checkpoint belongs to another training (other models, text, settings or seed).",
                 where=str(path),

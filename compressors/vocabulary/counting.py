@@ -133,11 +133,8 @@ class _Tally:
 def count_tokens(backend: Tokenizer, size: int, corpora: Sequence[WeightedLines], report: Report) -> TokenCounts:
     """Read every corpus, set some lines aside, count the ids of the others; `size` is the number of ids.
 
-    :raises NdogoError: no corpus, a weight that is not positive, or no token at all in the text.
+    :raises NdogoError: no corpus, or no token at all in the text.
     """
-    for corpus in corpora:
-        if not corpus.weight > 0:
-            raise NdogoError(f"A weight must be above 0; got {corpus.weight}.", where=corpus.name)
     tally = _Tally(backend, size)
     total = sum(1 for corpus in corpora for _ in corpus.lines())
     started = time.monotonic()

@@ -14,7 +14,8 @@ from ndogo.compressors.vocabulary.model import trim_model
 from ndogo.compressors.vocabulary.selection import Wanted, select
 from ndogo.compressors.vocabulary.source import Vocabulary, read_vocabulary
 from ndogo.compressors.vocabulary.table import certificate_table
-from ndogo.core.models import check_model_directory, load_config, load_model, parameters, save
+from ndogo.core.directories import check_model_directory
+from ndogo.core.models import load_config, load_model, parameters, save
 from ndogo.core.progress import Report
 from ndogo.core.text import WeightedLines
 

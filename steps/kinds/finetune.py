@@ -57,8 +57,7 @@ class Finetune(Step):
 
     def make(self, inputs: Inputs, out: Path, context: Context) -> Numbers:
         """Train at each rate, and keep the one that dev chooses."""
-        import torch
-
+        from ndogo.core.device import chosen
         from ndogo.core.models import copy_tokenizer, save
         from ndogo.evaluation.finetune import fine_tuned
         from ndogo.evaluation.judge import fixed
@@ -68,10 +67,9 @@ class Finetune(Step):
             raise NdogoError("Fine-tuning reads labelled rows, and there are none.", where=f"{self.kind}: {self.rows}")
         given = self.model_dump(exclude={"id", "student", "benchmark"})
         settings = EvaluationSettings(mode="finetune", seeds=(context.seed,), threads=context.threads, **given)
-        device = "cuda" if context.device == "auto" and torch.cuda.is_available() else "cpu"
         encoder, benchmark = for_task(inputs["student"], context.rows(self.rows))
         with fixed(settings.threads):
-            model, numbers = fine_tuned(encoder, benchmark, settings, context.report, device)
+            model, numbers = fine_tuned(encoder, benchmark, settings, context.report, chosen())
         save(model, out)
         copy_tokenizer(inputs["student"], out)
         return numbers

@@ -40,7 +40,8 @@ class Fresh(Step):
     def make(self, inputs: Inputs, out: Path, context: Context) -> Numbers:
         """Draw the weights from the seed."""
         from ndogo.compressors.fresh import fresh
-        from ndogo.core.models import check_model_directory, load_config
+        from ndogo.core.directories import check_model_directory
+        from ndogo.core.models import load_config
 
         check_model_directory(inputs["student"])
         config = self.plan(load_config(inputs["student"]), Planning(self.kind))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import Field, model_validator
 
 from ndogo.core.errors import NdogoError
 from ndogo.core.size import Size, resolve_size
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ndogo.core.architectures import Shape
 
 Rule = Literal["first", "last", "stride", "stride-last", "first-last", "importance"]
-Layers = Annotated[tuple[int, ...], BeforeValidator(lambda given: given)]
+Layers = tuple[Annotated[int, Field(strict=True, ge=0)], ...]
 
 
 class Truncate(Step):

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 import ndogo
+from ndogo.api import make
 from ndogo.core.architectures import shape_of
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_config
+from ndogo.steps.step import kinds
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -53,3 +55,10 @@ def test_importing_ndogo_loads_nothing_heavy():
     code = "import sys, ndogo; print(sorted({'torch', 'prefect', 'mlflow', 'pydantic'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_refused_step_leaves_no_folder(pico_model, tmp_path):
+    step = kinds()["truncate"](layers=99)
+    with pytest.raises(NdogoError, match="99 was asked for layers"):
+        make(step, {"student": pico_model("xlmr")}, tmp_path / "a" / "b" / "out")
+    assert not list(tmp_path.iterdir())

@@ -69,7 +69,7 @@ def test_an_arm_changes_deep_keys_and_leaves_steps_out(tmp_path: Path) -> None:
         ("base: base\narms: {a: {}, b: {adapt: null}}", "adapt"),
         ("base: base\narms: {a: {}}", "at least 2"),
         ("base: base\narms: {a: {}, 'B c': {}}", "should match pattern"),
-        ("base: [", "cannot be read"),
+        ("base: [", "not YAML"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, message: str) -> None:

@@ -152,16 +152,16 @@ WORKER = """
     import sys, time
     from pathlib import Path
     sys.path.insert(0, {root!r})
-    from ndogo.registry.bundles import BundleRequest, Store, _sync
+    from ndogo.registry.bundles import BundleRequest, Store, sync
     from ndogo.registry import bundles
 
     store, source, log = Store(Path({store!r})), Path({source!r}), Path({log!r})
 
-    def slow_sync(path, real=_sync):
+    def slow_sync(path, real=sync):
         time.sleep({pause})
         real(path)
 
-    bundles._sync = slow_sync
+    bundles.sync = slow_sync
 
     def build(draft):
         with log.open("a") as made:
@@ -207,3 +207,60 @@ def test_killed_at_any_point_of_publishing_nothing_half_made_loads(tmp_path: Pat
     assert last.communicate(timeout=120)[0].strip() in ("made", "found")
     assert store.find(key) is not None
     assert not list((tmp_path / "store" / "drafts").iterdir())
+
+
+def dangling(path: Path) -> None:
+    path.symlink_to("/nowhere/at/all")
+
+
+WRONG_KINDS = {"file": Path.touch, "folder": Path.mkdir, "link": dangling}
+PLACES = ("bundles/{key}", "drafts/{key}-1", "work/{key}", "locks/{key}.lock")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", WRONG_KINDS)
+def test_what_is_of_the_wrong_kind_is_put_out_of_the_way(tmp_path: Path, pico_model, place: str, kind: str):
+    path = tmp_path / place.format(key=request().key)
+    path.parent.mkdir(parents=True)
+    WRONG_KINDS[kind](path)
+    store = Store(tmp_path)
+    bundle, found = store.find_or_make(request(), copy_of(pico_model("xlmr")))
+    assert not found and damage(store.path(bundle)) == ""
+    assert not (tmp_path / "work" / bundle.key).exists() and not list((tmp_path / "drafts").iterdir())
+    assert store.find_or_make(request(), copy_of(pico_model("xlmr")))[1]
+
+
+@pytest.mark.parametrize("kind", WRONG_KINDS)
+def test_a_record_s_place_that_is_no_file_is_cleared(tmp_path: Path, kind: str):
+    file = tmp_path / "evaluations" / "k.json"
+    file.parent.mkdir()
+    WRONG_KINDS[kind](file)
+    store = Store(tmp_path)
+    assert store.record("evaluations", "k", Scored, lambda: Scored(score=1.0)) == (Scored(score=1.0), False)
+    assert store.record("evaluations", "k", Scored, lambda: Scored(score=2.0)) == (Scored(score=1.0), True)
+    assert len(list((tmp_path / "damaged").iterdir())) == 1
+
+
+@pytest.mark.parametrize("change", [{"files": {}}, {"key": "another"}, {"files": {"config.json": "0"}}, {"files": 3}])
+def test_a_step_json_that_vouches_for_nothing_is_damage(tmp_path: Path, pico_model, change: dict[str, object]):
+    store = Store(tmp_path)
+    bundle, _ = store.find_or_make(request(), copy_of(pico_model("xlmr")))
+    mark = store.path(bundle) / MARK
+    mark.write_text(json.dumps(json.loads(mark.read_text()) | change))
+    assert store.find(bundle.key) is None
+    assert not store.find_or_make(request(), copy_of(pico_model("xlmr")))[1]
+
+
+def test_what_a_refused_step_kept_goes_unless_it_is_a_checkpoint(tmp_path: Path):
+    store = Store(tmp_path)
+    work = store.work(request().key)
+    for kept in ("corpus.arrow", "checkpoint.safetensors"):
+
+        def refuses(draft: Path, name: str = kept) -> dict[str, float]:
+            work.mkdir(parents=True, exist_ok=True)
+            (work / name).touch()
+            raise NdogoError("No.")
+
+        with pytest.raises(NdogoError, match="No"):
+            store.find_or_make(request(), refuses)
+        assert work.exists() == (kept == "checkpoint.safetensors")

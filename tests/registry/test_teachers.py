@@ -12,8 +12,9 @@ from huggingface_hub import constants
 from safetensors.torch import load_file
 from transformers import AutoModelForTokenClassification
 
+from ndogo.core.directories import check_model_directory
 from ndogo.core.errors import NdogoError
-from ndogo.core.models import check_model_directory, load_model, load_tokenizer
+from ndogo.core.models import load_model, load_tokenizer
 from ndogo.core.text import WeightedLines
 from ndogo.registry.bundles import open_store
 from ndogo.registry.languages import check_teacher, language

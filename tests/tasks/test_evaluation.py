@@ -12,7 +12,7 @@ from ndogo.registry.benchmarks import benchmarks
 from ndogo.registry.bundles import Bundle
 from ndogo.registry.languages import Language, add_language
 from ndogo.steps.recipe import parse_recipe
-from ndogo.tasks.evaluation import evaluated, evaluation_key, metrics_of
+from ndogo.tasks.evaluation import evaluated, evaluation_key, key_of, metrics_of
 from ndogo.tasks.run import Run
 from ndogo.tasks.steps import find_or_make
 from ndogo.tasks.tracking import _numbers
@@ -92,3 +92,10 @@ def test_held_out_text_that_a_student_was_trained_on_is_refused(trimmed, monkeyp
     monkeypatch.setattr(evaluation, "corpus", lambda *asked: replace(made(*asked), held_out=made(*asked).lines))
     _, record, _ = evaluated(trimmed, Bundle("original", trimmed.original), silent)
     assert "occurs in the training text" in record.problems["language model"]
+
+
+def test_another_device_has_an_evaluation_of_its_own_and_the_cpu_keeps_its_key(run, monkeypatch):
+    """No GPU is needed to know a key: it is known before the work is placed."""
+    key = key_of(run, run.original)
+    monkeypatch.setattr("ndogo.tasks.evaluation.chosen", lambda: "cuda")
+    assert key_of(run, run.original) != key

@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from ndogo.evaluation import EvaluationSettings
-from ndogo.registry import artifacts
+from ndogo.registry import artifacts, database
 from ndogo.registry.bundles import open_store
 from ndogo.registry.model_registry import tracking_uri
 from ndogo.steps.recipe import parse_recipe
@@ -227,3 +227,38 @@ def test_a_night_with_nothing_new_is_one_run(run):
     assert all(f"Nothing new: all is as in run {first.id}" in r.data.tags["mlflow.note.content"] for r in repeated)
     night("another", seed=1)
     assert len(client.search_runs([experiment], "tags.level = 'pipeline'")) == 2
+
+
+def as_in_a_new_process() -> None:
+    """Let go of all that MLflow and we remember of the database."""
+    from mlflow.store.model_registry import sqlalchemy_store as models
+    from mlflow.store.tracking import sqlalchemy_store as runs
+    from mlflow.tracking._model_registry.registry import ModelRegistryStoreRegistry
+    from mlflow.tracking._tracking_service.registry import TrackingStoreRegistry
+
+    for kind in (TrackingStoreRegistry, ModelRegistryStoreRegistry):
+        kind._get_store_with_resolved_uri.cache_clear()
+    for module in (models, runs):
+        for engine in module.SqlAlchemyStore._engine_map.values():
+            engine.dispose()
+        module.SqlAlchemyStore._engine_map.clear()
+    database._looked_at.clear()
+
+
+def test_a_locked_or_damaged_database_costs_nothing_and_is_filled_again_from_the_store(run, monkeypatch, caplog):
+    def locked(*_: object) -> None:
+        raise RuntimeError("(sqlite3.OperationalError) database is locked")
+
+    with notes.opened(run):
+        made(run)
+        with monkeypatch.context() as away:
+            away.setattr("ndogo.tasks.tracking._project", locked)
+            notes.finish(run, "FAILED", {})
+    assert "`ndogo sync` delivers" in caplog.text
+    assert notes.sync(run.store) == (1, 0)
+    before = set(there())
+    as_in_a_new_process()
+    (run.store.folder / "mlflow.db").write_bytes(b"SQLite format 3\0" + b"x" * 5000)
+    assert notes.sync(run.store) == (1, 0)
+    assert set(there()) == before == {"parent", "original", "truncate"}
+    assert len(list(run.store.folder.glob("mlflow.db.damaged-*"))) == 1 and notes.sync(run.store) == (0, 0)

@@ -24,7 +24,9 @@ class AttentionMaps(StateObjective):
     name: ClassVar[str] = "attention_maps"
     per: ClassVar[Literal["tokens", "pairs"]] = "pairs"
     map: LayerMap = "last-pair"
+    """Which teacher layer each student layer learns from, or pairs such as [[3, 6], [6, 12]]."""
     heads: Literal["each", "mean"] = "mean"
+    """Compare head by head, or the means of all heads."""
     projection: Literal["none", "per_row", "head_mix"] = "none"
     """What is learnt between the two sides: nothing, a matrix over the keys of a row, or a mixture of heads."""
 

@@ -23,6 +23,7 @@ class AttentionScores(StateObjective):
     name: ClassVar[str] = "attention_scores"
     per: ClassVar[Literal["tokens", "pairs"]] = "pairs"
     map: LayerMap = "uniform"
+    """Which teacher layer each student layer learns from, or pairs such as [[3, 6], [6, 12]]."""
 
     def reads(self, student: "Shape", teacher: "Shape") -> tuple[Wanted, Wanted]:
         """Q and K of the pairs."""

@@ -41,6 +41,7 @@ class Hidden(StateObjective):
 
     name: ClassVar[str] = "hidden"
     map: LayerMap = "uniform-last"
+    """Which teacher layer each student layer learns from, or pairs such as [[3, 6], [6, 12]]."""
     embeddings: bool = False
     """Also match the embedding output (state 0), as TinyBERT and BiStil do."""
     depths: Annotated[Depths | None, Later()] = None

@@ -20,7 +20,9 @@ class LogitsKL(TaughtLogitsObjective):
 
     name: ClassVar[str] = "logits_kl"
     temperature: float = Field(gt=0, default=1.0)
+    """Both sides' logits are divided by it."""
     direction: Literal["forward", "reverse"] = "forward"
+    """forward: from the teacher's distribution; reverse: from the student's."""
 
     def loss(self, student: "Logits", teacher: "Logits", labels_N: "Tensor") -> "Tensor":
         """The sum over rows of the divergence."""

@@ -26,8 +26,11 @@ class Relations(StateObjective):
 
     name: ClassVar[str] = "relations"
     q: float = Field(ge=0, default=1 / 3)
+    """Weight of the relations between queries."""
     k: float = Field(ge=0, default=1 / 3)
+    """Weight of the relations between keys."""
     v: float = Field(ge=0, default=1 / 3)
+    """Weight of the relations between values."""
     heads: int | None = Field(gt=0, default=None)
     """Relation heads; default: the largest number that both widths allow, at most the teacher's heads."""
     teacher_layer: int | None = None

@@ -25,6 +25,7 @@ class Similarity(BatchObjective):
     shapes_vectors: ClassVar[bool] = True
     per: ClassVar[Literal["tokens", "pairs", "sequences"]] = "sequences"
     temperature: float = Field(gt=0, default=0.05)
+    """Both sides' cosines are divided by it."""
     against: Literal["teacher", "student"] = "teacher"
     """Whose vectors the student's are compared with."""
     stored: Annotated[int, Field(ge=0)] = 0

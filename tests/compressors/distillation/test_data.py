@@ -50,6 +50,20 @@ def test_a_corpus_without_tokens_is_refused(tokenizer, tmp_path):
     assert not list(tmp_path.glob("empty*"))
 
 
+@pytest.mark.parametrize("damage", ["flipped", "cut off", "no hash"])
+def test_a_damaged_file_is_made_again(tokenizer, tmp_path, caplog, damage: str):
+    file = tmp_path / "text.arrow"
+    tokenize(lambda: iter(TEXT), tokenizer, 16, file, silent)
+    good = file.read_bytes()
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 1
+    file.write_bytes({"flipped": bytes(flipped), "cut off": good[:-40], "no hash": good}[damage])
+    if damage == "no hash":
+        file.with_name("text.arrow.sha256").write_bytes(b"\xff")
+    again = tokenize(lambda: iter(TEXT), tokenizer, 16, file, silent)
+    assert file.read_bytes() == good and len(again) and "made again" in caplog.text
+
+
 def test_an_interrupted_tokenisation_leaves_no_file(tokenizer, tmp_path):
     def broken():
         yield TEXT[0]

@@ -245,6 +245,25 @@ def test_a_full_disk_is_said_and_the_former_checkpoint_stays(tmp_path):
         checkpoints.read(path)
 
 
+@pytest.mark.parametrize("damage", ["flipped", "cut off", "another shape", "folder"])
+def test_a_damaged_checkpoint_is_set_aside_and_training_starts_anew(tmp_path, caplog, damage: str):
+    path = tmp_path / "checkpoint.safetensors"
+    checkpoints.write(path, {"weight/x": torch.ones(400)}, {"identity": "a"})
+    good = path.read_bytes()
+    flipped = bytearray(good)
+    flipped[-10] ^= 1
+    if damage == "folder":
+        path.unlink()
+        path.mkdir()
+    elif damage == "another shape":
+        checkpoints.save_file({"x": torch.ones(1)}, path, metadata={"facts": "[]"})
+    else:
+        path.write_bytes(bytes(flipped) if damage == "flipped" else good[:-100])
+    assert not checkpoints.readable(path)
+    assert not path.exists() and "starts anew" in caplog.text
+    assert (tmp_path / "checkpoint.safetensors.damaged").exists()
+
+
 def test_patience_stops_and_gives_the_best_weights(pico_model, tmp_path, run):
     asked = settings(60, learning_rate=0.5, warmup=0, patience=2, clip=None), MLM
     found = train(pico_model("xlmr"), None, folder(tmp_path / "out"), *asked, run)

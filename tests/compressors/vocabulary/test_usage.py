@@ -65,7 +65,7 @@ def test_what_cannot_be_used_is_refused_with_a_cure(model_of, trimmed, tmp_path)
         trimmed(model_of("xlmr"), name="a", size=10)
     with pytest.raises(NdogoError, match="no text to count"):
         trimmed(model_of("xlmr"), text=[], name="b", size=100)
-    with pytest.raises(NdogoError, match="weight must be above 0"):
+    with pytest.raises(NdogoError, match="A weight is above 0"):
         trim(model_of("xlmr"), tmp_path, Wanted(size=100), [WeightedLines(lambda: iter(["a"]), weight=0)], silent)
     source = tmp_path / "short"
     shutil.copytree(model_of("xlmr"), source)

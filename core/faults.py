@@ -1,0 +1,55 @@
+"""The frame around every command and task: whatever no reader foresaw becomes a refusal, and its traceback a file."""
+
+import contextlib
+import os
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ndogo.core.errors import NdogoError, is_panic, words_of
+
+
+@contextlib.contextmanager
+def framed(doing: str, folder: Callable[[], Path]) -> Iterator[None]:
+    """Errors of the machine (a full disk, a path that cannot be) are told as they are; any other is a fault of ours, whose
+    traceback is kept in a file below `folder`.
+
+    :raises NdogoError: in place of every other exception.
+    """
+    try:
+        yield
+    except NdogoError:
+        raise
+    except OSError as error:
+        raise NdogoError(f"{doing}: {error.strerror or words_of(error)}.", where=str(error.filename or "")) from error
+    except MemoryError as error:
+        raise NdogoError(
+            f"{doing}: the memory is full.", cure="Close other programs, or take a smaller model."
+        ) from error
+    except BaseException as error:
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
+        raise NdogoError(
+            f"{doing} met a fault of Ndogo: {words_of(error)}",
+            where=str(keep_traceback(error, folder)),
+            cure="That file says how it came; please report it. What was finished before is kept.",
+        ) from error
+
+
+def keep_traceback(error: BaseException, folder: Callable[[], Path]) -> Path:
+    """Write an error's traceback into a file of its own; where `folder` takes none, among the temporary files."""
+    name = f"{time.strftime('%Y-%m-%dT%H-%M-%S')}-{os.getpid()}.log"
+    text = "".join(traceback.format_exception(error))
+    try:
+        place = folder()
+        place.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text, encoding="utf-8", errors="replace")
+        return place / name
+    except OSError:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="ndogo-", suffix=".log", delete=False, encoding="utf-8", errors="replace"
+        ) as file:
+            file.write(text)
+        return Path(file.name)

@@ -1,0 +1,99 @@
+"""MLflow's SQLite file: made once, under a lock; one that is damaged or half made is moved aside with its date, and made anew.
+
+All that it shows is in the store, so `ndogo sync` fills a new one. Its name (in mlflow.ready) tells the new one from the old.
+"""
+
+import contextlib
+import logging
+import sqlite3
+import time
+import uuid
+from pathlib import Path
+
+from ndogo.registry.files import locked
+
+log = logging.getLogger("ndogo.store")
+PARTS = ("", "-wal", "-shm", "-journal")
+BUSY = 10.0
+"""Seconds that a look waits for another process's writing."""
+_looked_at: set[tuple[Path, int]] = set()
+
+
+def place(store: Path) -> Path:
+    """Where the file lies."""
+    return store / "mlflow.db"
+
+
+def mark(store: Path) -> Path:
+    """The file that says that the database was made to the end; its content is the database's name."""
+    return store / "mlflow.ready"
+
+
+def name(store: Path) -> str:
+    """What tells this database from one that was lost; nothing of one that is older than such names."""
+    try:
+        return mark(store).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def look_after(store: Path) -> None:
+    """Once in a process: move a file that is no whole database aside. One that is merely in use stays."""
+    file = place(store)
+    try:
+        seen = (file, file.lstat().st_ino)
+    except OSError:
+        with contextlib.suppress(OSError):
+            mark(store).unlink()  # the database was taken away
+        return
+    if seen in _looked_at:
+        return
+    with locked(store, "mlflow-database"):
+        if fault := _fault(file):
+            _move_aside(store, fault)
+        elif not mark(store).exists():
+            make_mark(store)
+    _looked_at.add(seen)
+
+
+def make_mark(store: Path) -> None:
+    """Say that the database is whole, and give it a name."""
+    mark(store).write_text(uuid.uuid4().hex, encoding="utf-8")
+
+
+def _fault(file: Path) -> str:
+    """What is wrong with a database's file, in a few words; nothing where it is whole or in use."""
+    if not file.is_file():
+        return "no regular file"
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=BUSY)) as opened:
+            found = opened.execute("PRAGMA quick_check(1)").fetchone()
+            if found != ("ok",):
+                return str(found)
+            tables = {table for (table,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not {"alembic_version", "runs", "experiments"} <= tables:
+                return "half made"
+            return "" if opened.execute("SELECT count(*) FROM alembic_version").fetchone()[0] else "half made"
+    except sqlite3.OperationalError as error:
+        return "" if "locked" in str(error) else str(error)
+    except sqlite3.DatabaseError as error:
+        return str(error)
+
+
+def _move_aside(store: Path, fault: str) -> None:
+    file = place(store)
+    aside = file.with_name(f"mlflow.db.damaged-{time.strftime('%Y-%m-%dT%H-%M-%S')}")
+    for part in PARTS:
+        whole = file.with_name(file.name + part)
+        if whole.exists() or whole.is_symlink():
+            whole.rename(aside.with_name(aside.name + part))
+    mark(store).unlink(missing_ok=True)
+    log.warning(
+        "MLflow's database %s is damaged (%s). It was moved to %s and is made anew; `ndogo sync` fills it from the store.",
+        *(file, fault, aside),
+    )
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether an error comes from the database's file (locked, full, damaged meanwhile) and not from what was asked."""
+    return "sqlite3." in str(error) or isinstance(error, sqlite3.Error)
