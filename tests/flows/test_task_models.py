@@ -46,7 +46,7 @@ Spans = list[tuple[int, int, str]]
 
 def spans_of(folder: Path) -> Callable[[str], Spans]:
     """How PyTorch tags a line: words joined by spaces, a word's first token decides, places are those of the line itself."""
-    model: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(folder).eval()
+    model: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
 
     @torch.inference_mode()
