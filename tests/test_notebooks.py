@@ -33,7 +33,7 @@ def test_every_cell_of_the_notebooks_runs(pico_model, tmp_path: Path):
     own = {"LANGUAGE": tiny.NAME, "TEACHER": teacher, "TEXT": str(text), "TOKENS": 400, "LENGTH": 32}
     given = {
         "gpu.ipynb": own | {"BENCHMARKS": [str(benchmarks)]},
-        "first-hour.ipynb": own,
+        "first-hour.ipynb": own | {"RECIPE": str(tmp_path / "ndogo-work" / "notebook.yaml")},  # found, not made again
     }
     files = [str(ROOT / "notebooks" / name) for name in given]
     assert sorted(files) == sorted(map(str, (ROOT / "notebooks").glob("*.ipynb")))
