@@ -25,6 +25,7 @@ class TaskLogits(StateObjective):
     name: ClassVar[str] = "task_logits"
     needs_task_head: ClassVar[bool] = True
     temperature: float = Field(gt=0, default=1.0)
+    """Both sides' logits are divided by it."""
 
     def counted(self, student: "Seen") -> Per:
         """Tokens or texts, as the head answers."""
