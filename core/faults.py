@@ -1,12 +1,14 @@
 """The frame around every command and task: whatever no reader foresaw becomes a refusal, and its traceback a file."""
 
 import contextlib
+import functools
 import os
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from ndogo.core.errors import NdogoError, is_panic, words_of
 
@@ -36,6 +38,24 @@ def framed(doing: str, folder: Callable[[], Path]) -> Iterator[None]:
             where=str(keep_traceback(error, folder)),
             cure="That file says how it came; please report it. What was finished before is kept.",
         ) from error
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_frame(doing: str, folder: Callable[[], Path]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A function in the frame. Each call opens its own, so that the function can be sent to another process."""
+
+    def around(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            with framed(doing, folder):
+                return function(*args, **kwargs)
+
+        return called
+
+    return around
 
 
 def keep_traceback(error: BaseException, folder: Callable[[], Path]) -> Path:

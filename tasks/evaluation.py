@@ -14,7 +14,7 @@ from prefect.states import Completed, State
 from ndogo.core.device import chosen
 from ndogo.core.errors import NdogoError
 from ndogo.core.exported import FOLDER, MANIFEST
-from ndogo.core.faults import framed
+from ndogo.core.faults import in_frame
 from ndogo.core.progress import Report
 from ndogo.core.text import Lines, fingerprint
 from ndogo.evaluation import Benchmark, Broken, Evaluation, LanguageModelScores, LanguageModelSettings, evaluate
@@ -44,7 +44,7 @@ LANGUAGE_MODEL = LanguageModelSettings(lines=100, words=2)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-@framed("an evaluation", logs)
+@in_frame("an evaluation", logs)
 def judge(owners: Sequence[Owner], bundle: Bundle) -> "str | State[str]":
     """Find or make the evaluation of a model that one run or several ask for; the key of its record."""
     run, name = owners[0]

@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 
 from ndogo import evaluation as judging
 from ndogo.core.download import SIZE_TYPE
-from ndogo.core.faults import framed
+from ndogo.core.faults import in_frame
 from ndogo.evaluation import Entry, Evaluation, Latency, Role, gap_closed, retention
 from ndogo.evaluation.judge import versions
 from ndogo.evaluation.summary import MODES, SAME_SIZE
@@ -43,7 +43,7 @@ WIDEST = 6
 
 
 @task(name="Publish", cache_policy=NO_CACHE, persist_result=False)
-@framed("the publication", logs)
+@in_frame("the publication", logs)
 def publish(run: Run, bundle: Bundle, judged: Mapping[str, str]) -> str:
     """Conclude a run and register its small model, which becomes champion only through the gate. The run's id.
 

@@ -9,7 +9,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
-from ndogo.core.faults import framed
+from ndogo.core.faults import in_frame
 from ndogo.core.progress import Report
 from ndogo.core.text import WeightedLines
 from ndogo.registry.benchmarks import benchmark_of
@@ -28,7 +28,7 @@ GPU = "gpu"
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-@framed("a step", logs)
+@in_frame("a step", logs)
 def make(owners: Sequence[Owner], parents: Mapping[str, Bundle]) -> "Bundle | State[Bundle]":
     """Find or make the bundle of a step that one run or several need; a found one ends in the state Cached.
 

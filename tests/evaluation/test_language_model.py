@@ -78,6 +78,7 @@ class Exact(torch.nn.Module):
 
     def __init__(self, tokenizer, words):
         super().__init__()
+        self.device = torch.device("cpu")
         self.tokenizer = tokenizer
         self.config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=512)
         self.known = {tuple(tokenizer.encode(word, add_special_tokens=False)): p for word, p in words.items()}

@@ -134,7 +134,7 @@ def test_bad_texts(home: Path, ndogo, pico_model):
     (home / "latin.txt").write_bytes(b"habari\nyako\n\xff\xfe bad\n")
     check_refused(trim(home / "latin.txt"), "Line 3 is not UTF-8", "iconv")
     (home / "rows.jsonl").write_text('{"text": "habari"}\n{"txt": 1}\n')
-    check_refused(trim(home / "rows.jsonl"), "Line 2", '{"text"')
+    check_refused(trim(home / "rows.jsonl"), "line 2", '{"text"')
     (home / "cut.txt.gz").write_bytes(gzip.compress(b"habari\n" * 9999)[:-20])
     check_refused(trim(home / "cut.txt.gz"), "cannot be read")
     assert [p.name for p in home.iterdir() if "draft" in p.name] == []
