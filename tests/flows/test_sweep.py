@@ -110,7 +110,7 @@ def test_dask_workers_make_the_same_bundles_in_processes_of_their_own(home, monk
 @pytest.mark.timeout(300)
 def test_a_run_that_fails_leaves_the_others_their_results(home):
     store = home("here")
-    broken = "name: broken\nsteps:\n  - adapt: {steps: 3, learning_rate: 1.0e+30, batch_size: 4, max_length: 32}\n"
+    broken = "name: broken\nsteps:\n  - adapt: {steps: 3, learning_rate: 1.0e+12, batch_size: 4, max_length: 32}\n"
     (store.folder / "recipes" / "broken.yaml").write_text(broken)
     with (
         prefect_test_harness(server_startup_timeout=120),
