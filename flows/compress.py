@@ -1,7 +1,7 @@
 """The pipeline: one recipe, one language, from a teacher to a small model in the registry."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 from prefect import flow
 from prefect.logging import get_run_logger
@@ -36,6 +36,8 @@ RecipeName = Annotated[
     ),
 ]
 """In the form a dropdown of those that are known when it is served, or any other that is made later."""
+ModeName = Annotated[Mode | None, WithJsonSchema({"type": ["string", "null"], "enum": [*get_args(Mode), None]})]
+"""As `ProfileName`."""
 ProfileName = Annotated[Profile | None, WithJsonSchema({"type": ["string", "null"], "enum": [*PROFILES, None]})]
 """In the form a dropdown, of which the empty choice is the default."""
 Seed = Annotated[int, Field(ge=0)]
@@ -55,7 +57,7 @@ def compress(  # noqa: PLR0913  # its parameters are the form in the UI
     profile: ProfileName = None,
     seed: Seed = 0,
     teacher: str = "",
-    mode: Mode | None = None,
+    mode: ModeName = None,
     baselines: bool = False,
 ) -> str:
     """Make a small model of a language and prove what it retains.

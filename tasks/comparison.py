@@ -11,6 +11,7 @@ from ndogo.evaluation import retention
 from ndogo.evaluation.summary import MODES, NOT_COMPARABLE
 from ndogo.registry import model_registry
 from ndogo.registry.bundles import Store, canonical
+from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks import pictures, tracking
 from ndogo.tasks.cards import evaluation_of
 from ndogo.tasks.publication import TOY
@@ -32,7 +33,9 @@ def rows(store: Store, records: Sequence[RunRecord]) -> list[SweepRow]:
 
 def _row(store: Store, language: str, recipe: str, same: Sequence[RunRecord]) -> SweepRow:
     students = [evaluation_of(store, record.evaluations[record.last].key) for record in same]
-    teachers = [evaluation_of(store, record.evaluations[run_of(record, store).reference].key) for record in same]
+    own = students[0].settings.mode == "own"  # then the first model with a head is what students are measured against
+    guides = [run_of(record, store).reference if own else ORIGINAL for record in same]
+    teachers = [evaluation_of(store, r.evaluations[name].key) for r, name in zip(same, guides, strict=True)]
     compared, first = retention(students, teachers), same[0]
     mean = compared.mean
     return SweepRow(

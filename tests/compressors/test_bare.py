@@ -116,7 +116,7 @@ def test_what_needs_a_head_is_refused_in_the_plan(step, said, pico_model, tmp_pa
     [
         ("modules.json", "[]", "no list of modules"),
         ("modules.json", '[{"idx": 0, "path": "../x", "type": "a.Pooling"}]', "no list of modules"),
-        ("modules.json", "{", "cannot be read"),
+        ("modules.json", "{", "not JSON"),
         ("modules.json", '[{"path": "", "type": "a.LSTM"}]', "`LSTM`"),
         ("1_Pooling/config.json", '{"pooling_mode": ["mean", "max"]}', "mean, max"),
         ("1_Pooling/config.json", '{"pooling_mode_lasttoken": true}', "pooling_mode_lasttoken"),

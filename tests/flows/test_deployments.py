@@ -134,6 +134,8 @@ def test_the_form_has_dropdowns_and_takes_a_recipe_of_ones_own():
         assert form["profile"]["enum"] == ["pocket", "local", "hub", None] and form["mode"]["enum"] == [
             "probe",
             "finetune",
+            "own",
+            None,
         ]
         assert "anyOf" not in form["profile"]
         made = served.apply()

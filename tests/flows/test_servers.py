@@ -182,7 +182,7 @@ def test_a_run_goes_on_when_mlflow_is_killed_and_sync_delivers_later(servers, wo
         time.sleep(0.5)
     assert state["state_name"] == "Completed", (folder / "home/logs/deployments.log").read_text()[-3000:]
     record = store.read_record("runs", run, RunRecord)
-    assert record is not None and not delivered(record)
+    assert record is not None and not delivered(record, store)
     assert record.summary["retention"] > 0
 
     synced = [sys.executable, "-m", "ndogo", "sync"]

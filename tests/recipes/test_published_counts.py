@@ -106,7 +106,7 @@ def test_our_three_sizes(name: str, shape: tuple[int, ...]):
     assert (last.layers, last.hidden, last.ffn, last.heads) == shape
 
 
-@pytest.mark.parametrize("name", sorted(file.stem for file in FOLDER.glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(f.stem for f in FOLDER.glob("*.yaml") if "-task-" not in f.stem))
 def test_every_recipe_fits_a_real_teacher(name: str):
     rows = planned(name, XLMR)
     assert rows[-1].params < rows[0].params
