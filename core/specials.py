@@ -9,11 +9,14 @@ import shutil
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ndogo.core.directories import TOKENIZER_FILES
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 LIKELY = re.compile(r"^[<\[].*[>\]]$")
 """What special tokens look like; one that a tokenizer's files name is kept whatever it looks like."""
@@ -75,3 +78,11 @@ def _without_words(whole: dict[str, Any], named: Collection[str]) -> dict[str, A
     places = {token: row for row, token in enumerate(dict.fromkeys([*tokens, *(token["content"] for token in added)]))}
     moved = [token | {"id": places[token["content"]]} for token in added]
     return whole | {"model": model | changed, "added_tokens": sorted(moved, key=lambda token: token["id"])}
+
+
+def ends(tokenizer: "PreTrainedTokenizerBase") -> tuple[list[int], list[int]]:
+    """The specials that stand before and behind every sequence."""
+    ids, special = tokenizer("a")["input_ids"], set(tokenizer.all_special_ids)
+    before = next(place for place, token in enumerate(ids) if token not in special)
+    behind = next(place for place, token in enumerate(reversed(ids)) if token not in special)
+    return ids[:before], ids[len(ids) - behind :]

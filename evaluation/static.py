@@ -16,6 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ndogo.core.sentences import read_vectors
+from ndogo.core.specials import ends
 from ndogo.core.vectors import pool
 from ndogo.evaluation.encoder import Encoder, load_encoder
 
@@ -51,7 +52,8 @@ def static_encoder(teacher: Path, lines: Iterable[str], parameters: int) -> Enco
     width = encoder.model.config.hidden_size
     frequent = [token for token, _ in counts.most_common(max(1, parameters // width - 1))]
     ids = torch.tensor(frequent)
-    states = torch.cat([_alone(encoder, part, read_vectors(teacher).pooling) for part in ids.split(AT_ONCE)])
+    pooling = read_vectors(teacher).pooling
+    states = torch.cat([_alone(encoder, part, pooling) for part in ids.split(AT_ONCE)])
     shares = torch.tensor([counts[token] for token in frequent]) / counts.total()
     table = (states - states.mean(0)) * (RARITY / (RARITY + shares))[:, None]
     rows = torch.zeros(max(len(encoder.tokenizer), int(ids.max()) + 1), dtype=torch.long)
@@ -70,14 +72,7 @@ def _counted(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str]) -> Counte
 @torch.inference_mode()
 def _alone(encoder: Encoder, ids_N: torch.Tensor, pooling: str) -> torch.Tensor:
     """(N, H): what the teacher says of each token between its specials."""
-    before, behind = (torch.tensor(part, dtype=torch.long) for part in _ends(encoder.tokenizer))
+    before, behind = (torch.tensor(part, dtype=torch.long) for part in ends(encoder.tokenizer))
     ids = torch.cat([before.expand(len(ids_N), -1), ids_N[:, None], behind.expand(len(ids_N), -1)], dim=1)
     states = encoder.model(input_ids=ids).last_hidden_state.float()
     return pool(states, torch.ones_like(ids, dtype=torch.bool), pooling)
-
-
-def _ends(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """The specials before and behind a text."""
-    whole, inner = tokenizer("a")["input_ids"], tokenizer("a", add_special_tokens=False)["input_ids"]
-    at = next(n for n in range(len(whole)) if whole[n : n + len(inner)] == inner)
-    return whole[:at], whole[at + len(inner) :]

@@ -61,7 +61,7 @@ class VectorTexts:
         """sha256 over all of it."""
         pairs = [self.parallel.other, self.parallel.dev, self.parallel.test] if self.parallel else None
         content = [VERSION, self.training, self.lines, pairs, self.topic.fingerprint() if self.topic else None]
-        return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+        return _digest(content)
 
 
 @dataclass(frozen=True)

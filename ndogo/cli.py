@@ -153,7 +153,7 @@ def _servers_refusals() -> Iterator[None]:
         yield
     except RunError as error:
         raise NdogoError(str(error)) from error
-    except Exception as error:
+    except Exception as error:  # each server's client raises kinds of its own; what is no server's goes on as it is
         if (server := _server_of(error)) is None:
             raise
         raise NdogoError(

@@ -63,7 +63,7 @@ def work_folder(work: Path) -> Iterator[None]:
     """What a step keeps in its folder while it runs goes when it is done, and when it fails before its first checkpoint."""
     try:
         yield
-    except Exception:
+    except Exception:  # whatever it was goes on; an interrupt leaves the folder, to be gone on with
         if not any(work.glob("*.safetensors")):
             remove(work)
         raise

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ndogo.compressors.distillation.corpus import Tokenized, is_whole, open_tokenized, sequences, write_sequences
 from ndogo.core.progress import Report
+from ndogo.core.specials import ends
 from ndogo.core.text import Lines
 
 SEED = 0
@@ -46,7 +47,7 @@ def draw(
         found = _rows(plain)
         if texts:
             found = sequences(lambda: _prompted(lines, texts), tokenizer, max_length, report)
-        write_sequences(chain(found, _windows(plain, _ends(tokenizer), windows)), path)
+        write_sequences(chain(found, _windows(plain, ends(tokenizer), windows)), path)
     return open_tokenized(path)
 
 
@@ -59,14 +60,6 @@ def _prompted(lines: Lines, prompts: list[str]) -> Iterator[str]:
     drawing = random.Random(SEED)
     for line in lines():
         yield drawing.choice(prompts) + line if drawing.random() < 0.5 else line
-
-
-def _ends(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """The specials that stand before and behind every sequence."""
-    ids, special = tokenizer("a")["input_ids"], set(tokenizer.all_special_ids)
-    before = next(place for place, token in enumerate(ids) if token not in special)
-    behind = next(place for place, token in enumerate(reversed(ids)) if token not in special)
-    return ids[:before], ids[len(ids) - behind :]
 
 
 def _windows(plain: Tokenized, ends: tuple[list[int], list[int]], bounds: tuple[int, int]) -> Iterator[list[int]]:
