@@ -1,7 +1,6 @@
 """XLM-R base at full size, with random weights and its real tokenizer: exactness, time, memory."""
 
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -42,9 +41,9 @@ for name, step in (
     (out / name).mkdir()
     print(name, step.make({"student": source}, out / name, context), f"{time.time() - start:.1f} s", flush=True)
     source = out / name
-import json, resource
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps({"seconds": time.time() - start, "peak": peak, "told": len(told)}))
+import json
+from ndogo.evaluation.footprint import resident
+print(json.dumps({"seconds": time.time() - start, "peak": resident("VmHWM"), "told": len(told)}))
 """
 
 
@@ -96,4 +95,3 @@ def test_all_three_with_a_thousand_real_sentences(base, shared, tmp_path):
     sys.stdout.write(done.stdout)
     assert found["peak"] < 6e9 and found["told"] > 20
     assert sum(p.numel() for p in load_model(tmp_path / "hidden").parameters()) == 88_543_314
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 1e6

@@ -14,7 +14,7 @@ from tests import tiny
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
-    import json, resource, sys
+    import json, sys
     from pathlib import Path
     from ndogo.compressors.distillation.objectives.logits_kl import LogitsKL
     from ndogo.compressors.distillation.objectives.mlm import Mlm
@@ -24,6 +24,7 @@ SCRIPT = """
     from ndogo.compressors.memory import peak_training_bytes
     from ndogo.core.models import empty_model, load_config, parameters
     from ndogo.core.text import lines_of
+    from ndogo.evaluation.footprint import resident
 
     folder = Path(sys.argv[1])
     settings = TrainingSettings(steps=3, batch_size=16, max_length=128)
@@ -33,7 +34,8 @@ SCRIPT = """
     train(folder / "student", folder / "teacher", folder / "out", settings, objectives, run)
     student, teacher = load_config(folder / "student"), load_config(folder / "teacher")
     predicted = peak_training_bytes(settings, parameters(empty_model(student)), student, teacher)
-    print(json.dumps([predicted, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+    # Not getrusage: its peak begins with that of the process which started this one.
+    print(json.dumps([predicted, resident("VmHWM")]))
 """
 
 
