@@ -1,6 +1,6 @@
 """How fast this machine computes: models of a shape, tokenizers and linear heads, each tried for a moment.
 
-On the CPU seconds are the process's own, which other work on the machine hardly lengthens: what is said holds for a
+On the CPU one thread is tried, by its own seconds, which other work on the machine hardly lengthens: what is said holds for a
 machine that is ours.
 """
 
@@ -24,29 +24,32 @@ Way = Literal["learn", "teach", "read"]
 models are judged and calibrated."""
 LAYERS, ROWS = 2, 1000
 """Of the models that are tried: others take as much longer as they are deeper, and a look-up costs the same in a large table."""
-BATCH, LENGTH = 16, 48
+BATCH, LENGTH = 8, 48
+SHARED = 0.9
+"""What each of several threads does of what one does alone."""
 MOMENT = 0.2
 """Seconds of each trial, its first pass apart."""
 HEAD_ROWS, HEAD_ITERATIONS = 4096, 10
-_tried: dict[tuple[str, Way, int], float] = {}
+_tried: dict[tuple[str, Way], float] = {}
 
 
 def seconds_per_token(config: "PreTrainedConfig", way: Way, threads: int) -> float:
-    """What an encoder of this configuration takes for a token, on the process's device; tried once per process.
+    """What an encoder of this configuration takes for a token, with so many threads; tried once per process.
 
     torch's number of threads is given back.
     """
-    key = config.to_json_string(), way, threads
-    if key not in _tried:
-        import torch
+    import torch
 
+    key = config.to_json_string(), way
+    if key not in _tried:
         before = torch.get_num_threads()
-        torch.set_num_threads(threads)
+        torch.set_num_threads(1)
         try:
             _tried[key] = _try(config, way)
         finally:
             torch.set_num_threads(before)
-    return _tried[key]
+    alone = threads == 1 or chosen() != "cpu"
+    return _tried[key] if alone else _tried[key] / (SHARED * threads)
 
 
 def _try(config: "PreTrainedConfig", way: Way) -> float:
@@ -68,18 +71,9 @@ def _try(config: "PreTrainedConfig", way: Way) -> float:
     model.train(way == "learn")
     ids_BL = torch.full((BATCH, min(LENGTH, positions(config))), 7, device=device)
     with torch.autocast(device.type, dtype=precision, enabled=way == "learn" and precision is not None):
-        seconds = _middle(lambda: _pass(model, ids_BL, learning=way == "learn"), _now(device.type))
+        now = time.thread_time if device.type == "cpu" else time.perf_counter
+        seconds = _middle(lambda: _pass(model, ids_BL, learning=way == "learn"), now)
     return seconds / ids_BL.numel() * whole.layers / layers
-
-
-def _now(device: str) -> Callable[[], float]:
-    """The clock of a device: on the CPU this process's seconds, shared out among torch's threads."""
-    import torch
-
-    if device != "cpu":
-        return time.perf_counter
-    threads = torch.get_num_threads()
-    return lambda: time.process_time() / threads
 
 
 def _pass(model: "PreTrainedModel", ids_BL: "torch.Tensor", *, learning: bool) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ndogo.core.architectures import Shape
 
 SCORES = {"scores": "An earlier result of the same model, text and importance, whose scores are taken over."}
-PASSES = {"magnitude": 0, "first": 0, "activation": 1, "pca": 4, "taylor": 4, "self": 4}
+PASSES = {"magnitude": 0, "first": 0, "activation": 1, "pca": 2, "taylor": 4, "self": 4}
 """Of the model over calibration text, by what units are chosen; those with gradients count as three, and their targets as one."""
 
 
