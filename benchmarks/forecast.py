@@ -2,7 +2,8 @@
 
     python benchmarks/forecast.py [recipe] [--language swahili --profile local --teacher DIR --tokens 500000]
 
-Wanted: the whole within a third. The clock speaks of a machine that is ours: on a busy one compare processor seconds, with one thread.
+Wanted: the whole within a third. The clock speaks of a machine that is ours: on a busy one compare processor seconds, with one
+thread.
 """
 
 import argparse
@@ -61,9 +62,8 @@ def compare(asked: argparse.Namespace) -> None:
         print(f"| {name} | {told.get(name, 0):.1f} | {wall:.1f} | {processor:.1f} |")
     whole, wall, processor = sum(told.values()), *(sum(took[name][n] for name in told) for n in (0, 1))
     print(f"| all | {whole:.1f} | {wall:.1f} | {processor:.1f} |")
-    print(
-        f"said / took: {whole / wall:.2f}, by processor seconds {whole / processor:.2f}; wanted {1 - SHARE:.2f} to {1 + SHARE:.2f}"
-    )
+    wanted = f"wanted {1 - SHARE:.2f} to {1 + SHARE:.2f}"
+    print(f"said / took: {whole / wall:.2f}, by processor seconds {whole / processor:.2f}; {wanted}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The engine on one GPU, in at most four minutes: tokens a second, share of the card's peak, what is no matrix product, memory.
 
 Random weights and random tokens; the loop is the engine's own, its batches without reading text. For XLM-R base -> 6 x 384 also
-with the fastest kernels in place of the deterministic ones, and with compiled layers. Then losses beside the CPU's, and small steps of
-fine-tuning. Without a GPU it runs on the CPU at small shapes, to see that it runs: those figures say nothing of a card.
+with the fastest kernels in place of the deterministic ones, and with compiled layers. Then losses beside the CPU's, and small
+steps of fine-tuning. Without a GPU it runs on the CPU at small shapes, to see that it runs: those figures say nothing of a card.
 
     python benchmarks/gpu.py [--seconds 8] [--small] [--compiled]
 """

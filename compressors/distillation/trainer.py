@@ -55,11 +55,8 @@ class Trainer:
         self.losses = load_losses(job, group.device)
         self.micro = micro_tokens(memory_of(group.device), *self.losses.sizes())
         self._keep_teacher_outputs()
-        kind = group.device.type
-        self.every, self.batch_of = (
-            guard.EVERY[kind],
-            ahead.Ahead(lambda step: self.batch(step), job.steps, ahead.STEPS[kind]),
-        )
+        self.every, coming = guard.EVERY[group.device.type], ahead.STEPS[group.device.type]
+        self.batch_of = ahead.Ahead(lambda step: self.batch(step), job.steps, coming)
         self.parameters = self.losses.parameters()
         betas = (0.9, self.settings.adam_beta2)
         self.optimiser = torch.optim.AdamW(groups(self.parameters, self.settings.weight_decay), betas=betas, fused=True)
