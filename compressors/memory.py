@@ -29,7 +29,7 @@ def micro_tokens(card: int | None, params: int, student: PreTrainedConfig, teach
         held += 2 * (guide.vocab * guide.hidden + guide.layers * (4 * guide.hidden**2 + 2 * guide.hidden * guide.ffn))
         each += 4 * (8 * guide.hidden + guide.ffn)
     fit = max(1, int((ROOM * card - held) / each))
-    return min(MOST_TOKENS, max(FEWEST_TOKENS, 2 ** (fit.bit_length() - 1)))
+    return min(MOST_TOKENS, max(FEWEST_TOKENS, 1 << (fit.bit_length() - 1)))
 
 
 def peak_training_bytes(
