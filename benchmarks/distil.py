@@ -20,6 +20,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from ndogo.compressors.distillation.job import TrainingJob
+    from ndogo.compressors.distillation.objective import Objective
+    from ndogo.compressors.distillation.settings import TrainingSettings
 
 ROOT = Path(__file__).parents[1]
 ROWS, LENGTH = 8, 128
@@ -107,29 +109,33 @@ def ours(vocab: int, steps: int) -> dict:
 
 
 def _job(vocab: int) -> "TrainingJob":
-    """Model directories of the two shapes, with the smallest tokenizer that has so many pieces."""
+    from ndogo.compressors.distillation.objectives.logits_kl import LogitsKL
+    from ndogo.compressors.distillation.objectives.mlm import Mlm
+    from ndogo.compressors.distillation.settings import TrainingSettings
+
+    settings = TrainingSettings(steps=1000, batch_size=ROWS)
+    return random_job(configs(vocab), settings, {"mlm": Mlm(weight=0.5), "logits_kl": LogitsKL(weight=0.5)})
+
+
+def random_job(shapes: tuple, settings: "TrainingSettings", objectives: "dict[str, Objective]") -> "TrainingJob":
+    """A training of random models of two shapes, student and teacher, with the smallest tokenizer that has their pieces."""
     from tokenizers import Tokenizer, models, processors
     from transformers import PreTrainedTokenizerFast, XLMRobertaForMaskedLM
 
-    from ndogo.compressors.distillation.objectives.logits_kl import LogitsKL
-    from ndogo.compressors.distillation.objectives.mlm import Mlm
     from ndogo.compressors.distillation.run import TrainingRun
-    from ndogo.compressors.distillation.settings import TrainingSettings
     from ndogo.compressors.distillation.train import prepare
     from ndogo.core.models import save
 
     folder = Path(tempfile.mkdtemp())
     pieces = {piece: row for row, piece in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])}
-    pieces |= {f"p{row}": row for row in range(5, vocab)}
+    pieces |= {f"p{row}": row for row in range(5, shapes[0].vocab_size)}
     backend = Tokenizer(models.WordLevel(pieces, unk_token="<unk>"))
     backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     names = {"bos": "<s>", "cls": "<s>", "eos": "</s>", "sep": "</s>", "pad": "<pad>", "unk": "<unk>", "mask": "<mask>"}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **{f"{k}_token": v for k, v in names.items()})
-    for name, config in zip(("student", "teacher"), configs(vocab), strict=True):
+    for name, config in zip(("student", "teacher"), shapes, strict=True):
         save(XLMRobertaForMaskedLM(config), folder / name)
         tokenizer.save_pretrained(folder / name)
-    settings = TrainingSettings(steps=1000, batch_size=ROWS)
-    objectives = {"mlm": Mlm(weight=0.5), "logits_kl": LogitsKL(weight=0.5)}
     run = TrainingRun(lines=lambda: iter(["p5 p6 p7"]), fingerprint="0" * 64, work=folder / "work")
     return prepare(folder / "student", folder / "teacher", folder, settings, objectives, run)
 

@@ -22,6 +22,7 @@ from ndogo.core.architectures import (
     with_layers,
 )
 from ndogo.core.batches import Batch
+from ndogo.core.device import on_device
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
 from ndogo.core.progress import Report
@@ -58,7 +59,9 @@ def truncate(source: Path, out: Path, config: PreTrainedConfig, choice: Choice, 
         needs_loss = choice.importance == "loss"
         masked = needs_loss and has_lm_head(model)
         batches = read_batches(choice.calibration, load_tokenizer(source), SENTENCES, masked=masked)
-        scores = (losses_without if needs_loss else changes)(model, batches, report)
+        with on_device(model) as device:
+            batches = [batch.to(device) for batch in batches]
+            scores = (losses_without if needs_loss else changes)(model, batches, report)
     kept = kept_layers(len(layers_of(model)), count, choice.keep, scores, fixed=_fixed(model))
     report("cutting layers", 0, None)
     student = keep_layers(model, kept)
@@ -138,7 +141,7 @@ def changes(model: PreTrainedModel, batches: Sequence[Batch], report: Report) ->
                 hook.remove()
         for layer, (before, after) in enumerate(states):
             cosine = torch.cosine_similarity(before[batch.real], after[batch.real], dim=-1)
-            total[layer] += (1 - cosine).sum().double()
+            total[layer] += (1 - cosine).sum().double().cpu()
         tokens += int(batch.real.sum())
         report("judging layers", number + 1, len(batches))
     return (total / tokens).float()

@@ -25,11 +25,19 @@ class Batch:
     """Which rows of a text they are, where they are rows of one."""
     text: str = field(default="", kw_only=True)
     """Names that text."""
+    places: tuple[Tensor, Tensor] | None = field(default=None, kw_only=True)
+    """Flat positions with a label, and of the other real tokens, where they were counted before the batch is on a device, which
+    would have to be waited for.
+    """
 
     def to(self, device: torch.device) -> "Batch":
         """The same on another device."""
         parts = (part.to(device, non_blocking=True) for part in (self.ids, self.real, self.labels))
-        return Batch(*parts, rows=self.rows, text=self.text)
+        places = self.places and (
+            self.places[0].to(device, non_blocking=True),
+            self.places[1].to(device, non_blocking=True),
+        )
+        return Batch(*parts, rows=self.rows, text=self.text, places=places)
 
 
 def pad(

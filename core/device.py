@@ -1,9 +1,15 @@
 """The one device on which this process computes: `ndogo --device`, $NDOGO_DEVICE, or auto, a GPU where there is one."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ndogo.core.errors import NdogoError
+
+if TYPE_CHECKING:
+    import torch
 
 VARIABLE = "NDOGO_DEVICE"
 DEVICES = ("auto", "cpu", "cuda")
@@ -27,6 +33,19 @@ def chosen() -> str:
     if given == "cuda":
         raise NdogoError("This machine has no GPU that torch finds.", where=VARIABLE, cure="Give auto or cpu.")
     return "cpu"
+
+
+@contextmanager
+def on_device(model: "torch.nn.Module") -> "Iterator[torch.device]":
+    """The model on this process's device while it reads, and on the CPU afterwards."""
+    import torch
+
+    device = torch.device(chosen())
+    torch.nn.Module.to(model, device)
+    try:
+        yield device
+    finally:
+        torch.nn.Module.to(model, "cpu")
 
 
 def _has_gpu() -> bool:

@@ -136,6 +136,12 @@ class Step(Given):
         """Whether how many rows it keeps is known only when the text was counted."""
         return False
 
+    def calibration_passes(self, layers: int) -> int:
+        """For forecasts: how many lines of text its student, of so many layers, reads before it is changed, each counted once for
+        every pass.
+        """
+        return 0
+
     @property
     def needs_text(self) -> bool:
         """Whether there must be a corpus."""

@@ -9,14 +9,18 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from ndogo.compressors.distillation.corpus import Tokenized
 from ndogo.compressors.distillation.settings import TrainingSettings
 from ndogo.core.batches import Batch, by_length, pad
-from ndogo.core.masking import IGNORED, Masking, mask
+from ndogo.core.masking import IGNORED, Masking, mask, masking_of
 
 WINDOW = 64
 """Batches whose sequences are sorted by length together: enough for little padding, few enough to stay random."""
+HELD_OUT_SEQUENCES = 512
+MASKS = 1
+"""The second part of the key of the random streams that mask."""
 ORDER = 0
 """The second part of the key of the random streams that order the corpus."""
 
@@ -148,8 +152,11 @@ class GlobalBatch:
         while len(mine):
             width = min(multiple_of_8(int(lengths[mine[0]])), self.ids.shape[1])
             some, mine = np.split(mine, [max(1, tokens // width)])
-            parts = (torch.from_numpy(part[some, :width]) for part in (self.ids, self.real, self.labels))
-            yield Batch(*parts, rows=self.rows[some], text=self.text)
+            ids, real, labels = (part[some, :width] for part in (self.ids, self.real, self.labels))
+            places = [np.flatnonzero(labels != IGNORED), np.flatnonzero(real & (labels == IGNORED))]
+            masked, others = map(torch.from_numpy, places)
+            parts = map(torch.from_numpy, (ids, real, labels))
+            yield Batch(*parts, rows=self.rows[some], text=self.text, places=(masked, others))
 
 
 def read_batch(
@@ -163,6 +170,17 @@ def read_batch(
     ids, real = pad([corpus.sequence(int(row)) for row in rows], filler, width)
     inputs, labels = mask(ids, real, masking, key)
     return GlobalBatch(rows, inputs, real, labels, corpus.name)
+
+
+def masking_for(tokenizer: PreTrainedTokenizerBase, probability: float) -> Masking:
+    """The masking of a training; a tokenizer without a mask token will do where nothing is masked."""
+    return Masking(0, (), len(tokenizer), 0.0) if probability == 0 else masking_of(tokenizer, probability)
+
+
+def held_out_batches(text: Tokenized, masking: Masking, filler: int, size: int) -> list[GlobalBatch]:
+    """The first held-out sequences in batches of like length, masked once and for all."""
+    batches = by_length(np.arange(min(len(text), HELD_OUT_SEQUENCES)), text.lengths, size)
+    return [read_batch(text, rows, masking, filler, (0, MASKS, n * size)) for n, rows in enumerate(batches)]
 
 
 def multiple_of_8(length: int) -> int:

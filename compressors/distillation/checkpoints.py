@@ -3,9 +3,11 @@
 import errno
 import json
 import logging
+import math
 import os
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,21 @@ from ndogo.core.errors import NdogoError
 log = logging.getLogger("ndogo.training")
 SECONDS_BETWEEN = float(os.environ.get("NDOGO_CHECKPOINT_SECONDS", "60"))
 """What a kill loses at most; a machine that is often taken away wants less."""
+
+
+@dataclass
+class Progress:
+    """Where a training stands; all of it is in every checkpoint."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    first_held_out: float | None = None
+    held_out: float | None = None
+    best: float = math.inf
+    best_step: int = 0
+    bad: int = 0
+    numbers: dict[str, float] = field(default_factory=dict)
 
 
 def write(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, object]) -> None:

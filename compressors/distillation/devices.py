@@ -40,6 +40,11 @@ def multiplies_bf16(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def memory_of(device: torch.device) -> int | None:
+    """Bytes of a card; None for the CPU."""
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+
+
 @dataclass(frozen=True)
 class ProcessGroup:
     """The processes that train together, seen from one of them."""
@@ -48,13 +53,11 @@ class ProcessGroup:
     size: int
     device: torch.device
 
-    def sum_numbers(self, numbers: list[float]) -> list[float]:
-        """The sums over all processes, the same on each."""
-        if self.size == 1:
-            return numbers
-        total = torch.tensor(numbers, dtype=torch.float64, device=self.device)
-        torch.distributed.all_reduce(total)
-        return [float(value) for value in total]
+    def sum_numbers(self, numbers: torch.Tensor) -> torch.Tensor:
+        """The sums over all processes, the same on each; the input is changed."""
+        if self.size > 1:
+            torch.distributed.all_reduce(numbers)
+        return numbers
 
     def sum_gradients(self, parameters: list[torch.nn.Parameter]) -> None:
         """Replace every `.grad` by its sum over all processes.
@@ -108,9 +111,9 @@ def _buckets(parameters: list[torch.nn.Parameter]) -> Iterator[list[torch.nn.Par
 
 
 @contextmanager
-def exact(device: torch.device) -> Iterator[None]:
+def exact(device: torch.device, wanted: bool = True) -> Iterator[None]:
     """On a GPU: kernels that give the same bits every time, where there are some. The caller's setting comes back."""
-    if device.type != "cuda":
+    if device.type != "cuda" or not wanted:
         yield
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may choose another sum each time

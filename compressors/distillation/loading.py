@@ -16,7 +16,7 @@ from ndogo.compressors.distillation.teachers import load_teacher
 from ndogo.core.architectures import Shape, architecture_of, has_lm_head, positions, shape_of
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_config, load_model, load_tokenizer
-from ndogo.core.sentences import read_vectors
+from ndogo.core.sentences import copy_sentence_files, read_vectors, write_modules
 from ndogo.core.task_heads import check_same_labels
 from ndogo.core.vectors import read_dense
 
@@ -61,6 +61,14 @@ def _taught(job: TrainingJob, student: PreTrainedModel, path: Path, precision: t
     teacher = load_teacher(path, load_tokenizer(Path(job.student)), wanted[1], precision or torch.float32)
     _check_head(teacher, [n for n, o in job.objectives.items() if o.needs_lm_head and o.needs_teacher], str(path))
     return Losses(student, teacher, job.objectives, projections, wanted, precision)
+
+
+def say_how_vectors_are_made(losses: Losses, job: TrainingJob, out: Path) -> None:
+    """In the student's folder, where an objective on vectors shaped them: pooled and normalised as the teacher's."""
+    dense = losses.dense()
+    if dense is not None and job.teacher is not None:
+        copy_sentence_files(Path(job.student), out)
+        write_modules(out, dense, read_vectors(Path(job.teacher)))
 
 
 def projections_of(

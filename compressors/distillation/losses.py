@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from ndogo.compressors.distillation.batches import Denominators
 from ndogo.compressors.distillation.devices import ProcessGroup
@@ -79,6 +79,11 @@ class Losses:
             known |= {id(p) for p in mine.values()}
         return named
 
+    def sizes(self) -> tuple[int, PreTrainedConfig, PreTrainedConfig | None]:
+        """The student's parameters and shape, and the teacher's shape."""
+        guide = self.teacher.config if self.teacher is not None else None
+        return sum(p.numel() for p in self.student.parameters()), self.student.config, guide
+
     def measured(self) -> dict[str, Measured]:
         """Everything that looks at text before step 1, by name."""
         return dict(measured(self.projections))
@@ -100,13 +105,13 @@ class Losses:
 
     def accumulate(
         self, parts: Sequence[Batch], denominators: Denominators, seeds: Sequence[int | None], group: ProcessGroup
-    ) -> dict[str, float]:
+    ) -> dict[str, torch.Tensor]:
         """As `compute` on each of this process's parts of a global batch, with `seeds` one by one; the sums of the values."""
         together = self._together(parts, denominators, seeds, group)
-        values = dict.fromkeys(self.objectives, 0.0)
+        values = dict.fromkeys(self.objectives, torch.zeros((), dtype=torch.float64))
         for batch, seed, whole in zip(parts, seeds, together, strict=True):
             for name, value in self.compute(batch, denominators, seed, whole).items():
-                values[name] += value
+                values[name] = values[name] + value
         return values
 
     def _together(
@@ -153,7 +158,7 @@ class Losses:
 
     def compute(
         self, batch: Batch, denominators: Denominators, seed: int | None, whole: "Whole | None" = None
-    ) -> dict[str, float]:
+    ) -> dict[str, torch.Tensor]:
         """Each objective's share of its value in the global batch; with a `seed`, gradients are added to `.grad`.
 
         `seed` fixes dropout. None: the student is judged (no dropout, no gradients). `whole`: what is known of the whole batch,
@@ -182,7 +187,7 @@ class Losses:
             if backward_from:
                 self._expect_sparse()
                 torch.autograd.backward([at for at, _ in backward_from], [gradient for _, gradient in backward_from])
-        return {name: float(values[name]) for name in self.objectives}
+        return {name: values[name].detach().double() for name in self.objectives}
 
     def _prepare(self, batch: Batch, seed: int | None) -> None:
         self.student.train(seed is not None)
@@ -207,17 +212,16 @@ class Losses:
     ) -> tuple[dict[str, torch.Tensor], list[tuple[torch.Tensor, torch.Tensor]]]:
         """The objectives on logits: masked positions serve all of them, the other real ones those on all positions."""
         objectives = self.on_logits
-        masked = batch.labels != IGNORED
+        masked, others = batch.places or _places(batch)
         values: dict[str, torch.Tensor] = {}
         gradients = []
-        for chosen, names in (
+        for at, names in (
             (masked, list(objectives)),
-            (batch.real & ~masked, [name for name, objective in objectives.items() if not objective.masked_only]),
+            (others, [name for name, objective in objectives.items() if not objective.masked_only]),
         ):
             if not names:
                 continue
             assert seen.last_BLH is not None
-            at = chosen.flatten().nonzero().squeeze(1)
             rows = seen.last_BLH.flatten(0, 1).index_select(0, at)
             divisors = {n: denominators.masked if objectives[n].masked_only else denominators.tokens for n in names}
             losses = {n: (objectives[n].weight / divisors[n], objectives[n]) for n in names}
@@ -248,6 +252,12 @@ class Losses:
         if self.precision is None:
             return contextlib.nullcontext()
         return torch.autocast(device.type, dtype=self.precision)
+
+
+def _places(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    masked = batch.labels != IGNORED
+    chosen = [found.flatten().nonzero().squeeze(1) for found in (masked, batch.real & ~masked)]
+    return chosen[0], chosen[1]
 
 
 def _side(model: PreTrainedModel, rows_NH: torch.Tensor) -> Side:

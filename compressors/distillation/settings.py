@@ -63,6 +63,9 @@ class TrainingSettings(Given):
     head_only: Annotated[bool, Later()] = False
     """Train the masked-LM head alone: the encoder and its word embeddings stay as they are."""
 
+    deterministic: Annotated[bool, Later()] = True
+    """false: on a GPU take the fastest kernels, whose last digits differ from run to run; on the CPU it changes nothing."""
+
     @model_validator(mode="after")
     def _windows_fit(self) -> "TrainingSettings":
         if self.windows is not None and not 8 <= self.windows[0] <= self.windows[1] <= self.max_length:

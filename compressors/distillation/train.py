@@ -20,6 +20,7 @@ from ndogo.compressors.distillation.objective import Objective
 from ndogo.compressors.distillation.run import TrainingRun
 from ndogo.compressors.distillation.settings import TrainingSettings
 from ndogo.compressors.distillation.trainer import Trainer
+from ndogo.core.device import chosen
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_tokenizer, weights_digest
 from ndogo.core.progress import silent
@@ -48,7 +49,7 @@ def train(
     count = processes(run.devices)
     if count > 1:
         return train_in_processes(job, count, run.report)
-    with _own_randomness() as device:
+    with _own_randomness(settings) as device:
         return Trainer(job, ProcessGroup(0, 1, device), run.report).train()
 
 
@@ -73,14 +74,16 @@ def steps_in_minutes(
     remembered = _remembered(file)
     if job.identity in remembered:
         return remembered[job.identity]
-    with _own_randomness() as device:
+    with _own_randomness(settings) as device:
         trainer = Trainer(job, ProcessGroup(0, 1, device), silent)
         trainer.learn()  # the first step pays for memory and kernels
         started, done = time.monotonic(), 0
         while done < TRIAL_STEPS and time.monotonic() - started < TRIAL_SECONDS:
             trainer.learn()
             done += 1
+        trainer.numbers()  # waits for the device
         each = (time.monotonic() - started) / done / processes(run.devices)
+        trainer.batch_of.close()
     steps = max(1, int(minutes * 60 / each))
     file.write_text(json.dumps(remembered | {job.identity: steps}))
     return steps
@@ -95,15 +98,18 @@ def _remembered(file: Path) -> dict[str, int]:
 
 
 @contextmanager
-def _own_randomness() -> Iterator[torch.device]:
+def _own_randomness(settings: TrainingSettings) -> Iterator[torch.device]:
     """The device of a training in this process, whose caller's random state stays as it was."""
     device = _device()
-    with exact(device), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with (
+        exact(device, settings.deterministic),
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+    ):
         yield device
 
 
 def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(chosen())
 
 
 def prepare(

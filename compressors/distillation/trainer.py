@@ -2,52 +2,43 @@
 
 import math
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
 
-from ndogo.compressors.distillation import checkpoints
-from ndogo.compressors.distillation.batches import Denominators, GlobalBatch, OneLength, read_batch, schedule_of
-from ndogo.compressors.distillation.corpus import Tokenized, open_tokenized
-from ndogo.compressors.distillation.devices import ProcessGroup
+from ndogo.compressors.distillation import ahead, checkpoints, guard
+from ndogo.compressors.distillation.batches import (
+    HELD_OUT_SEQUENCES,
+    MASKS,
+    Denominators,
+    GlobalBatch,
+    OneLength,
+    held_out_batches,
+    masking_for,
+    read_batch,
+    schedule_of,
+)
+from ndogo.compressors.distillation.checkpoints import Progress
+from ndogo.compressors.distillation.corpus import open_tokenized
+from ndogo.compressors.distillation.devices import ProcessGroup, memory_of
 from ndogo.compressors.distillation.job import TrainingJob
-from ndogo.compressors.distillation.loading import load_losses
+from ndogo.compressors.distillation.loading import load_losses, say_how_vectors_are_made
 from ndogo.compressors.distillation.objective import TaughtLogitsObjective
 from ndogo.compressors.distillation.optimiser import groups, rate_at
-from ndogo.compressors.distillation.settings import MICRO_TOKENS
 from ndogo.compressors.distillation.teacher_cache import Asking, keep
+from ndogo.compressors.memory import micro_tokens
 from ndogo.core.batches import by_length
 from ndogo.core.errors import NdogoError
-from ndogo.core.masking import Masking, masking_of
 from ndogo.core.models import copy_tokenizer, load_tokenizer, save
 from ndogo.core.progress import Report
-from ndogo.core.sentences import copy_sentence_files, read_vectors, write_modules
 from ndogo.core.threads import Pace
 
-HELD_OUT_SEQUENCES = 512
 MEASURED = 1024
 """Sequences on which statistics and least-squares fits are made before step 1: some 30,000 tokens for a few hundred unknowns."""
 EVALUATIONS = 20
 """Held-out evaluations of a training. Without patience a short one has fewer: ten batches learnt for each one held out."""
-MASKS, DROPOUT = 1, 2
-
-
-@dataclass
-class Progress:
-    """Where a training stands; all of it is in every checkpoint."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    first_held_out: float | None = None
-    held_out: float | None = None
-    best: float = math.inf
-    best_step: int = 0
-    bad: int = 0
-    numbers: dict[str, float] = field(default_factory=dict)
+DROPOUT = 2
 
 
 class Trainer:
@@ -62,10 +53,15 @@ class Trainer:
         self.schedule = schedule_of(self.corpus.lengths, self.settings, self.seed)
         self.masking = masking_for(self.tokenizer, self.settings.mask_probability)
         self.losses = load_losses(job, group.device)
+        self.micro = micro_tokens(memory_of(group.device), *self.losses.sizes())
         self._keep_teacher_outputs()
+        self.every, coming = guard.EVERY[group.device.type], ahead.STEPS[group.device.type]
+        self.batch_of = ahead.Ahead(lambda step: self.batch(step), job.steps, coming)
         self.parameters = self.losses.parameters()
         betas = (0.9, self.settings.adam_beta2)
         self.optimiser = torch.optim.AdamW(groups(self.parameters, self.settings.weight_decay), betas=betas, fused=True)
+        self.guard = guard.Guard(self.optimiser, len(job.objectives) + 1, group.device)
+        self.looked_at, self.rate = 0, 0.0
         self.state = checkpoints.State(self.parameters, self.optimiser, self.losses.measured())
         self.progress = Progress()
         self.resumed_at = 0
@@ -82,43 +78,60 @@ class Trainer:
             self.measure()
         pace = Pace(torch.get_num_threads(), self.progress.tokens, self.progress.seconds)
         saved = time.monotonic()
-        while self.progress.step < self.job.steps and not self._patience_is_out():
-            started = time.monotonic()
-            self.learn()
-            self.progress.seconds += time.monotonic() - started
-            pace.at(self.progress.tokens, self.progress.seconds)
-            self._judge()
-            self._tell()
-            if time.monotonic() - saved > checkpoints.SECONDS_BETWEEN:
-                self.save()
-                saved = time.monotonic()
-        return self._finish()
+        self.looked_at = self.progress.step
+        try:
+            while self.progress.step < self.job.steps and not self._patience_is_out():
+                started = time.monotonic()
+                self.learn()
+                self.progress.seconds += time.monotonic() - started
+                pace.at(self.progress.tokens, self.progress.seconds)
+                self._judge()
+                self._tell()
+                if time.monotonic() - saved > checkpoints.SECONDS_BETWEEN:
+                    self.save()
+                    saved = time.monotonic()
+            return self._finish()
+        finally:
+            self.batch_of.close()
 
     def learn(self) -> None:
         """One optimiser step.
 
-        :raises NdogoError: the loss or its gradient is not finite; the weights are as they were before the step.
+        :raises NdogoError: the loss or its gradient is not finite, in this step or since the last look at the device; the
+            weights are as they were before that step.
         """
         step = self.progress.step
-        batch = self.batch(step)
-        values = self._accumulate(batch, batch.denominators, learning=True)
-        norm = self._gradient_norm()
-        loss = self.losses.total(values.items())
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            raise NdogoError(
-                f"The loss is {loss} and the gradient's norm {norm} at step {step + 1}.",
-                where=f"the batch of corpus rows {sorted(map(int, batch.rows))[:8]}... (seed {self.seed}, step {step})",
-                cure="Lower learning_rate, or set clip or warmup. The last checkpoint is kept in " + str(self.work),
-            )
-        rate = self.settings.learning_rate * rate_at(step, self.job.steps, self.settings.warmup)
+        batch = self.batch_of(step)
+        values = self._gather(batch, batch.denominators, learning=True)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip or math.inf)
+        self.rate = self.settings.learning_rate * rate_at(step, self.job.steps, self.settings.warmup)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.step()
+            group["lr"] = self.rate
+        self.guard.step(torch.cat([values, norm.double().to(values.device)[None]]))
         self.optimiser.zero_grad(set_to_none=True)
+        if (step + 1) % self.every == 0:
+            self.look()
         self.progress.step += 1
         self.progress.tokens += batch.denominators.tokens
+
+    def look(self) -> None:
+        """Wait until the device has done its steps, and take the numbers of the last one.
+
+        :raises NdogoError: those of a step since the last look are not finite.
+        """
+        (*found, norm), bad, good = self.guard.look()
+        values = dict(zip(self.job.objectives, found, strict=True))
+        loss = self.losses.total(values.items())
+        if bad:
+            step = self.looked_at + good
+            raise NdogoError(
+                f"The loss is {loss} and the gradient's norm {norm} at step {step + 1}.",
+                where=f"the batch of corpus rows {sorted(map(int, self.schedule.rows(step)))[:8]}... "
+                f"(seed {self.seed}, step {step})",
+                cure="Lower learning_rate, or set clip or warmup. The last checkpoint is kept in " + str(self.work),
+            )
         terms = {f"loss_{name}": value for name, value in values.items()}
-        self.progress.numbers = {"loss": loss, **terms, "learning_rate": rate, "gradient_norm": norm}
+        self.progress.numbers = {"loss": loss, **terms, "learning_rate": self.rate, "gradient_norm": norm}
 
     def batch(self, step: int) -> GlobalBatch:
         """The global batch of a step."""
@@ -143,7 +156,7 @@ class Trainer:
         plain = masking_for(self.tokenizer, 0.0)
         for number, rows in enumerate(batches):
             batch = read_batch(self.corpus, rows, plain, self.tokenizer.pad_token_id, (0,))
-            for part in batch.share(0, 1, MICRO_TOKENS[self.group.device.type]):
+            for part in batch.share(0, 1, self.micro):
                 self.losses.watch(part.to(self.group.device))
             self.report("measuring the teacher", number + 1, len(batches))
         for module in self.losses.measured().values():
@@ -175,6 +188,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint (the first process only: all hold the same)."""
+        self.numbers()
         if self.group.rank == 0:
             known = {"progress": self.progress.__dict__, "threads": torch.get_num_threads()}
             facts = {"identity": self.job.identity, **known}
@@ -182,8 +196,13 @@ class Trainer:
 
     def _accumulate(self, whole: GlobalBatch, denominators: Denominators, *, learning: bool) -> dict[str, float]:
         """The global value of each objective on a batch, and with `learning` the global gradients in `.grad`."""
-        group, tokens = self.group, MICRO_TOKENS[self.group.device.type]
-        parts = [batch.to(group.device) for batch in whole.share(group.rank, group.size, tokens)]
+        values = self._gather(whole, denominators, learning=learning)
+        return dict(zip(self.job.objectives, values.tolist(), strict=True))
+
+    def _gather(self, whole: GlobalBatch, denominators: Denominators, *, learning: bool) -> torch.Tensor:
+        """As `_accumulate`, the values in the objectives' order and still on the device, float64."""
+        group = self.group
+        parts = [batch.to(group.device) for batch in whole.share(group.rank, group.size, self.micro)]
         seeds = [
             derived(self.seed, DROPOUT, self.progress.step, part, group.rank) if learning else None
             for part in range(len(parts))
@@ -191,7 +210,7 @@ class Trainer:
         values = self.losses.accumulate(parts, denominators, seeds, group)
         if learning:
             self.group.sum_gradients(list(self.parameters.values()))
-        return dict(zip(values, self.group.sum_numbers(list(values.values())), strict=True))
+        return group.sum_numbers(torch.stack([values[name].to(group.device) for name in self.job.objectives]))
 
     def _keep_teacher_outputs(self) -> None:
         """Where the settings say so: have the teacher speak once, and let go of it unless its head is needed."""
@@ -205,10 +224,6 @@ class Trainer:
         self.losses.outputs = keep(asking, self.job, texts, self.report)
         if not any(isinstance(objective, TaughtLogitsObjective) for objective in self.job.objectives.values()):
             self.losses.teacher = None
-
-    def _gradient_norm(self) -> float:
-        limit = self.settings.clip or math.inf
-        return float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), limit))
 
     def _held_out_batches(self) -> list[GlobalBatch]:
         if self.job.held_out is None:
@@ -250,6 +265,8 @@ class Trainer:
     def numbers(self) -> dict[str, float]:
         """What a person wants to see of the training so far."""
         progress = self.progress
+        if progress.step > self.looked_at and progress.step % self.every:
+            self.look()
         told = progress.numbers | {"tokens_per_second": progress.tokens / max(progress.seconds, 1e-9)}
         if progress.held_out is not None:
             told["held_out_loss"] = progress.held_out
@@ -273,26 +290,8 @@ class Trainer:
             out = Path(self.job.out)
             save(self.losses.student.eval().cpu(), out)
             copy_tokenizer(Path(self.job.student), out)
-            self._say_how_vectors_are_made(out)
+            say_how_vectors_are_made(self.losses, self.job, out)
         return numbers
-
-    def _say_how_vectors_are_made(self, out: Path) -> None:
-        """In the student's folder, where an objective on vectors shaped them: pooled and normalised as the teacher's."""
-        dense = self.losses.dense()
-        if dense is not None and self.job.teacher is not None:
-            copy_sentence_files(Path(self.job.student), out)
-            write_modules(out, dense, read_vectors(Path(self.job.teacher)))
-
-
-def masking_for(tokenizer: PreTrainedTokenizerBase, probability: float) -> Masking:
-    """The masking of a training; a tokenizer without a mask token will do where nothing is masked."""
-    return Masking(0, (), len(tokenizer), 0.0) if probability == 0 else masking_of(tokenizer, probability)
-
-
-def held_out_batches(text: Tokenized, masking: Masking, filler: int, size: int) -> list[GlobalBatch]:
-    """The first held-out sequences in batches of like length, masked once and for all."""
-    batches = by_length(np.arange(min(len(text), HELD_OUT_SEQUENCES)), text.lengths, size)
-    return [read_batch(text, rows, masking, filler, (0, MASKS, n * size)) for n, rows in enumerate(batches)]
 
 
 def derived(*key: int) -> int:

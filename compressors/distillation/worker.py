@@ -28,8 +28,9 @@ def main(file: Path, parent: int | None) -> None:
             _say({"doing": doing, "done": done, "total": total, "numbers": numbers})
 
     try:
-        with exact(group.device):
-            result = Trainer(TrainingJob.model_validate_json(file.read_bytes()), group, report).train()
+        job = TrainingJob.model_validate_json(file.read_bytes())
+        with exact(group.device, job.settings.deterministic):
+            result = Trainer(job, group, report).train()
     except NdogoError as error:
         told = {"what": error.what, "where": error.where, "cure": error.cure}
         file.with_name("error.json").write_text(json.dumps(told))

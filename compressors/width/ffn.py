@@ -11,6 +11,7 @@ from ndogo.compressors.width.cutting import cut
 from ndogo.compressors.width.importance import Scores, score
 from ndogo.compressors.width.saved import load_scores, save_scores, what_is_scored
 from ndogo.core.architectures import has_lm_head, layers_of, shape_of, with_shape
+from ndogo.core.device import on_device
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
 from ndogo.core.progress import Report
@@ -81,4 +82,6 @@ def scored(model: PreTrainedModel, source: Path, measure: Measure, report: Repor
         return load_scores(measure.scores, depends), depends
     masked = kind == "taylor" or (kind in ("self", "pca") and has_lm_head(model))
     batches = to_batches(lines, load_tokenizer(source), masked=masked) if lines else []
-    return score(model, kind, batches, report), depends
+    with on_device(model) as device:
+        found = score(model, kind, [batch.to(device) for batch in batches], report)
+    return {key: value.cpu() for key, value in found.items()}, depends

@@ -214,7 +214,8 @@ def _self(model: PreTrainedModel, part: Batch, number: int) -> None:
     out = model(input_ids=part.ids, attention_mask=part.real.long())
     if "logits" not in out:
         states = out.last_hidden_state
-        (states * torch.randn(states.shape, generator=draw) * part.real[..., None]).sum().backward()
+        noise = torch.randn(states.shape, generator=draw).to(states.device)
+        (states * noise * part.real[..., None]).sum().backward()
         return
     logits = out.logits[part.real] if out.logits.dim() == 3 else out.logits
     _cross_entropy(logits, _drawn(logits, draw)).backward()
@@ -234,7 +235,8 @@ def _masked_backward(
 
 
 def _drawn(logits: Tensor, draw: torch.Generator | None) -> Tensor:
-    return torch.multinomial(logits.detach().softmax(-1), 1, generator=draw)[:, 0]
+    shares = logits.detach().softmax(-1).cpu()  # where the generator is, so that every device draws alike
+    return torch.multinomial(shares, 1, generator=draw)[:, 0].to(logits.device)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

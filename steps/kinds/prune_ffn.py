@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ndogo.core.architectures import Shape
 
 SCORES = {"scores": "An earlier result of the same model, text and importance, whose scores are taken over."}
+PASSES = {"magnitude": 0, "first": 0, "activation": 1, "pca": 2, "taylor": 4, "self": 4}
+"""Of the model over calibration text, by what units are chosen; those with gradients count as three, and their targets as one."""
 
 
 class PruneFfn(Step):
@@ -34,6 +36,10 @@ class PruneFfn(Step):
     def reads_text(self) -> bool:
         """Every importance but the weights' own does."""
         return self.importance != "magnitude"
+
+    def calibration_passes(self, layers: int) -> int:
+        """Of its sentences."""
+        return self.sentences * PASSES[self.importance]
 
     def plan(self, config: "PreTrainedConfig", planning: Planning) -> "PreTrainedConfig":
         """A narrower FFN."""

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from ndogo.core.errors import NdogoError
 from ndogo.core.size import Size, resolve_size
-from ndogo.steps.kinds.prune_ffn import SCORES
+from ndogo.steps.kinds.prune_ffn import PASSES, SCORES
 from ndogo.steps.step import Context, Inputs, Numbers, Planning, Step, at_most, divisible
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ class PruneHidden(Step):
     def reads_text(self) -> bool:
         """Every selection but the first columns and the weights' own does."""
         return self.select not in ("first", "magnitude")
+
+    def calibration_passes(self, layers: int) -> int:
+        """Of its sentences."""
+        return self.sentences * PASSES[self.select]
 
     def plan(self, config: "PreTrainedConfig", planning: Planning) -> "PreTrainedConfig":
         """A narrower model, with fewer heads where whole heads go."""

@@ -46,6 +46,12 @@ class Truncate(Step):
                 raise ValueError(f"keep must list each layer once, in order; got {list(self.keep)}")
         return self
 
+    def calibration_passes(self, layers: int) -> int:
+        """Of a thousand lines, by importance: one, or one without each layer."""
+        from ndogo.compressors.depth import SENTENCES
+
+        return 0 if self.keep != "importance" else SENTENCES * (layers if self.importance == "loss" else 1)
+
     def plan(self, config: "PreTrainedConfig", planning: Planning) -> "PreTrainedConfig":
         """Fewer layers."""
         from ndogo.core.architectures import shape_of, with_shape

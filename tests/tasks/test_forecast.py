@@ -9,10 +9,11 @@ from ndogo.evaluation import EvaluationSettings
 from ndogo.registry.bundles import Bundle
 from ndogo.registry.languages import Language, add_language
 from ndogo.steps.recipe import parse_recipe
-from ndogo.tasks import forecast
+from ndogo.tasks import clock, forecast
 from ndogo.tasks.evaluation import evaluated
+from ndogo.tasks.prices import START, Prices
 from ndogo.tasks.progress import sentence, share
-from ndogo.tasks.run import Run
+from ndogo.tasks.run import Run, planned
 from ndogo.tasks.steps import find_or_make
 from tests import tiny
 
@@ -22,6 +23,7 @@ steps:
   - truncate: {layers: 2}
   - distil: {teacher: original, objective: {logits_kl: 1}, steps: 2, batch_size: 4, max_length: 32}
   - truncate: {id: shorter, layers: 1}
+evaluate: every-step
 """
 
 
@@ -36,16 +38,88 @@ def run(pico_model, tmp_path: Path) -> Run:
 
 def test_a_run_says_what_is_found_and_how_long_the_rest_takes(run: Run):
     before = forecast.told([run])
-    assert before[0] == "truncate: will be made, for how long is not known yet", "nothing like it was made here"
-    assert before[1].startswith("distil: will be made, about 1 s, by the clock of this machine")
-    assert before[-1] == "all: 5 of 5 will be made, about 1 s for 1 of them"
+    assert all(f": will be made, about 1 s, {forecast.CLOCK}" in line for line in before[:-1])
+    assert before[-1].startswith("all: 7 of 7 will be made, about ")
     find_or_make(run, "truncate", silent)
     evaluated(run, Bundle("original", run.original), silent)
     after = forecast.told([run])
     assert after[0] == "truncate: found"
     assert after[2].startswith("shorter: will be made, about") and after[2].endswith("as 1 before it here")
     assert after[3] == "evaluate original: found"
-    assert after[4].startswith("evaluate shorter: will be made, about") and after[4].endswith("as 1 before it here")
+    assert after[4].startswith("evaluate truncate: will be made, about") and after[4].endswith("as 1 before it here")
+    assert after[6].startswith("evaluate shorter: will be made, about")
+    assert after[6].endswith(forecast.CLOCK), "models of another size say nothing of it"
+
+
+TAUGHT = """
+name: r
+steps:
+  - trim: {size: 100}
+  - distil:
+      teacher: trim
+      objective: {hidden: 1}
+      tokens: 1000000
+      max_length: 32
+      windows: [8, 32]
+      mask_probability: 0
+      teacher_outputs: KEPT
+"""
+
+
+@pytest.fixture
+def prices(run: Run, monkeypatch: pytest.MonkeyPatch):
+    """Prices of a recipe on a machine where a student learns 100 tokens a second, a teacher 1,000, and all is read at 10,000."""
+    rates = {"learn": 0.01, "teach": 0.001, "read": 0.0001}
+    monkeypatch.setattr(clock, "seconds_per_token", lambda config, way, threads: rates[way])
+    monkeypatch.setattr(clock, "seconds_per_iteration", lambda width, classes: 0.0)
+
+    def of(text: str) -> Prices:
+        asked = run.model_copy(update={"recipe": parse_recipe(text), "token_cap": None})
+        return Prices(asked, {row.id: row for row in planned(asked)})
+
+    return of
+
+
+def test_a_teacher_whose_answers_are_kept_counts_once_for_each_distinct_token(prices):
+    live, kept = (prices(TAUGHT.replace("KEPT", how)) for how in ("live", "int8"))
+    step = live.run.recipe.step("distil")
+    beside = live.training(step) - live.learning(step)
+    assert live.learning(step) == pytest.approx(10_000)
+    assert beside == pytest.approx(1_000, rel=0.01), "it reads every batch anew"
+    text = 2 * kept.text.tokens  # its lines, and as many tokens in windows
+    assert 4_000 < kept.text.tokens < 20_000
+    distil = kept.run.recipe.step("distil")
+    assert kept.training(distil) - kept.learning(distil) == pytest.approx(0.001 * text, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("length", "tokens"),
+    [
+        ("tokens: 5000", 5000),
+        ("epochs: 3", None),
+        ("steps: 10, batch_tokens: 256", 2560),
+        ("steps: 4, batch_size: 8", None),
+    ],
+)
+def test_the_length_of_a_training_is_known_in_every_unit(prices, length: str, tokens: int | None):
+    found = prices(f"name: r\nsteps:\n  - adapt: {{max_length: 32, {length}}}\n")
+    expected = {"epochs: 3": 3 * found.text.tokens, "steps: 4, batch_size: 8": 32 * found.text.mean}
+    assert found.tokens(found.run.recipe.step("adapt")) == pytest.approx(tokens or expected[length])
+
+
+def test_an_evaluation_reads_every_row_once(prices):
+    found = prices(RECIPE)
+    tokens = sum(sum(each.values()) for _, each in found.benchmarks.values())
+    words = 4 * (48 + 16 + 32) * 5  # rows of five words in each of four benchmarks
+    assert words < tokens < 10 * words
+    asked = 1.05 * tokens + 400 * found.text.mean  # and two tokens of two words in each of a hundred lines
+    assert found.evaluation("original") - START == pytest.approx(0.0001 * asked, rel=0.05)
+
+
+def test_calibration_costs_its_lines(prices):
+    lines = "name: r\nsteps:\n  - prune_ffn: {size: 1/2, sentences: 10000, importance: activation}\n"
+    found = prices(lines)
+    assert found.step(found.run.recipe.step("prune_ffn")) - START == pytest.approx(found.text.mean, rel=0.1)
 
 
 def test_a_sign_of_life_tells_the_newest_numbers_and_the_time_left():

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from ndogo.compressors.distillation.devices import ProcessGroup
 from ndogo.compressors.distillation.objectives.similarity import Similarity
-from tests.compressors.distillation.checks import FAMILIES, NARROW, losses_for
+from tests.compressors.distillation.checks import FAMILIES, NARROW, floats, losses_for
 from tests.compressors.distillation.naive import Plain, kl, softmax
 
 ALONE = ProcessGroup(0, 1, torch.device("cpu"))
@@ -66,7 +66,7 @@ def test_value_and_gradient_whole_and_in_parts(family, sizes, objective, pair, r
         student.zero_grad(set_to_none=True)
         losses.projections["similarity"].zero_grad(set_to_none=True)
         parts = list(ragged.batch.share(0, 1, tokens))
-        found = losses.accumulate(parts, ragged.denominators, [0] * len(parts), ALONE)
+        found = floats(losses.accumulate(parts, ragged.denominators, [0] * len(parts), ALONE))
         assert found["similarity"] == pytest.approx(float(value), rel=1e-5) and value > 0.001
         for (name, parameter), gradient in zip(parameters.items(), wanted, strict=True):
             ours = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
@@ -78,7 +78,7 @@ def test_a_text_alone_has_nobody_to_be_compared_with(pair, ragged):
     student, teacher = pair("xlmr", **NARROW)
     losses = losses_for(student, teacher, {"similarity": Similarity(against="student")})
     (batch,) = list(ragged.batch.share(0, 5, 1000))
-    found = losses.accumulate([batch], ragged.denominators, [0], ALONE)
+    found = floats(losses.accumulate([batch], ragged.denominators, [0], ALONE))
     assert found["similarity"] == 0 and not math.isnan(float(student.base_model.embeddings.LayerNorm.weight.grad.sum()))
 
 
