@@ -1,7 +1,7 @@
 """The pipeline: one recipe, one language, from a teacher to a small model in the registry."""
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
 from prefect import flow
 from prefect.logging import get_run_logger
@@ -23,6 +23,8 @@ from ndogo.tasks.run import Asked, resolve
 
 plain_refusals.install()
 
+T = TypeVar("T")
+
 Language = Annotated[str, Field(json_schema_extra={"enum": list(languages())})]
 RecipeName = Annotated[
     str,
@@ -36,10 +38,10 @@ RecipeName = Annotated[
     ),
 ]
 """In the form a dropdown of those that are known when it is served, or any other that is made later."""
-ModeName = Annotated[Mode | None, WithJsonSchema({"type": ["string", "null"], "enum": [*get_args(Mode), None]})]
-"""As `ProfileName`."""
-ProfileName = Annotated[Profile | None, WithJsonSchema({"type": ["string", "null"], "enum": [*PROFILES, None]})]
-"""In the form a dropdown, of which the empty choice is the default."""
+Default = Literal["default"]
+"""The choice of a dropdown that leaves it to what the flow says is its default: Prefect's page has no field for "or nothing"."""
+ModeName = Annotated[Mode | Default | None, WithJsonSchema({"type": "string", "enum": ["default", *get_args(Mode)]})]
+ProfileName = Annotated[Profile | Default | None, WithJsonSchema({"type": "string", "enum": ["default", *PROFILES]})]
 Seed = Annotated[int, Field(ge=0)]
 
 
@@ -54,10 +56,10 @@ Seed = Annotated[int, Field(ge=0)]
 def compress(  # noqa: PLR0913  # its parameters are the form in the UI
     language: Language,
     recipe: RecipeName = "ndogo-small",
-    profile: ProfileName = None,
+    profile: ProfileName = "default",
     seed: Seed = 0,
     teacher: str = "",
-    mode: ModeName = None,
+    mode: ModeName = "default",
     baselines: bool = False,
 ) -> str:
     """Make a small model of a language and prove what it retains.
@@ -73,7 +75,8 @@ def compress(  # noqa: PLR0913  # its parameters are the form in the UI
         baselines: Also make and judge what the recipe must beat: untrained, from scratch, cut, trimmed. About doubles the work.
 
     """
-    run = resolve(open_store(), flow_run.id, Asked(language, recipe, profile, seed, teacher, mode, baselines=baselines))
+    asked = Asked(language, recipe, chosen(profile), seed, teacher, chosen(mode), baselines=baselines)
+    run = resolve(open_store(), flow_run.id, asked)
     with notes.opened(run, **links.to_flow_run()):
         for line in forecast.told([run]):
             get_run_logger().info(line)
@@ -86,6 +89,11 @@ def compress(  # noqa: PLR0913  # its parameters are the form in the UI
         for line in links.told(run.store, made):  # where `prefect deployment run ... --watch` ends
             get_run_logger().info(line)
         return made
+
+
+def chosen(given: T | Default | None) -> T | None:
+    """What was chosen, if anything was."""
+    return None if given == "default" else given
 
 
 def run_name(language: str, recipe: str, seed: int, **_: object) -> str:
