@@ -35,6 +35,8 @@ STATES: dict[RunState, str] = {
 }
 REPETITION = "repetition"
 """The level of a run that repeats one: it made nothing new, and is one run without children."""
+LONGEST_DIGEST = 36
+"""Letters of a dataset's digest that MLflow keeps."""
 PARENT_PARAMS = ("language", "recipe", "profile", "seed", "scaled")
 PARENT_TAGS = ("recipe", "profile", "seed", "commit", "scaled")
 """Beside these: how the models were judged, on what, and at which type sizes are given."""
@@ -158,6 +160,7 @@ def _project(mlflow: "MlflowClient", record: RunRecord, store: Store) -> None:
     if sent.recipe != (recipe := _digest(record.recipe_text)):
         mlflow.log_text(parent.run_id, record.recipe_text, "recipe.yaml")
         sent.recipe = recipe
+    _log_text(mlflow, record, parent)
     if record.report and not record.repeats and sent.report != record.report.files:
         mlflow.log_artifacts(parent.run_id, record.report.folder, "report")
         sent.report = record.report.files
@@ -165,6 +168,20 @@ def _project(mlflow: "MlflowClient", record: RunRecord, store: Store) -> None:
         if not (record.repeats and (step.found or step.kind == ORIGINAL)):
             sent.steps[name] = _project_step(mlflow, record, name, step, store)
     _end(mlflow, parent, STATES[record.state])
+
+
+def _log_text(mlflow: "MlflowClient", record: RunRecord, parent: SentRun) -> None:
+    """The text that a run reads, as its dataset: named by language and profile, with the fingerprint of the lines."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    digest, sources = str(record.run["corpus"])[:LONGEST_DIGEST], record.run.get("sources")
+    if record.mlflow.text == digest:
+        return
+    origin = sources.get("corpus") if isinstance(sources, dict) else None  # on the hub: repositories and their commits
+    source = canonical({"profile": record.profile, "language": record.language, "repositories": origin or {}})
+    read = Dataset(f"{record.language} text ({record.profile})", digest, record.profile, source)
+    mlflow.log_inputs(parent.run_id, datasets=[DatasetInput(read, [InputTag("mlflow.data.context", "training")])])
+    record.mlflow.text = digest
 
 
 def _project_step(mlflow: "MlflowClient", record: RunRecord, name: str, step: StepNote, store: Store) -> SentRun:

@@ -84,6 +84,8 @@ def test_what_happens_while_mlflow_is_away_is_delivered_later(run, monkeypatch, 
     assert runs["parent"].info.status == "FINISHED"
     assert runs["adapt"].data.metrics["train/loss"] == 2.0
     assert runs["truncate"].data.params["layers"] == "1"
+    (text,) = runs["parent"].inputs.dataset_inputs
+    assert (text.dataset.name, text.dataset.digest) == (f"tiny text ({run.profile})", run.corpus[:36])
 
 
 def test_delivery_again_changes_nothing(run):
