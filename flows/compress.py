@@ -1,48 +1,22 @@
 """The pipeline: one recipe, one language, from a teacher to a small model in the registry."""
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar, get_args
 
 from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
-from pydantic import Field, WithJsonSchema
 
-from ndogo.evaluation import Mode
 from ndogo.flows import links, plain_refusals
 from ndogo.flows.closing import close
+from ndogo.flows.form import Language, ModeName, ProfileName, RecipeName, Seed, chosen
 from ndogo.flows.submission import Submitted, outcome, submit
 from ndogo.registry.bundles import open_store
-from ndogo.registry.corpora import PROFILES, Profile
-from ndogo.registry.languages import languages
-from ndogo.registry.recipes import recipe_names
 from ndogo.tasks import forecast, notes, publication
 from ndogo.tasks.baselines import with_baselines
 from ndogo.tasks.run import Asked, resolve
 
 plain_refusals.install()
-
-T = TypeVar("T")
-
-Language = Annotated[str, Field(json_schema_extra={"enum": list(languages())})]
-RecipeName = Annotated[
-    str,
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"title": "known", "type": "string", "enum": recipe_names()},
-                {"title": "your own: a name or a .yaml file", "type": "string"},
-            ]
-        }
-    ),
-]
-"""In the form a dropdown of those that are known when it is served, or any other that is made later."""
-Default = Literal["default"]
-"""The choice of a dropdown that leaves it to what the flow says is its default: Prefect's page has no field for "or nothing"."""
-ModeName = Annotated[Mode | Default | None, WithJsonSchema({"type": "string", "enum": ["default", *get_args(Mode)]})]
-ProfileName = Annotated[Profile | Default | None, WithJsonSchema({"type": "string", "enum": ["default", *PROFILES]})]
-Seed = Annotated[int, Field(ge=0)]
 
 
 @flow(
@@ -89,11 +63,6 @@ def compress(  # noqa: PLR0913  # its parameters are the form in the UI
         for line in links.told(run.store, made):  # where `prefect deployment run ... --watch` ends
             get_run_logger().info(line)
         return made
-
-
-def chosen(given: T | Default | None) -> T | None:
-    """What was chosen, if anything was."""
-    return None if given == "default" else given
 
 
 def run_name(language: str, recipe: str, seed: int, **_: object) -> str:

@@ -19,7 +19,8 @@ from ndogo.core.errors import NdogoError
 from ndogo.core.threads import cores, threads
 from ndogo.flows import links
 from ndogo.flows.closing import close_derived
-from ndogo.flows.compress import Language, ModeName, ProfileName, RecipeName, Seed, chosen, run_name
+from ndogo.flows.compress import run_name
+from ndogo.flows.form import Language, ModeName, ProfileName, RecipeName, Seed, chosen
 from ndogo.flows.submission import Submitted, outcome, submit
 from ndogo.registry.bundles import open_store
 from ndogo.tasks import comparison, forecast, notes, publication

@@ -18,7 +18,7 @@ from ndogo.registry.bundles import Store, canonical
 from ndogo.registry.integrity import MARK
 from ndogo.registry.model_registry import address, client, own_database, tracking_uri
 from ndogo.steps.recipe import ORIGINAL
-from ndogo.tasks.descriptions import described
+from ndogo.tasks.descriptions import described, quality_first
 from ndogo.tasks.run_record import RunRecord, RunState, Sent, SentRun, StepNote, mode_of
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _project(mlflow: "MlflowClient", record: RunRecord, store: Store) -> None:
     judged = record.evaluations.get(record.last)
     if judged and record.summary:  # known at the end only
         params["mean_of"] = ",".join(judged.benchmarks)
-    _log(mlflow, parent, params, _numbers(record.summary))
+    _log(mlflow, parent, params, _numbers(quality_first(record.summary)))
     for tag, text in described(record).items():
         if sent.description != text:
             mlflow.set_tag(parent.run_id, tag, text)
