@@ -125,10 +125,10 @@ def test_steps_that_use_a_gpu_carry_the_tag_that_limits_them(kind: str):
 
 
 @pytest.mark.servers
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_the_form_has_dropdowns_and_takes_a_recipe_of_ones_own():
     """A field left empty, and a recipe that was written after the deployments were served, pass Prefect's own check."""
-    with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
+    with prefect_test_harness(server_startup_timeout=400), get_client(sync_client=True) as client:
         (served,) = [d for d in deployments() if d.name == "swahili"]
         form = served._parameter_openapi_schema.model_dump()["properties"]
         for field, known in (("profile", ["pocket", "local", "hub"]), ("mode", ["probe", "finetune", "own"])):
