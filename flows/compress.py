@@ -1,46 +1,22 @@
 """The pipeline: one recipe, one language, from a teacher to a small model in the registry."""
 
 from pathlib import Path
-from typing import Annotated, get_args
 
 from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
-from pydantic import Field, WithJsonSchema
 
-from ndogo.evaluation import Mode
 from ndogo.flows import links, plain_refusals
 from ndogo.flows.closing import close
+from ndogo.flows.form import Language, ModeName, ProfileName, RecipeName, Seed, chosen
 from ndogo.flows.submission import Submitted, outcome, submit
 from ndogo.registry.bundles import open_store
-from ndogo.registry.corpora import PROFILES, Profile
-from ndogo.registry.languages import languages
-from ndogo.registry.recipes import recipe_names
 from ndogo.tasks import forecast, notes, publication
 from ndogo.tasks.baselines import with_baselines
 from ndogo.tasks.run import Asked, resolve
 
 plain_refusals.install()
-
-Language = Annotated[str, Field(json_schema_extra={"enum": list(languages())})]
-RecipeName = Annotated[
-    str,
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"title": "known", "type": "string", "enum": recipe_names()},
-                {"title": "your own: a name or a .yaml file", "type": "string"},
-            ]
-        }
-    ),
-]
-"""In the form a dropdown of those that are known when it is served, or any other that is made later."""
-ModeName = Annotated[Mode | None, WithJsonSchema({"type": ["string", "null"], "enum": [*get_args(Mode), None]})]
-"""As `ProfileName`."""
-ProfileName = Annotated[Profile | None, WithJsonSchema({"type": ["string", "null"], "enum": [*PROFILES, None]})]
-"""In the form a dropdown, of which the empty choice is the default."""
-Seed = Annotated[int, Field(ge=0)]
 
 
 @flow(
@@ -54,10 +30,10 @@ Seed = Annotated[int, Field(ge=0)]
 def compress(  # noqa: PLR0913  # its parameters are the form in the UI
     language: Language,
     recipe: RecipeName = "ndogo-small",
-    profile: ProfileName = None,
+    profile: ProfileName = "default",
     seed: Seed = 0,
     teacher: str = "",
-    mode: ModeName = None,
+    mode: ModeName = "default",
     baselines: bool = False,
 ) -> str:
     """Make a small model of a language and prove what it retains.
@@ -73,7 +49,8 @@ def compress(  # noqa: PLR0913  # its parameters are the form in the UI
         baselines: Also make and judge what the recipe must beat: untrained, from scratch, cut, trimmed. About doubles the work.
 
     """
-    run = resolve(open_store(), flow_run.id, Asked(language, recipe, profile, seed, teacher, mode, baselines=baselines))
+    asked = Asked(language, recipe, chosen(profile), seed, teacher, chosen(mode), baselines=baselines)
+    run = resolve(open_store(), flow_run.id, asked)
     with notes.opened(run, **links.to_flow_run()):
         for line in forecast.told([run]):
             get_run_logger().info(line)

@@ -19,6 +19,7 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.schedules import Cron
 from prefect.states import Scheduled
 
+from ndogo.flows import alarm
 from ndogo.flows.compress import compress
 from ndogo.flows.sweep import sweep
 from ndogo.registry.bundles import Store, open_store
@@ -89,6 +90,7 @@ def take_up_killed_runs(store: Store) -> None:
 def main() -> None:
     """Serve all deployments from this process, one run at a time; schedules go on after a restart."""
     ensure_automation()
+    alarm.ensure()
     take_up_killed_runs(open_store())
     serve(*deployments(), limit=1, pause_on_shutdown=False, print_starting_message=False)
 

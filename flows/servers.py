@@ -17,6 +17,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from ndogo.core.errors import NdogoError
+from ndogo.flows import alarm
 from ndogo.flows.login import file as login_file
 from ndogo.flows.login import login
 from ndogo.flows.supervision import Processes, Watched, ended, log_of, recorded
@@ -82,8 +83,10 @@ def running(
     """Start the servers and the process that runs the deployments, or use those that an earlier start left; stop all at the end.
 
     What is given is ready: both servers are healthy, and the deployments answer.
-    :raises NdogoError: another `serve` of this store runs, a port is taken, or a process does not come up.
+    :raises NdogoError: another `serve` of this store runs, a port is taken, a process does not come up, or the
+        alarm has no address.
     """
+    alarm.hook()
     store = open_store()
     folder = store.folder
     ports = {"prefect": prefect_port, "mlflow": mlflow_port}

@@ -17,10 +17,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from ndogo.core.errors import NdogoError
 from ndogo.core.threads import cores, threads
-from ndogo.evaluation import Mode
 from ndogo.flows import links
 from ndogo.flows.closing import close_derived
-from ndogo.flows.compress import Language, ProfileName, RecipeName, Seed, run_name
+from ndogo.flows.compress import run_name
+from ndogo.flows.form import Language, ModeName, ProfileName, RecipeName, Seed, chosen
 from ndogo.flows.submission import Submitted, outcome, submit
 from ndogo.registry.bundles import open_store
 from ndogo.tasks import comparison, forecast, notes, publication
@@ -56,9 +56,9 @@ def sweep(  # noqa: PLR0913  # its parameters are the form in the UI
     languages: list[Language],
     recipes: list[RecipeName],
     seeds: Sequence[Seed] = (0, 1, 2),
-    profile: ProfileName = None,
+    profile: ProfileName = "default",
     teacher: str = "",
-    mode: Mode | None = None,
+    mode: ModeName = "default",
     tokens: int | None = None,
 ) -> Swept:
     """Compare recipes: every language with every recipe and seed. One run that fails leaves the others their results.
@@ -78,7 +78,7 @@ def sweep(  # noqa: PLR0913  # its parameters are the form in the UI
         resolve(
             store,
             f"{flow_run.id}-{run_name(language, recipe, seed)}",
-            Asked(language, recipe, profile, seed, teacher, mode, tokens),
+            Asked(language, recipe, chosen(profile), seed, teacher, chosen(mode), tokens),
         )
         for language, recipe, seed in itertools.product(languages, recipes, seeds)
     ]

@@ -110,6 +110,8 @@ class Sent(_Growing):
     """Digest of the recipe's text."""
     report: dict[str, str] = Field(default_factory=dict)
     description: str = ""
+    text: str = ""
+    """Digest of the text that was named as the dataset."""
 
 
 class RunRecord(_Growing):

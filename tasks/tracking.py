@@ -18,7 +18,7 @@ from ndogo.registry.bundles import Store, canonical
 from ndogo.registry.integrity import MARK
 from ndogo.registry.model_registry import address, client, own_database, tracking_uri
 from ndogo.steps.recipe import ORIGINAL
-from ndogo.tasks.descriptions import described
+from ndogo.tasks.descriptions import described, quality_first
 from ndogo.tasks.run_record import RunRecord, RunState, Sent, SentRun, StepNote, mode_of
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ STATES: dict[RunState, str] = {
 }
 REPETITION = "repetition"
 """The level of a run that repeats one: it made nothing new, and is one run without children."""
+LONGEST_DIGEST = 36
+"""Letters of a dataset's digest that MLflow keeps."""
 PARENT_PARAMS = ("language", "recipe", "profile", "seed", "scaled")
 PARENT_TAGS = ("recipe", "profile", "seed", "commit", "scaled")
 """Beside these: how the models were judged, on what, and at which type sizes are given."""
@@ -150,7 +152,7 @@ def _project(mlflow: "MlflowClient", record: RunRecord, store: Store) -> None:
     judged = record.evaluations.get(record.last)
     if judged and record.summary:  # known at the end only
         params["mean_of"] = ",".join(judged.benchmarks)
-    _log(mlflow, parent, params, _numbers(record.summary))
+    _log(mlflow, parent, params, _numbers(quality_first(record.summary)))
     for tag, text in described(record).items():
         if sent.description != text:
             mlflow.set_tag(parent.run_id, tag, text)
@@ -158,6 +160,7 @@ def _project(mlflow: "MlflowClient", record: RunRecord, store: Store) -> None:
     if sent.recipe != (recipe := _digest(record.recipe_text)):
         mlflow.log_text(parent.run_id, record.recipe_text, "recipe.yaml")
         sent.recipe = recipe
+    _log_text(mlflow, record, parent)
     if record.report and not record.repeats and sent.report != record.report.files:
         mlflow.log_artifacts(parent.run_id, record.report.folder, "report")
         sent.report = record.report.files
@@ -165,6 +168,20 @@ def _project(mlflow: "MlflowClient", record: RunRecord, store: Store) -> None:
         if not (record.repeats and (step.found or step.kind == ORIGINAL)):
             sent.steps[name] = _project_step(mlflow, record, name, step, store)
     _end(mlflow, parent, STATES[record.state])
+
+
+def _log_text(mlflow: "MlflowClient", record: RunRecord, parent: SentRun) -> None:
+    """The text that a run reads, as its dataset: named by language and profile, with the fingerprint of the lines."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    digest, sources = str(record.run["corpus"])[:LONGEST_DIGEST], record.run.get("sources")
+    if record.mlflow.text == digest:
+        return
+    origin = sources.get("corpus") if isinstance(sources, dict) else None  # on the hub: repositories and their commits
+    source = canonical({"profile": record.profile, "language": record.language, "repositories": origin or {}})
+    read = Dataset(f"{record.language} text ({record.profile})", digest, record.profile, source)
+    mlflow.log_inputs(parent.run_id, datasets=[DatasetInput(read, [InputTag("mlflow.data.context", "training")])])
+    record.mlflow.text = digest
 
 
 def _project_step(mlflow: "MlflowClient", record: RunRecord, name: str, step: StepNote, store: Store) -> SentRun:

@@ -13,7 +13,9 @@ DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
 
 
 def test_images_are_pinned_and_nothing_runs_as_root():
-    assert all(re.search(r":\d+\.\d+", line) for line in re.findall(r"^FROM (\S+)", DOCKERFILE, re.M))
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.M) == ["${BASE}", "${BASE}"]
+    (base,) = re.findall(r"^ARG BASE=(\S+)", DOCKERFILE, re.M)
+    assert re.search(r":\d+\.\d+", base) and base in COMPOSE["x-app"]["build"]["args"]["BASE"]
     assert "USER 10001" in DOCKERFILE
     assert re.search(r":\d+\.\d+", COMPOSE["services"]["postgres"]["image"])
 
@@ -29,6 +31,21 @@ def test_nothing_is_published_beyond_loopback_and_no_secret_is_written_down():
     for service in COMPOSE["services"].values():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     assert COMPOSE["services"]["postgres"]["environment"]["POSTGRES_PASSWORD"].startswith("${NDOGO_DB_PASSWORD:?")
+
+
+def test_no_password_is_part_of_a_command_or_an_address():
+    for name, service in COMPOSE["services"].items():
+        secret = [str(word) for word in service.get("command", []) if "PASSWORD" in str(word)]
+        told = {k: v for k, v in service.get("environment", {}).items() if "PASSWORD" in str(v)}
+        assert secret == [] and [k for k, v in told.items() if "://" in str(v)] == [], name
+    assert {"BASE", "TORCH_INDEX"} <= set(COMPOSE["x-app"]["build"]["args"]), "what the build takes can be given"
+
+
+def test_every_service_is_limited():
+    for name, service in COMPOSE["services"].items():
+        assert service["cap_drop"] == ["ALL"] and service["pids_limit"] and service["mem_limit"], name
+        assert set(service.get("cap_add", [])) <= {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}, name
+    assert "-h" in COMPOSE["services"]["postgres"]["healthcheck"]["test"], "its socket answers before it is ready"
 
 
 def test_who_depends_on_whom_waits_for_health():

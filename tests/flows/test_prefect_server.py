@@ -1,12 +1,15 @@
 """Prefect's server as we run it: closed to whoever does not show the login, and calm when many runs end at once."""
 
 import asyncio
+import contextlib
+import http.server
 import json
 import os
 import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -22,6 +25,8 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
+from ndogo.core.errors import NdogoError
+from ndogo.flows import alarm
 from ndogo.flows.deployments import ZOMBIES, ensure_automation
 from ndogo.flows.login import PROFILES, login
 from ndogo.flows.servers import Addresses, basic, environment, running
@@ -167,6 +172,65 @@ def test_the_automation_is_there_once_however_often_the_runner_starts(servers: A
             (found,) = client._client.post("/automations/filter", json={}).raise_for_status().json()
             client._client.delete(f"/automations/{found['id']}").raise_for_status()
     assert (found["name"], found["trigger"]["expect"]) == ("ndogo-crash-zombies", ["prefect.flow-run.*"])
+
+
+def test_a_refused_run_reaches_a_person_and_a_good_one_does_not(servers: Addresses, home: Path, monkeypatch):
+    with receiver() as (address, heard):
+        monkeypatch.setenv(alarm.VARIABLE, address)
+        with temporary_settings({PREFECT_API_URL: f"{servers.prefect}/api", PREFECT_API_AUTH_STRING: login(home)}):
+            for _ in range(2):
+                alarm.ensure()
+
+        async def play() -> list[str]:
+            runs = Runs(servers, home)
+            async with runs.client:
+                flow = (await runs.post("/flows/", {"name": "nights"}))["id"]
+                for name, kind, tags in (
+                    ("good", "COMPLETED", ["ndogo"]),
+                    ("theirs", "FAILED", []),
+                    ("bad", "FAILED", ["ndogo"]),
+                ):
+                    asked = {"flow_id": flow, "name": name, "tags": tags, "state": {"type": "RUNNING"}}
+                    run = (await runs.post("/flow_runs/", asked))["id"]
+                    ended = {"type": kind, "name": kind.title(), "message": f"{name}: ner fell by 4.0 points"}
+                    await runs.post(f"/flow_runs/{run}/set_state", {"state": ended})
+                until = time.monotonic() + 120
+                while not heard and time.monotonic() < until:
+                    await asyncio.sleep(0.2)
+                await asyncio.sleep(3)  # a second one would come about now
+                shown = await runs.client.post("/block_documents/filter", json={"include_secrets": False})
+                assert address not in shown.text, "the address is a secret"
+            return runs.refused
+
+        assert asyncio.run(play()) == []
+    (told,) = heard
+    assert told["text"].startswith("Ndogo: bad Failed\nbad: ner fell by 4.0 points\nhttp://")
+
+
+def test_an_alarm_that_cannot_be_called_is_refused_at_the_start(monkeypatch):
+    monkeypatch.setenv(alarm.VARIABLE, "ops@example.org")
+    with pytest.raises(NdogoError, match="NDOGO_ALARM"), running(1, 2):
+        pass
+
+
+@contextlib.contextmanager
+def receiver() -> Iterator[tuple[str, list[dict]]]:
+    """The address of a hook on loopback, and the messages that it took."""
+    heard: list[dict] = []
+
+    class Hook(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/hook?token=secret", heard
+        server.shutdown()
 
 
 class Runs:

@@ -72,7 +72,7 @@ def test_what_happens_while_mlflow_is_away_is_delivered_later(run, monkeypatch, 
         made(run)
         notes.note_curve(run, "adapt", 5, {"loss": 2.0})
         made(run, "adapt")
-    notes.finish(run, "COMPLETED", {"retention": 0.5})
+    notes.finish(run, "COMPLETED", {"params": 9.0, "size_mb": 2.0, "retention": 0.5})
     assert "does not answer" in caplog.text
     assert notes.sync(run.store) == (0, 1)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
@@ -80,10 +80,12 @@ def test_what_happens_while_mlflow_is_away_is_delivered_later(run, monkeypatch, 
     assert notes.sync(run.store) == (0, 0)
     runs = there()
     assert set(runs) == {"parent", "original", "truncate", "adapt"}
-    assert runs["parent"].data.metrics["retention"] == 0.5
+    assert next(iter(runs["parent"].data.metrics.items())) == ("retention", 0.5), "what a comparison of runs shows"
     assert runs["parent"].info.status == "FINISHED"
     assert runs["adapt"].data.metrics["train/loss"] == 2.0
     assert runs["truncate"].data.params["layers"] == "1"
+    (text,) = runs["parent"].inputs.dataset_inputs
+    assert (text.dataset.name, text.dataset.digest) == (f"tiny text ({run.profile})", run.corpus[:36])
 
 
 def test_delivery_again_changes_nothing(run):
