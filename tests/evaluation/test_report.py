@@ -127,11 +127,12 @@ def test_cost_and_language_model_are_shown_where_they_were_measured(entries, tmp
     )
     teacher, student, *_ = entries
     judged = student.evaluation.model_copy(update={"language_model": quality})
-    measured = Entry(student.name, student.role, judged, cost)
+    measured = Entry(student.name, student.role, judged, cost, ratio_trimmed=1.6)
     made = write_report("Swahili", [teacher, measured], tmp_path)
     page = (tmp_path / "report.html").read_text()
     for shown in (
         "12.3 / 15.6, 81",
+        "10.0x (1.6x)",
         "1.235",
         "0.042",
         "0.068",
