@@ -27,7 +27,7 @@ from ndogo.core.threads import threads
 from ndogo.evaluation.judge import versions
 from ndogo.evaluation.language_model import dropped_columns, language_model_quality
 from ndogo.evaluation.settings import LanguageModelSettings
-from ndogo.evaluation.words import WordStates
+from ndogo.evaluation.word_states import WordStates
 from ndogo.steps.fitting import recipe_text
 from ndogo.steps.recipe import parse_recipe
 from ndogo.steps.step import Context, Step

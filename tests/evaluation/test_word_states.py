@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ndogo.core.models import copy_tokenizer, load_model, save
-from ndogo.evaluation.words import WordStates, word_states
+from ndogo.evaluation.word_states import WordStates, word_states
 from tests import tiny
 
 FITTED, JUDGED = tiny.lines(300)[:260], tiny.lines(300)[260:]
