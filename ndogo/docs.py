@@ -72,12 +72,15 @@ def build_site(folder: Path) -> None:
 
 def main() -> None:
     """Write them, and build the site."""
+    from ndogo.figures import pages, written
     from ndogo.reference import keys_page, mlflow_page
 
     COMMANDS.write_text(commands_page(), encoding="utf-8")
     KEYS.write_text(keys_page(), encoding="utf-8")
     MLFLOW.write_text(mlflow_page(), encoding="utf-8")
     DEPLOYMENTS.write_text(deployments_file(), encoding="utf-8")
+    for page in pages():
+        page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")
     build_site(ROOT / "site")
 
 
