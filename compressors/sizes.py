@@ -1,32 +1,35 @@
 """Exact parameter counts and file sizes of thousands of shapes in a moment, from a few counts of the stock class.
 
-A model's count is affine in its vocabulary, its layers and layers x FFN as long as its hidden width stays; four counts on the
+A model's counts are affine in its vocabulary, its layers and layers x FFN as long as its hidden width stays; four models on the
 meta device give the four factors of a width, so that no formula here can drift from what is saved.
 """
 
 from dataclasses import dataclass
 
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from ndogo.core.architectures import Shape, shape_of, with_shape
-from ndogo.core.models import empty_model, parameters
+from ndogo.core.download import WEIGHT_BYTES
+from ndogo.core.models import empty_model
 
-BYTES = 4
-"""Of a weight: steps write fp32."""
 ENTRY = 130
 """Bytes that a tensor takes at most in the head of a safetensors file: name, type, shape and place."""
+SCALE = 4
+"""Bytes of a number that stays fp32 in an int8 file: the scale of a matrix's row, and every vector (norms, biases)."""
 
 
 @dataclass(frozen=True)
 class Factors:
-    """params = rest + row x vocabulary + layers x (layer + neuron x FFN); tensors = other + layers x each."""
+    """A count = rest + row x vocabulary + layers x (layer + neuron x FFN)."""
 
     rest: int
     row: int
     layer: int
     neuron: int
-    other: int
-    each: int
+
+    def __call__(self, shape: Shape) -> int:
+        """The count of a shape of the same hidden width."""
+        return self.rest + self.row * shape.vocab + shape.layers * (self.layer + self.neuron * shape.ffn)
 
 
 class Counter:
@@ -34,37 +37,48 @@ class Counter:
 
     def __init__(self, config: PreTrainedConfig) -> None:
         self.config = config
-        self._known: dict[tuple[int, int], Factors] = {}
+        self._known: dict[tuple[int, int], dict[str, Factors]] = {}
 
     def params(self, shape: Shape) -> int:
         """Distinct stored parameters of the teacher's class in this shape."""
-        f = self._factors(shape)
-        return f.rest + f.row * shape.vocab + shape.layers * (f.layer + f.neuron * shape.ffn)
+        return self._factors(shape)["params"](shape)
 
-    def file_bytes(self, shape: Shape) -> int:
-        """Bytes of model.safetensors: the weights, and its head at its longest."""
-        f = self._factors(shape)
-        return BYTES * self.params(shape) + ENTRY * (f.other + shape.layers * f.each)
+    def file_bytes(self, shape: Shape, dtype: str = "fp32") -> int:
+        """Bytes of the weights in a file of a type, with its head at its longest. In int8 a matrix has a byte for each weight
+        and a scale for each row; vectors stay fp32.
+        """
+        factors = self._factors(shape)
+        body = factors["int8"](shape) if dtype == "int8" else WEIGHT_BYTES[dtype] * factors["params"](shape)
+        return body + ENTRY * factors["tensors"](shape)
 
     def layer(self, shape: Shape) -> int:
         """Parameters of one layer: what each piece passes through."""
-        f = self._factors(shape)
-        return f.layer + f.neuron * shape.ffn
+        found = self._factors(shape)["params"]
+        return found.layer + found.neuron * shape.ffn
 
-    def _factors(self, shape: Shape) -> Factors:
+    def _factors(self, shape: Shape) -> dict[str, Factors]:
         key = (shape.hidden, shape.heads)
         if key not in self._known:
             rows, ffn = shape_of(self.config).vocab, 8
-            one, tensors = self._count(shape, vocab=rows, layers=1, ffn=ffn)
-            row = one - self._count(shape, vocab=rows - 1, layers=1, ffn=ffn)[0]
-            two, more = self._count(shape, vocab=rows, layers=2, ffn=ffn)
-            neuron = (self._count(shape, vocab=rows, layers=2, ffn=2 * ffn)[0] - two) // (2 * ffn)
-            layer, each = two - one - neuron * ffn, more - tensors
-            rest = one - row * rows - layer - neuron * ffn
-            self._known[key] = Factors(rest, row, layer, neuron, tensors - each, each)
+            one = self._counts(shape, vocab=rows, layers=1, ffn=ffn)
+            fewer = self._counts(shape, vocab=rows - 1, layers=1, ffn=ffn)
+            two = self._counts(shape, vocab=rows, layers=2, ffn=ffn)
+            wide = self._counts(shape, vocab=rows, layers=2, ffn=2 * ffn)
+            self._known[key] = {}
+            for name, found in one.items():
+                row, neuron = found - fewer[name], (wide[name] - two[name]) // (2 * ffn)
+                layer = two[name] - found - neuron * ffn
+                self._known[key][name] = Factors(found - row * rows - layer - neuron * ffn, row, layer, neuron)
         return self._known[key]
 
-    def _count(self, shape: Shape, **sizes: int) -> tuple[int, int]:
-        """Parameters and tensors, tied ones once."""
-        model = empty_model(with_shape(self.config, hidden=shape.hidden, heads=shape.heads, **sizes))
-        return parameters(model), len({id(p) for p in model.parameters()})
+    def _counts(self, shape: Shape, **sizes: int) -> dict[str, int]:
+        return _counts(empty_model(with_shape(self.config, hidden=shape.hidden, heads=shape.heads, **sizes)))
+
+
+def _counts(model: PreTrainedModel) -> dict[str, int]:
+    """Parameters, tensors and bytes as int8; tied ones once."""
+    stored = {id(parameter): parameter for parameter in model.parameters()}.values()
+    matrices = [parameter for parameter in stored if parameter.dim() > 1]
+    params, weights = sum(p.numel() for p in stored), sum(p.numel() for p in matrices)
+    int8 = weights + SCALE * (sum(len(p) for p in matrices) + params - weights)
+    return {"params": params, "tensors": len(stored), "int8": int8}

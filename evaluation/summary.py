@@ -50,6 +50,8 @@ class Entry:
     """Of the whole model, where the caller counted them; else those of `cost`, else of the bare encoder that was judged."""
     size_mb: float | None = None
     """Millions of bytes of what a user downloads (`core.download`)."""
+    ratio_trimmed: float | None = None
+    """Parameters of the teacher trimmed to the model's rows over the model's."""
 
     @property
     def size(self) -> int:
@@ -81,6 +83,10 @@ class ModelSummary(Frozen):
     about: str
     parameters: int
     size_mb: float | None
+    ratio: float | None
+    """The teacher's parameters over the model's; None where the report has no teacher."""
+    ratio_trimmed: float | None
+    """Those of the teacher trimmed to the model's rows: what is not owed to other languages' rows."""
     scores: dict[str, Score]
     mean: float | None
     """Over all benchmarks of the report; None, "not comparable", where one of them was not judged for this model."""
@@ -157,12 +163,15 @@ def _row(entry: Entry, entries: Sequence[Entry], names: set[str]) -> ModelSummar
         for other in entries
         if other is not entry and _compared(entry.role, other.role)
     }
+    teacher = next((other.size for other in entries if other.role == "original"), None)
     return ModelSummary(
         name=entry.name,
         role=entry.role,
         about=ROLES[entry.role],
         parameters=entry.size,
         size_mb=entry.size_mb,
+        ratio=teacher / entry.size if teacher else None,
+        ratio_trimmed=entry.ratio_trimmed,
         scores=scores,
         mean=sum(score.mean for score in scores.values()) / len(scores) if set(scores) == names else None,
         gap=_gap(entry, entries),

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+SMALLER = "smaller (than trimmed teacher)"
+
+
 def main_table(made: Summary) -> tuple[list[str], list[list[str]]]:
     """Column heads and one row per model; scores in points, as mean ± standard deviation (seeds)."""
     teachers = [role for role in TEACHERS if any(role in entry.against for entry in made.entries)]
-    heads = ["model", "role", "parameters", f"MB {SIZE_TYPE}", f"mean, {MODES[made.settings.mode]}"]
+    heads = ["model", "role", "parameters", SMALLER, f"MB {SIZE_TYPE}", f"mean, {MODES[made.settings.mode]}"]
     heads += [*(f"retention of {role} [95 %]" for role in teachers), "gap closed"]
     heads += [f"{name} {benchmark.metric}" for name, benchmark in made.benchmarks.items()] + ["bits/byte"]
     return heads, [_row(entry, list(made.benchmarks), teachers) for entry in made.entries]
@@ -22,7 +25,7 @@ def main_table(made: Summary) -> tuple[list[str], list[list[str]]]:
 
 def _row(entry: ModelSummary, names: Sequence[str], teachers: Sequence[Role]) -> list[str]:
     size = "-" if entry.size_mb is None else f"{entry.size_mb:.1f}"
-    cells = [entry.name, entry.role, f"{entry.parameters / 1e6:.2f} M", size]
+    cells = [entry.name, entry.role, f"{entry.parameters / 1e6:.2f} M", ratio_text(entry), size]
     cells.append(NOT_COMPARABLE if entry.mean is None else f"{100 * entry.mean:.1f}")
     compared = [entry.against.get(role) for role in teachers]
     cells += [retention_text(found.retention.mean) if found else "-" for found in compared]
@@ -33,6 +36,14 @@ def _row(entry: ModelSummary, names: Sequence[str], teachers: Sequence[Role]) ->
     quality = entry.language_model
     cells.append(f"{quality.bits_per_byte:.3f}" if quality else "-")
     return cells
+
+
+def ratio_text(entry: ModelSummary) -> str:
+    """How many times fewer parameters than the teacher, and than the teacher trimmed to the same rows."""
+    if entry.ratio is None or entry.role == "original":
+        return "-"
+    trimmed = "" if entry.ratio_trimmed is None else f" ({entry.ratio_trimmed:.1f}x)"
+    return f"{entry.ratio:.1f}x{trimmed}"
 
 
 def vector_table(made: Summary) -> tuple[list[str], list[list[str]]]:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import typer
 
+from ndogo.budget_command import DTYPE, Dtype, Wanted, make_recipe
 from ndogo.evaluation import Mode
 from ndogo.push import push
 from ndogo.registry.corpora import Profile
@@ -32,15 +33,14 @@ def compress(
     mode: Annotated[Mode | None, typer.Option(help=HOW, show_default=False)] = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also make what the recipe must beat.")] = False,
     budget: Annotated[str, typer.Option(help="Instead of a recipe: 20MB to download, 12M parameters or 5ms.")] = "",
+    dtype: Annotated[Dtype, typer.Option(help=DTYPE)] = "fp32",
 ) -> None:
     """Make a small model of a language: the whole pipeline, without any server running."""
     from ndogo import api, show
     from ndogo.registry.bundles import open_store
 
     if budget:
-        from ndogo.budget_command import make_recipe
-
-        recipe = make_recipe(language, budget, profile, teacher)
+        recipe = make_recipe(Wanted(language, budget, dtype, profile, teacher))
     made = api.compress(language, recipe, profile=profile, teacher=teacher, seed=seed, mode=mode, baselines=baselines)
     show.result(open_store(), made.run)
 

@@ -42,6 +42,8 @@ class StepFacts:
     size_mb: float
     scores: Mapping[str, float] = field(default_factory=dict)
     """Means by benchmark, in [0, 1]; empty where the step was not judged."""
+    ratio_trimmed: float | None = None
+    """Parameters of the teacher trimmed to the step's rows over the step's."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,8 @@ def body(facts: Facts) -> str:
     """The card below its head."""
     first, last = facts.steps[0], facts.steps[-1]
     smaller = f"{first.params / last.params:.1f} times fewer parameters than its teacher ({last.params:,} of {first.params:,})"
+    if last.ratio_trimmed is not None:
+        smaller += f", and {last.ratio_trimmed:.1f} times fewer than the teacher trimmed to the same tokens"
     parts = [
         f"# {facts.name.rpartition('/')[2]}",
         f"A small encoder for {facts.language}, made by Ndogo from {_teacher(facts)}. "

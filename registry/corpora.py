@@ -16,9 +16,10 @@ from ndogo.registry.hub import Hub
 from ndogo.registry.languages import Language, language
 
 Profile = Literal["pocket", "local", "hub"]
+Share = Literal["training", "validation", "held_out"]
 PROFILES: tuple[Profile, ...] = ("pocket", "local", "hub")
 HELD_OUT_SHARE = 100
-"""One line in so many is held out, chosen by its own hash: a repeated line falls on one side only."""
+"""One line in so many is held out, by its own hash: a repeated line falls on one side only. Half of them are for choosing."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Corpus:
     profile: Profile
     lines: Lines
     validation: Lines
-    """For what a step chooses on the way, such as when to stop."""
+    """For what is chosen on the way: when a training stops, which shape a budget buys."""
     held_out: Lines
-    """For judging; a teacher that we trained never saw it either (the pocket world's own share)."""
+    """For judging, and nothing is chosen by it; a teacher that we trained never saw it either (the pocket world's own share)."""
     fingerprint: Callable[[], str]
     """Reads all text, so that a nightly run notices new lines; ask once per run."""
 
@@ -64,23 +65,27 @@ def corpus(name: str, profile: Profile, hub: Hub | None = None) -> Corpus:
             digest.update(line.encode() + b"\n")
         return digest.hexdigest()[:20]
 
-    def apart() -> Iterator[str]:
-        return (line for line in source() if is_held_out(line))
+    def share(*wanted: Share) -> Lines:
+        return lambda: (line for line in source() if share_of(line) in wanted)
 
+    pocket = profile == "pocket"  # it has held-out text of its own
     return Corpus(
         language=name,
         profile=profile,
-        lines=lambda: (line for line in source() if not is_held_out(line)),
-        validation=apart,
-        held_out=(lambda: iter(_generated(name, "held_out"))) if profile == "pocket" else apart,
+        lines=share("training"),
+        validation=share("validation", "held_out") if pocket else share("validation"),
+        held_out=(lambda: iter(_generated(name, "held_out"))) if pocket else share("held_out"),
         fingerprint=fingerprint,
     )
 
 
-def is_held_out(line: str) -> bool:
-    """Whether a line is kept away from every training text; case, punctuation and spaces make no difference."""
+def share_of(line: str) -> Share:
+    """What a line is for; case, punctuation and spaces make no difference."""
     letters = "".join(c for c in line.casefold() if c.isalnum())
-    return int.from_bytes(hashlib.blake2b(letters.encode(), digest_size=4).digest(), "big") % HELD_OUT_SHARE == 0
+    number = int.from_bytes(hashlib.blake2b(letters.encode(), digest_size=4).digest(), "big")
+    if number % HELD_OUT_SHARE:
+        return "training"
+    return "validation" if number // HELD_OUT_SHARE % 2 else "held_out"
 
 
 def local_folder() -> Path:

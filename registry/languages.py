@@ -144,7 +144,7 @@ def add_language(entry: Language) -> Added:
 
     :raises NdogoError: a bad or taken name; a corpus, teacher or benchmark that cannot be used.
     """
-    from ndogo.registry.corpora import corpus_of, default_profile, is_held_out
+    from ndogo.registry.corpora import corpus_of, default_profile, share_of
     from ndogo.registry.hub import Hub
     from ndogo.registry.teachers import weights
 
@@ -157,7 +157,8 @@ def add_language(entry: Language) -> Added:
     hub = Hub()
     lines = held_out = characters = 0
     for line in corpus_of(entry.corpus, hub)():
-        lines, held_out, characters = lines + 1, held_out + is_held_out(line), characters + len(line)
+        judges = share_of(line) == "held_out"
+        lines, held_out, characters = lines + 1, held_out + judges, characters + len(line)
     check_teacher(weights("", entry, default_profile(entry), hub))
     rows, missing = _count_rows(entry, hub)
     file = home() / "languages" / f"{entry.name}.yaml"

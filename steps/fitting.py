@@ -7,6 +7,7 @@ from transformers import PreTrainedConfig
 
 from ndogo.compressors.budget import Candidate, Limit
 from ndogo.core.architectures import shape_of
+from ndogo.core.download import SIZE_TYPE
 from ndogo.steps.step import kinds
 
 
@@ -26,8 +27,16 @@ def recipe_text(base: str, name: str, limit: Limit, chosen: Candidate, config: P
         steps.append({kind: fitted})
         trained = known[kind].trains
     about = f"{limit.text}: {shape.layers} layers of {shape.hidden}, FFN {shape.ffn}, {shape.vocab:,} rows"
-    most = int(limit.most) if limit.kind == "params" else limit.most
-    budget = {} if limit.kind == "ms" else {"budget": {limit.kind: most}}
+    budget = _budget(limit, chosen)
     content = {"name": name, "about": about, "evaluate": raw.get("evaluate", "ends"), **budget, "steps": steps}
     head = f"# Made by `ndogo budget` for {limit.text}, from {raw['name']}'s steps and trainings.\n"
     return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _budget(limit: Limit, chosen: Candidate) -> dict[str, Any]:
+    """The limit as the nightly gate holds it: MB there are of one type, so those of another become parameters."""
+    if limit.kind == "ms":
+        return {}
+    if limit.kind == "size_mb" and limit.dtype == SIZE_TYPE:
+        return {"budget": {"size_mb": limit.most}}
+    return {"budget": {"params": int(limit.most) if limit.kind == "params" else chosen.params}}

@@ -119,7 +119,9 @@ def _lineage(record: RunRecord) -> list[str]:
 def _step(record: RunRecord, judged: dict[str, Evaluation], name: str) -> StepFacts:
     sizes = record.sizes(name)
     scores = {b: found.mean for b, found in judged[name].benchmarks.items()} if name in judged else {}
-    return StepFacts(name, record.steps[name].kind, sizes.params, sizes.size_mb, scores)
+    return StepFacts(
+        name, record.steps[name].kind, sizes.params, sizes.size_mb, scores, sizes.compression_ratio_trimmed
+    )
 
 
 def _score(run: Run, entry: Language, student: Evaluation, compared: Comparison, name: str) -> ScoreFacts:

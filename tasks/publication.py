@@ -167,11 +167,7 @@ def write_report(
     """The folder with everything for people: report, plan, pictures; and what the report says in words."""
     folder = run.store.folder / "reports" / run.id
     roles = roles_of(run)
-    entries = [
-        Entry(name, roles[name], judged, parameters=record.sizes(name).params, size_mb=record.sizes(name).size_mb)
-        for name, judged in evaluations.items()
-        if name in roles
-    ]
+    entries = [_entry(name, roles[name], judged, record) for name, judged in evaluations.items() if name in roles]
     entries += beside
     told = effects(stages(run, evaluations, record))
     made = judging.write_report(f"{run.name} ({run.profile})", entries, folder, TOY if record.scaled else "", told)
@@ -184,6 +180,18 @@ def write_report(
         pictures.landscape(notes.finished(run.store, run.language), run.language)
     )
     return folder, made.sentences
+
+
+def _entry(name: str, role: Role, judged: Evaluation, record: RunRecord) -> Entry:
+    sizes = record.sizes(name)
+    return Entry(
+        name,
+        role,
+        judged,
+        parameters=sizes.params,
+        size_mb=sizes.size_mb,
+        ratio_trimmed=sizes.compression_ratio_trimmed,
+    )
 
 
 def stages(run: Run, evaluations: Mapping[str, Evaluation], record: RunRecord) -> list[Stage]:

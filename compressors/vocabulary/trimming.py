@@ -32,8 +32,7 @@ def trim(source: Path, out: Path, wanted: Wanted, corpora: Sequence[WeightedLine
     counts = count_tokens(vocabulary.backend, len(vocabulary.tokens), corpora, report)
     selection = select(vocabulary, counts.weighted, wanted)
     report("write the trimmed model", 0, 2)
-    write_tokenizer(source, out, vocabulary, selection.kept)
-    before, after = _write_model(source, out, selection.kept)
+    before, after = write_trimmed(source, out, vocabulary, selection.kept)
     report("certify", 1, 2)
     certificate = certify(source, out, vocabulary, selection, counts)
     _write_map(out, vocabulary, selection.kept)
@@ -43,7 +42,9 @@ def trim(source: Path, out: Path, wanted: Wanted, corpora: Sequence[WeightedLine
     return flat_numbers(certificate) | {"params_before": before, "params": after}
 
 
-def _write_model(source: Path, out: Path, kept: Sequence[int]) -> tuple[int, int]:
+def write_trimmed(source: Path, out: Path, vocabulary: Vocabulary, kept: Sequence[int]) -> tuple[int, int]:
+    """Write the model directory `source` with the ids `kept` (ascending) alone into `out`; parameters before and after."""
+    write_tokenizer(source, out, vocabulary, kept)
     stored = load_config(source).dtype
     model = load_model(source, dtype=stored if isinstance(stored, torch.dtype) else torch.float32)
     trimmed = trim_model(model, kept)

@@ -9,8 +9,9 @@ import pytest
 
 from ndogo.compressors.budget import Limit, Rows, candidates, points_lost, read_budget, vocabularies
 from ndogo.compressors.sizes import Counter
-from ndogo.core.architectures import shape_of
+from ndogo.core.architectures import shape_of, with_shape
 from ndogo.core.errors import NdogoError
+from ndogo.core.models import empty_model
 from ndogo.core.progress import silent
 from ndogo.core.text import WeightedLines
 from ndogo.registry.recipes import recipe
@@ -29,14 +30,13 @@ def counter(name: str) -> Counter:
 
 
 def found(name: str, budget: str, clock=None):
-    known = counter(name)
-    return known.config, candidates(known.config, read_budget(budget), CHOICES, known, clock)
+    return counter(name).config, candidates(counter(name), read_budget(budget), CHOICES, clock)
 
 
 @pytest.mark.parametrize(
     ("text", "limit"),
     [
-        ("20MB", Limit("size_mb", 20.0, "20MB")),
+        ("20MB", Limit("size_mb", 20.0, "20MB", "fp32")),
         ("12M", Limit("params", 12e6, "12M")),
         (" 4.5 ms", Limit("ms", 4.5, "4.5ms")),
     ],
@@ -56,21 +56,41 @@ def test_every_candidate_keeps_to_the_budget_and_the_first_loses_least(budget: s
     config, rows = found("xlm-roberta-base", budget)
     limit = read_budget(budget)
     assert all((c.params if limit.kind == "params" else c.size_mb) <= limit.most for c in rows)
-    assert [c.lost for c in rows] == sorted(c.lost for c in rows)
-    assert len({c.shape.layers for c in rows}) == len(rows)
+    assert [c.expected for c in rows] == sorted(c.expected for c in rows)
+    assert len({(c.shape.layers, c.shape.vocab) for c in rows}) == len(rows)  # rows are searched as layers are
     whole = shape_of(config)
-    assert all(c.lost == points_lost(c.shape, whole, c.vocabulary.coverage) for c in rows)
+    assert all(c.expected == points_lost(c.shape, whole, c.vocabulary.coverage) for c in rows)
 
 
 def test_a_larger_budget_never_loses_more():
-    lost = [found("xlm-roberta-base", f"{millions}M")[1][0].lost for millions in (8, 12, 20, 40, 80, 120)]
+    lost = [found("xlm-roberta-base", f"{millions}M")[1][0].expected for millions in (8, 12, 20, 40, 80, 120)]
     assert lost == sorted(lost, reverse=True) and lost[0] > lost[-1]
 
 
 def test_nothing_is_cut_where_the_budget_is_ample_but_the_vocabulary():
     config, rows = found("xlm-roberta-base", "900M")
     assert rows[0].shape == replace(shape_of(config), vocab=22_005)
-    assert rows[0].lost == pytest.approx(0.05)
+    assert rows[0].expected == pytest.approx(0.05)
+
+
+def test_whole_heads_go_where_the_recipe_drops_them():
+    rows = candidates(counter("xlm-roberta-base"), read_budget("12M"), CHOICES, drop=True)
+    assert all(c.shape.hidden == 64 * c.shape.heads for c in rows) and rows[0].shape.heads < 12
+
+
+def test_megabytes_as_int8_are_a_byte_for_each_weight_and_a_scale_for_each_row():
+    known = counter("xlm-roberta-base")
+    best = candidates(known, read_budget("20MB", "int8"), CHOICES)[0]
+    stored = {id(p): p for p in empty_model(with_shape(known.config, **asdict(best.shape))).parameters()}.values()
+    matrices = sum(p.numel() + 4 * len(p) for p in stored if p.dim() > 1)
+    vectors = sum(4 * p.numel() for p in stored if p.dim() == 1)
+    weights = matrices + vectors
+    assert weights <= 1e6 * best.size_mb <= weights + 50_000 < 20.05e6 and best.size_mb <= 20
+    assert best.params > 2 * candidates(known, read_budget("20MB"), CHOICES)[0].params
+    made = parse_recipe(
+        recipe_text(recipe("ndogo-small").text, "mine", read_budget("20MB", "int8"), best, known.config)
+    )
+    assert made.budget is not None and made.budget.params == best.params  # the gate's MB are fp32
 
 
 def test_milliseconds_are_those_of_the_clock():

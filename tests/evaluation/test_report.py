@@ -41,7 +41,7 @@ def test_a_baseline_that_is_better_is_told_first(entries):
 def test_the_table_shows_mean_deviation_and_seeds(entries):
     text = markdown(summary("Swahili", entries))
     score = 100 * entries[0].evaluation.benchmarks["pos"].mean
-    assert f"| teacher | original | 10.00 M | 40.5 | {score:.1f} | - | - | {score:.1f} ± 1.0 (2) | - |" in text
+    assert f"| teacher | original | 10.00 M | - | 40.5 | {score:.1f} | - | - | {score:.1f} ± 1.0 (2) | - |" in text
     assert "mean, fine-tuned" in text and "The mean is over pos." in text and "one seed of compression" in text
     assert "no difference" in text, "trimming alone lost nothing here"
     assert "- ner was not judged (trim): file, line 3 where: x" in text
@@ -127,11 +127,12 @@ def test_cost_and_language_model_are_shown_where_they_were_measured(entries, tmp
     )
     teacher, student, *_ = entries
     judged = student.evaluation.model_copy(update={"language_model": quality})
-    measured = Entry(student.name, student.role, judged, cost)
+    measured = Entry(student.name, student.role, judged, cost, ratio_trimmed=1.6)
     made = write_report("Swahili", [teacher, measured], tmp_path)
     page = (tmp_path / "report.html").read_text()
     for shown in (
         "12.3 / 15.6, 81",
+        "10.0x (1.6x)",
         "1.235",
         "0.042",
         "0.068",

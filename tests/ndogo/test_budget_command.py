@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from ndogo import show
-from ndogo.budget_command import make_recipe
+from ndogo.budget_command import Wanted, make_recipe
 from ndogo.cli import main
+from ndogo.registry.bundles import home
 from ndogo.registry.languages import Language, add_language
 from ndogo.registry.recipes import recipe
 from ndogo.registry.teachers import teacher
@@ -23,6 +24,7 @@ def model(tmp_path: Path, pico_model, monkeypatch: pytest.MonkeyPatch) -> Path:
     corpus, _ = tiny.write(tmp_path / "tiny")
     add_language(Language(name=tiny.NAME, corpus=str(corpus), teacher=str(pico_model("xlmr"))))
     monkeypatch.setattr(show, "console", Console(width=100))
+    monkeypatch.setattr("ndogo.compressors.budget.MEASURED", 2)
     return pico_model("xlmr")
 
 
@@ -44,6 +46,7 @@ def test_a_budget_shows_shapes_and_writes_the_recipe_of_the_first(model: Path, m
     last = plan(recipe("budget-tiny-0-02m"), guide.config, guide.specials, scaled=True)[-1]
     assert last.params <= 20_000
     assert f"{last.params:,}" in shown.split("─")[-1].splitlines()[1]
+    assert "2 shapes are cut and measured" in shown and len(list((home() / "trials").glob("*.json"))) == 2
 
 
 @pytest.mark.parametrize("budget", ["small", "20", "0MB"])
@@ -57,4 +60,4 @@ def test_a_budget_that_nothing_keeps_to_names_one_that_something_does(model: Pat
     said = refused(capsys, monkeypatch, "budget", tiny.NAME, "0.0001MB")
     assert "No shape of this teacher keeps to 0.0001MB" in said
     enough = re.search(r"Give ([0-9.]+MB) or more", said)
-    assert enough and make_recipe(tiny.NAME, enough[1], "local", "")
+    assert enough and make_recipe(Wanted(tiny.NAME, enough[1]))

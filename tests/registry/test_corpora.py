@@ -22,10 +22,15 @@ def added(tmp_path: Path, pico_model) -> Path:
 
 def test_held_out_lines_never_occur_in_training_text_however_they_are_spelt(added: Path):
     found = corpus("tiny", "local")
-    lines, held_out = list(found.lines()), list(found.held_out())
-    assert len(lines) + len(held_out) == 2 * len(tiny.lines())
-    assert len(held_out) >= 2
-    assert refuse_overlap(found.held_out, [found.lines]) > 0
+    lines, apart = list(found.lines()), [*found.validation(), *found.held_out()]
+    assert len(lines) + len(apart) == 2 * len(tiny.lines())
+    assert len(apart) >= 4
+    assert refuse_overlap(lambda: iter(apart), [found.lines]) > 0
+
+
+def test_choosing_and_judging_read_different_lines(added: Path):
+    found = corpus("tiny", "local")
+    assert list(found.validation()) and refuse_overlap(found.held_out, [found.validation]) > 0
 
 
 def test_a_pocket_model_is_judged_on_lines_that_neither_it_nor_the_pocket_teacher_read():

@@ -1,0 +1,94 @@
+"""Does `ndogo budget` choose well? Every shape that it measures is cut, distilled alike and judged on dev.
+
+    python benchmarks/budget.py swahili 0.9MB --out pocket.json
+    NDOGO_DATA=DIR NDOGO_TEACHER=DIR python benchmarks/budget.py swahili 8MB --profile local --out real.json
+
+Teachers are not adapted: each is the trimmed one. Killed and called again with the same `--out`, it goes on.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from ndogo.compressors.budget import Candidate, candidates, read_budget, vocabularies
+from ndogo.compressors.sizes import Counter
+from ndogo.core.models import load_config
+from ndogo.core.progress import silent
+from ndogo.core.text import WeightedLines
+from ndogo.evaluation import Benchmark, Broken, EvaluationSettings, evaluate
+from ndogo.registry.benchmarks import benchmarks
+from ndogo.registry.corpora import Corpus, corpus
+from ndogo.registry.languages import language as find_language
+from ndogo.registry.recipes import recipe
+from ndogo.registry.teachers import weights
+from ndogo.steps.fitting import recipe_text
+from ndogo.steps.recipe import parse_recipe
+from ndogo.steps.step import Context
+from ndogo.steps.trials import Trials
+
+SETTINGS = EvaluationSettings(seeds=(1, 2, 3), max_length=96, threads=1, train_units=20_000)
+
+
+def dev_only(rows: list[Benchmark | Broken]) -> list[Benchmark]:
+    """The benchmarks with dev in the place of test, which nothing is chosen by."""
+    whole = [row for row in rows if isinstance(row, Benchmark)]
+    return [replace(row, splits={**row.splits, "test": row.splits["dev"]}) for row in whole]
+
+
+def taught(trials: Trials, candidate: Candidate, text: Corpus, tokens: int) -> float:
+    """The mean of dev, in points, after the recipe's distillation has read so many tokens."""
+    with tempfile.TemporaryDirectory() as folder:
+        student, whole, out = (Path(folder) / name for name in ("student", "teacher", "out"))
+        trials.cut(candidate, student)
+        trials.trim(candidate, whole)
+        out.mkdir()
+        config = load_config(trials.teacher)
+        made = parse_recipe(recipe_text(trials.base, "taught", read_budget("1M"), candidate, config))
+        step = next(step for step in made.steps if step.kind == "distil")
+        short = step.model_copy(update={"epochs": None, "tokens": tokens})
+        lines = (WeightedLines(text.lines),)
+        context = Context(lines, text.validation, "budget", work=Path(folder) / "work", token_cap=tokens)
+        short.make({"student": student, "teacher": whole}, out, context)
+        found = evaluate(out, dev_only(benchmarks(text.language, text.profile)), SETTINGS)
+        return 100 * fmean(one.mean for one in found.benchmarks.values())
+
+
+def main() -> None:
+    """Measure, print, keep."""
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("language")
+    asked.add_argument("budget")
+    asked.add_argument("--profile", default="pocket", choices=("pocket", "local"))
+    asked.add_argument("--shapes", type=int, default=20)
+    asked.add_argument("--tokens", type=int, default=100_000)
+    asked.add_argument("--out", type=Path, required=True)
+    given = asked.parse_args()
+    teacher = weights("", find_language(given.language), given.profile)
+    text, limit = corpus(given.language, given.profile), read_budget(given.budget)
+    choices = vocabularies(teacher, [WeightedLines(text.lines)], silent)
+    found = candidates(Counter(load_config(teacher)), limit, choices)[: given.shapes]
+    known = json.loads(given.out.read_text()) if given.out.exists() else {}
+    with tempfile.TemporaryDirectory() as work:
+        trials = Trials(
+            teacher, recipe("ndogo-small").text, False, choices, text.lines, text.validation, "", Path(work)
+        )
+        for candidate in found:
+            shape = candidate.shape
+            name = f"{shape.layers}x{shape.hidden}, FFN {shape.ffn}, {shape.vocab:,} rows"
+            if name not in known:
+                row = {"expected": candidate.expected, "params": candidate.params, "loss": trials.loss(candidate)}
+                known[name] = row | {"dev": taught(trials, candidate, text, given.tokens)}
+                print(name, known[name], flush=True)
+                given.out.write_text(json.dumps(known, indent=1))
+    for rank, (name, row) in enumerate(sorted(known.items(), key=lambda item: -item[1]["dev"]), 1):
+        print(f"| {rank} | {name} | {row['params']:,} | {row['loss']:.3f} | {row['dev']:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
