@@ -16,7 +16,7 @@ from ndogo.core.download import SIZE_TYPE
 from ndogo.registry import artifacts, database
 from ndogo.registry.bundles import Store, canonical
 from ndogo.registry.integrity import MARK
-from ndogo.registry.model_registry import address, client, own_database, tracking_uri
+from ndogo.registry.model_registry import address, client, client_at, own_database, tracking_uri
 from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks.descriptions import described
 from ndogo.tasks.run_record import RunRecord, RunState, Sent, SentRun, StepNote, mode_of
@@ -78,8 +78,8 @@ def prepare(store: Store) -> None:
     if not database.place(store.folder).exists():
         with store.lock("mlflow-database"):
             if not database.place(store.folder).exists():
-                client(store).search_experiments(max_results=1)
-                database.make_mark(store.folder)
+                with database.drafted(store.folder) as draft:
+                    client_at(f"sqlite:///{draft}").search_experiments(max_results=1)
 
 
 def answers(address: str) -> bool:
