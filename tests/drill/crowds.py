@@ -130,10 +130,11 @@ def dask(root: Path, model: Path, count: int, _: int) -> Row:
 @contextlib.contextmanager
 def _prefect(root: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
     """A server of Prefect's in a folder of its own, and its address."""
-    from ndogo.flows.without_server import TemporaryServer
+    from ndogo.flows import without_server
 
+    without_server.PATIENCE = 900.0  # the machine may be busy
     os.environ |= {"PREFECT_HOME": str(root / "prefect"), "DO_NOT_TRACK": "1"}
-    server = TemporaryServer()
+    server = without_server.TemporaryServer()
     try:
         server.wait()
         yield server.process, f"{server.address}/api"
