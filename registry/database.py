@@ -116,5 +116,5 @@ def _move_aside(store: Path, fault: str) -> None:
 
 
 def is_fault(error: BaseException) -> bool:
-    """Whether an error comes from the database's file (locked, full, damaged meanwhile) and not from what was asked."""
-    return "sqlite3." in str(error) or isinstance(error, sqlite3.Error)
+    """Whether an error comes from the database (locked, full, damaged, of another MLflow) and not from what was asked."""
+    return any(sign in str(error) for sign in ("sqlite3.", "database schema")) or isinstance(error, sqlite3.Error)

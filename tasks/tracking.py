@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ndogo.core.download import SIZE_TYPE
+from ndogo.core.errors import words_of
 from ndogo.registry import artifacts, database
 from ndogo.registry.bundles import Store, canonical
 from ndogo.registry.integrity import MARK
@@ -62,7 +63,7 @@ def left_for_later(store: Store) -> Iterator[None]:
         log.warning(
             "MLflow at %s does not answer (%s); the numbers are kept, `ndogo sync` delivers them",
             tracking_uri(store),
-            type(error).__name__,
+            words_of(error),
         )
 
 

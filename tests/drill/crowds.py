@@ -22,7 +22,7 @@ RECIPE = world.RECIPE.replace("steps: 12", "steps: 400")
 
 def contention(root: Path, model: Path, processes: int, _: int) -> Row:
     """So many processes do the same run in one new store at once."""
-    row, whole = Row(f"{processes} processes on one store"), world.unhurt(root, model)
+    row, whole = Row(f"{processes} processes on one store"), world.unhurt(model)
     with world.copied(root / "home", root / "shared-store") as store:
         world.remove(store, *world.MADE, "mlflow.db", "mlflow.ready")
         ended: dict[int, Ended] = {}

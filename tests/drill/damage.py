@@ -20,7 +20,7 @@ def damages(root: Path, model: Path, most: int, seed: int) -> Row:
     Of the finished store, and of one in which a training was killed: its tokenised text and its checkpoints.
     """
     row, draw = Row("damage of the store"), random.Random(seed)
-    whole, again = world.unhurt(root, model), root / "again.txt"
+    whole, again = world.unhurt(model), root / "again.txt"
     finished, midway = root / "home", _killed_midway(root, model)
     cases = [(finished, file, how) for file in _files(finished) for how in DAMAGES]
     draw.shuffle(cases)

@@ -20,7 +20,7 @@ NEW_DATABASE = 4
 def kills(root: Path, model: Path, count: int, seed: int) -> Row:
     """Runs in new stores, killed again and again until they end by themselves; then all is looked at."""
     row, draw = Row("kills at random moments"), random.Random(seed)
-    whole = world.unhurt(root, model)
+    whole = world.unhurt(model)
     survived, told, number = root / "survived.txt", root / "said.txt", 0
 
     def call() -> None:

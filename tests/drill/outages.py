@@ -51,7 +51,7 @@ def server(kind: str) -> Iterator[str]:
 
 def mlflow_away(root: Path, model: Path, kinds: int, _: int) -> Row:
     """A run while MLflow is away in several ways, or its file is locked: it costs nothing, and is delivered later."""
-    row, whole, again = Row("MLflow away"), world.unhurt(root, model), root / "again.txt"
+    row, whole, again = Row("MLflow away"), world.unhurt(model), root / "again.txt"
     for kind in MLFLOW[:kinds]:
         with world.copied(root / "home", root / "away") as store:
             world.remove(store, *world.MADE)

@@ -113,8 +113,9 @@ class Whole:
 
 
 @cache
-def unhurt(root: Path, model: Path) -> Whole:
+def unhurt(model: Path) -> Whole:
     """The run in the store `home`, where it makes MLflow's database, and once more in a copy, where it is timed."""
+    root = Path(os.environ["NDOGO_HOME"]).parent
     file, modules = root / "whole.txt", root / "modules.txt"
 
     def call() -> None:

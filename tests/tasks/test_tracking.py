@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from ndogo.evaluation import EvaluationSettings
 from ndogo.registry import artifacts, database
@@ -262,3 +263,13 @@ def test_a_locked_or_damaged_database_costs_nothing_and_is_filled_again_from_the
     assert notes.sync(run.store) == (1, 0)
     assert set(there()) == before == {"parent", "original", "truncate"}
     assert len(list(run.store.folder.glob("mlflow.db.damaged-*"))) == 1 and notes.sync(run.store) == (0, 0)
+
+
+def test_a_database_of_another_mlflow_costs_nothing(run, monkeypatch, caplog):
+    def older(*_: object) -> None:
+        raise MlflowException("Detected out-of-date database schema (found version a, but expected b).")
+
+    with notes.opened(run), monkeypatch.context() as away:
+        away.setattr("ndogo.tasks.tracking._project", older)
+        made(run)
+    assert "out-of-date database schema" in caplog.text and notes.sync(run.store) == (1, 0)
