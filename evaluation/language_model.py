@@ -13,8 +13,9 @@ import json
 import math
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from ndogo.evaluation.judge import fixed
 from ndogo.evaluation.overlap import refuse_overlap
 from ndogo.evaluation.records import LanguageModelScores
 from ndogo.evaluation.settings import LanguageModelSettings
+from ndogo.evaluation.words import Word, draw_words, reservoir, spans
 
 TOKENS_PER_BATCH = 8192
 BITS_PER_BYTE_UNKNOWN = 8.0
@@ -46,19 +48,6 @@ class _Query:
     ids: list[int]
     position: int
     answer: int
-
-
-@dataclass(frozen=True)
-class _Word:
-    """A drawn word: its line and its characters there, the space before it included."""
-
-    line: str
-    start: int
-    end: int
-
-    @property
-    def bytes(self) -> int:
-        return len(self.line[self.start : self.end].encode())
 
 
 def language_model_quality(
@@ -79,7 +68,7 @@ def language_model_quality(
     words = draw_words(held_out(), settings)
     refuse_overlap(lambda: iter([word.line for word in words]), training)
     draw = random.Random(settings.seed)
-    sample = _reservoir((line for lines in training for line in lines()), settings.fitted, settings, draw)
+    sample = reservoir((line for lines in training for line in lines()), settings.fitted, settings, draw)
     with fixed(settings.threads):
         model, tokenizer = _loaded(model_dir)
         return measured(model, tokenizer, words, code_lengths(tokenizer, sample), report, dropped)
@@ -120,7 +109,7 @@ def retained_columns(trimmed_dir: Path, untrimmed_dir: Path) -> list[int]:
 
 def code_lengths(tokenizer: PreTrainedTokenizerBase, lines: Sequence[str]) -> "CodeLengths":
     """The numbers of tokens of the words of these lines, counted."""
-    words = [_Word(line, *span) for line in lines for span in _spans(line)]
+    words = [Word(line, *span) for line in lines for span in spans(line)]
     counts = Counter(query.word for query in _queries(words, tokenizer))
     return CodeLengths(Counter(counts[number] for number in range(len(words))))
 
@@ -137,48 +126,7 @@ class CodeLengths:
         return -math.log2(share)
 
 
-def draw_words(lines: Iterable[str], settings: LanguageModelSettings) -> list[_Word]:
-    """The words that every model is asked: a reservoir of lines, then words of each; no tokenizer has a say.
-
-    :raises NdogoError: no line of at most `max_bytes` bytes.
-    """
-    draw = random.Random(settings.seed)
-    reservoir = _reservoir(lines, settings.lines, settings, draw)
-    if not reservoir:
-        raise NdogoError(
-            f"The held-out text has no line of at most {settings.max_bytes} bytes.", cure="Give shorter lines."
-        )
-    words = []
-    for line in reservoir:
-        spans = _spans(line)
-        words += [
-            _Word(line, *spans[i]) for i in sorted(draw.sample(range(len(spans)), min(settings.words, len(spans))))
-        ]
-    return words
-
-
-def _reservoir(lines: Iterable[str], count: int, settings: LanguageModelSettings, draw: random.Random) -> list[str]:
-    """At most so many lines, each as likely as any other of at most `max_bytes` bytes."""
-    found: list[str] = []
-    seen = 0
-    for raw in lines:
-        line = " ".join(raw.split())
-        if not line or len(line.encode()) > settings.max_bytes:
-            continue
-        seen += 1
-        if len(found) < count:
-            found.append(line)
-        elif (slot := draw.randrange(seen)) < count:
-            found[slot] = line
-    return found
-
-
-def _spans(line: str) -> list[tuple[int, int]]:
-    ends = [i for i, character in enumerate(line) if character == " "] + [len(line)]
-    return list(zip([0, *ends[:-1]], ends, strict=True))
-
-
-def _queries(words: Sequence[_Word], tokenizer: PreTrainedTokenizerBase) -> list[_Query]:
+def _queries(words: Sequence[Word], tokenizer: PreTrainedTokenizerBase) -> list[_Query]:
     tokens = tokenizer([word.line for word in words], return_offsets_mapping=True, return_special_tokens_mask=True)
     found = []
     for number, word in enumerate(words):
@@ -214,7 +162,7 @@ def _loaded(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 def measured(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    words: Sequence[_Word],
+    words: Sequence[Word],
     code: CodeLengths,
     report: Report = silent,
     dropped: float = 0.0,
@@ -226,22 +174,40 @@ def measured(
     queries = _queries(words, tokenizer)
     bits, right, _ = _scores(model, tokenizer, queries, report, None)
     total = sum(word.bytes for word in words)
-    unknown = [query for query in queries if query.answer == tokenizer.unk_token_id]
-    covered = sum(words[n].bytes for n in {query.word for query in unknown})
-    wrong = {query.word for query, good in zip(queries, right, strict=True) if not good} | {q.word for q in unknown}
+    unknown = {query.word for query in queries if query.answer == tokenizer.unk_token_id}
+    wrong = {query.word for query, good in zip(queries, right, strict=True) if not good} | unknown
     tokens = Counter(query.word for query in queries)
-    counted = sum(code.bits(tokens[number]) for number in range(len(words))) / total
+    counted = [code.bits(tokens[number]) for number in range(len(words))]
+    charged = [
+        counted[n] + (word.bytes * BITS_PER_BYTE_UNKNOWN if n in unknown else 0.0) for n, word in enumerate(words)
+    ]
+    for query, its in zip(queries, bits, strict=True):
+        charged[query.word] += float(its)
+    charged = [its + dropped * word.bytes for its, word in zip(charged, words, strict=True)]
+    guessed = [n in tokens and n not in wrong for n in range(len(words))]
     return LanguageModelScores(
-        bits_per_byte=(float(bits.sum()) + BITS_PER_BYTE_UNKNOWN * covered) / total + counted + dropped,
-        token_counts_bits_per_byte=counted,
+        bits_per_byte=sum(charged) / total,
+        token_counts_bits_per_byte=sum(counted) / total,
         dropped_columns_bits_per_byte=dropped,
-        word_accuracy=len(set(tokens) - wrong) / len(words),
+        word_accuracy=sum(guessed) / len(words),
         words=len(words),
         bytes=total,
         tokens=len(queries),
         tokens_per_word=len(queries) / len(words),
-        words_with_unknown_tokens=len({query.word for query in unknown}) / len(words),
+        words_with_unknown_tokens=len(unknown) / len(words),
+        lines=tuple(_by_line(words, charged, guessed)),
     )
+
+
+def _by_line(
+    words: Sequence[Word], bits: Sequence[float], guessed: Sequence[bool]
+) -> list[tuple[float, int, int, int]]:
+    """Bits, bytes, words guessed and words of each line; the words of a line follow one another."""
+    found = []
+    for _, numbers in groupby(range(len(words)), key=lambda n: words[n].line):
+        of = list(numbers)
+        found.append((sum(bits[n] for n in of), sum(words[n].bytes for n in of), sum(guessed[n] for n in of), len(of)))
+    return found
 
 
 @torch.inference_mode()

@@ -72,6 +72,8 @@ class LanguageModelScores(Frozen):
     tokens_per_word: float
     words_with_unknown_tokens: float
     """A share."""
+    lines: Annotated[tuple[tuple[float, int, int, int], ...], Later()] = ()
+    """For a comparison line by line: bits, bytes, words guessed and words of each; empty in an older record."""
 
 
 class Agreement(Frozen):

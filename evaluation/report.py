@@ -8,11 +8,17 @@ from ndogo.evaluation.summary import Entry, Summary, summary
 from ndogo.evaluation.tables import markdown
 
 
-def write_report(title: str, entries: Sequence[Entry], out: Path, notice: str = "") -> Summary:
-    """Write report.json, report.md, report.png and report.html (with the picture inside) into `out`; return the summary."""
+def write_report(
+    title: str, entries: Sequence[Entry], out: Path, notice: str = "", told: Sequence[str] = ()
+) -> Summary:
+    """Write report.json, report.md, report.png and report.html (with the picture inside) into `out`; return the summary.
+
+    `told`: sentences of the caller's, before the report's own.
+    """
     from ndogo.evaluation.picture import picture
 
     made = summary(title, entries, notice)
+    made = made.model_copy(update={"sentences": [*told, *made.sentences]})
     image = picture(made)
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(made.model_dump_json(indent=1), encoding="utf-8")

@@ -120,7 +120,7 @@ class Summary(Frozen):
 def summary(title: str, entries: Sequence[Entry], notice: str = "") -> Summary:
     """Compare each entry with `original` (and `adapted`, where there is one), and each student also with every baseline.
 
-    `sentences` says in words what came out, first of all where a baseline was not beaten.
+    `sentences` says in words what came out, first of all where a baseline is better.
 
     :raises NdogoError: no entry, a name twice, or evaluations that cannot be compared.
     """
@@ -194,16 +194,16 @@ def _sentences(row: ModelSummary, mode: Mode) -> list[str]:
     if row.role != "student":
         return []
     baselines = [(role, row.against[role]) for role in BASELINES if role in row.against]
-    told = [(_beats(found), _beaten(row, ROLES[role], found, mode)) for role, found in baselines]
+    told = [(_lost(found), _beaten(row, ROLES[role], found, mode)) for role, found in baselines]
+    first, last = ([sentence for lost, sentence in told if lost is which] for which in (True, False))
     if original := row.against.get("original"):
-        told.append((False, _retained(row, original, mode)))
-        told.append((False, _vectors(row, original)))
-        told.append((False, _closed(row, original)))
-    return [sentence for _, sentence in sorted(told, key=lambda pair: pair[0]) if sentence]
+        first += [_retained(row, original, mode), _vectors(row, original), _closed(row, original)]
+    return [sentence for sentence in [*first, *last] if sentence]
 
 
-def _beats(found: Against) -> bool:
-    return found.retention.mean is not None and found.retention.mean.verdict == "better"
+def _lost(found: Against) -> bool:
+    """Whether a baseline is better beyond the interval, or cannot be compared: such things are said first."""
+    return found.retention.mean is None or found.retention.mean.verdict == "worse"
 
 
 def _retained(row: ModelSummary, original: Against, mode: Mode) -> str:
@@ -244,9 +244,10 @@ def _beaten(row: ModelSummary, baseline: str, found: Against, mode: Mode) -> str
     by = f"{signed(mean.difference)} points [{', '.join(map(signed, mean.difference_interval))}], {MODES[mode]}"
     if mean.verdict == "better":
         return f"{row.name} beats {baseline}: {by}."
-    how = "no difference" if mean.verdict == "no difference" else "worse"
-    times = found.size / row.parameters
-    return f"{row.name} does NOT beat {baseline} ({found.name}, {times:.1f} times its size): {how}, {by}."
+    other = f"{baseline} ({found.name}, {found.size / row.parameters:.1f} times its size)"
+    if mean.verdict == "no difference":
+        return f"No difference is seen between {row.name} and {other}: {by}."
+    return f"{row.name} does NOT beat {other}: worse, {by}."
 
 
 def _not_comparable(row: ModelSummary, found: Against) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -13,8 +14,6 @@ from ndogo.core.download import WEIGHT_BYTES
 from ndogo.core.progress import Report
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ndogo.registry.bundles import Store
     from ndogo.registry.languages import Added
     from ndogo.registry.model_registry import Version
@@ -130,8 +129,8 @@ def added(name: str, found: "Added") -> None:
 
 def result(store: "Store", run_id: str) -> None:
     """What a run made, step by step, and where to look."""
-    from ndogo.tasks.publication import TOY, cells, legend
     from ndogo.tasks.run_record import RUNS, RunRecord
+    from ndogo.tasks.table import TOY, cells, legend
 
     record = store.read_record(RUNS, run_id, RunRecord)
     assert record is not None and record.report is not None, "the run has just ended"
@@ -146,11 +145,13 @@ def result(store: "Store", run_id: str) -> None:
     if record.scaled:
         console.print(TOY)
     for sentence in record.report.sentences:
-        console.print(sentence, highlight=False)
+        console.print(f"- {sentence}", highlight=False)
     console.print(f"model   {store.path(record.steps[record.last].key)}", soft_wrap=True)
+    console.print(f"report  {Path(record.report.folder) / 'report.html'}", soft_wrap=True)
     for step in record.steps.values():
         opening(store.path(step.key))
-    console.print(f"look    make serve, then the MLflow address that it prints; experiment compress/{record.language}")
+    console.print(f"compare make serve, then the MLflow address that it prints; experiment compress/{record.language}")
+    console.print("yours   ndogo advise TEXT says which teacher and recipe fit a text of yours", highlight=False)
 
 
 def made(path: "Path", numbers: Mapping[str, object]) -> None:

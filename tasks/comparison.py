@@ -14,8 +14,8 @@ from ndogo.registry.bundles import Store, canonical
 from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks import pictures, tracking
 from ndogo.tasks.cards import evaluation_of
-from ndogo.tasks.publication import TOY
 from ndogo.tasks.run_record import RunRecord, SweepRow, run_of
+from ndogo.tasks.table import TOY
 
 PAGE, PICTURE = "sweep.md", "size-and-quality.png"
 

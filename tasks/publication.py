@@ -15,31 +15,29 @@ from ndogo import evaluation as judging
 from ndogo.core.download import SIZE_TYPE
 from ndogo.core.faults import in_frame
 from ndogo.evaluation import Entry, Evaluation, Latency, Role, gap_closed, retention
+from ndogo.evaluation.effects import Stage, effects
 from ndogo.evaluation.judge import versions
-from ndogo.evaluation.summary import MODES, SAME_SIZE
+from ndogo.evaluation.summary import SAME_SIZE
 from ndogo.registry import model_registry
 from ndogo.registry.bundles import Bundle, Store, canonical, logs
 from ndogo.registry.card import description
 from ndogo.registry.integrity import file_hash
+from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks import gate, notes, pictures, shipping, tracking
 from ndogo.tasks.cards import evaluation_of, facts_of
 from ndogo.tasks.descriptions import result
 from ndogo.tasks.evaluation import metrics_of
 from ndogo.tasks.rivals import rivals
 from ndogo.tasks.run import Run, planned
-from ndogo.tasks.run_record import RUNS, ReportNote, RunRecord, mode_of, run_of
+from ndogo.tasks.run_record import RUNS, ReportNote, RunRecord, run_of
+from ndogo.tasks.table import TOY, table
 
 if TYPE_CHECKING:
     from ndogo.steps.plan import Planned
 
-TOY = "Pocket profile: a generated toy world and capped training; it says nothing about real text."
 FASTER = (
     "One row of 128 tokens takes {latency_ms:.1f} ms on one thread here, {speedup:.1f} times faster than the teacher."
 )
-SHORT = {"bits_per_byte": "bits/B", "word_accuracy": "words"}
-"""Heads of the language-model columns: bits per byte, and the share of whole words guessed."""
-WIDEST = 6
-"""Characters of a benchmark's name in the table's head."""
 
 
 @task(name="Publish", cache_policy=NO_CACHE, persist_result=False)
@@ -175,7 +173,8 @@ def write_report(
         if name in roles
     ]
     entries += beside
-    made = judging.write_report(f"{run.name} ({run.profile})", entries, folder, TOY if record.scaled else "")
+    told = effects(stages(run, evaluations, record))
+    made = judging.write_report(f"{run.name} ({run.profile})", entries, folder, TOY if record.scaled else "", told)
     (folder / "steps.md").write_text(table(record) + "\n", encoding="utf-8")
     if shipped := shipping.shipping(run):
         (folder / "shipping.md").write_text(shipping.table(shipped) + "\n", encoding="utf-8")
@@ -185,6 +184,22 @@ def write_report(
         pictures.landscape(notes.finished(run.store, run.language), run.language)
     )
     return folder, made.sentences
+
+
+def stages(run: Run, evaluations: Mapping[str, Evaluation], record: RunRecord) -> list[Stage]:
+    """The teacher and the models between it and the small one, in order, as far as they were judged as language models."""
+    names, name = [], run.recipe.last
+    while name != ORIGINAL:
+        names.append(name)
+        name = run.recipe.step(name).student
+    found = []
+    for name in (run.reference, *reversed(names)):
+        judged = evaluations.get(name)
+        if judged is not None and judged.language_model is not None:
+            step = run.recipe.step(name) if name in names else None
+            cut = step is not None and not step.trains and not step.result
+            found.append(Stage(name, cut, record.sizes(name).params, judged.language_model))
+    return found
 
 
 def roles_of(run: Run) -> dict[str, Role]:
@@ -243,48 +258,3 @@ def register_missed(store: Store) -> Iterator[str]:
             yield f"{run.name}: registered as {run.model_name}"
     with tracking.left_for_later(store):
         model_registry.show_standings(store)
-
-
-def table(record: RunRecord) -> str:
-    """A run as a Markdown table: one row per step, scores in points, language-model quality in bits per byte."""
-    heads, body = cells(record)
-    rule = ["---", *["---:"] * (len(heads) - 1)]
-    lines = [f"| {' | '.join(row)} |" for row in (heads, rule, *body)]
-    return "\n".join([*lines, "", legend(record), *(["", TOY] if record.scaled else [])])
-
-
-def legend(record: RunRecord) -> str:
-    """What the columns of the table are."""
-    names, mode = benchmarks_of(record), mode_of(record)
-    return (
-        f"MB: weights as {SIZE_TYPE} and tokenizer. Ratio: of the teacher's parameters. "
-        f"Score: mean of {', '.join(names)}, {MODES[mode]}; - where one of them was not judged, so that it is not comparable."
-    )
-
-
-def benchmarks_of(record: RunRecord) -> list[str]:
-    """Every benchmark that a model of the run was judged on."""
-    return list(dict.fromkeys(name for judged in record.evaluations.values() for name in judged.benchmarks))
-
-
-def cells(record: RunRecord) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows of the table, short enough for four benchmarks in 80 characters."""
-    every = benchmarks_of(record)
-    language = [name for name in SHORT if any(name in judged.metrics for judged in record.evaluations.values())]
-    names = ["score", *sorted(every), *language]
-    body = []
-    for name in record.steps:
-        sizes, judged = record.sizes(name), record.evaluations.get(name)
-        scores = dict(judged.metrics) if judged else {}
-        if judged and set(judged.benchmarks) != set(every):
-            del scores["score"]
-        missing = "-" if judged else ""
-        shown = [_shown(n, scores[n]) if n in scores else missing for n in names]
-        millions, ratio = f"{sizes.params / 1e6:.2f}M", f"{sizes.compression_ratio:.1f}x"
-        megabytes = sizes.found().get("file_mb", sizes.size_mb)  # of an export: its default file
-        body.append([name, millions, f"{megabytes:.1f}", ratio, *shown])
-    return ["step", "params", "MB", "ratio", *(SHORT.get(n, n[:WIDEST]) for n in names)], body
-
-
-def _shown(name: str, value: float) -> str:
-    return f"{value:.2f}" if name == "bits_per_byte" else f"{100 * value:.1f}"

@@ -14,9 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from ndogo.core.errors import NdogoError
 from ndogo.evaluation.language_model import (
     _queries,
-    _Word,
     code_lengths,
-    draw_words,
     dropped_columns,
     language_model_quality,
     measured,
@@ -24,6 +22,7 @@ from ndogo.evaluation.language_model import (
 )
 from ndogo.evaluation.overlap import refuse_overlap
 from ndogo.evaluation.settings import LanguageModelSettings
+from ndogo.evaluation.words import Word, draw_words
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 ALL = LanguageModelSettings(lines=50, words=50, threads=1)
@@ -148,7 +147,7 @@ def test_a_words_pieces_are_shown_one_after_the_other_and_other_words_always(pic
     line = "Mtoto anatengenezewa kitabu"
     ids = tokenizer(line)["input_ids"]
     start = line.index(" anaten")
-    queries = _queries([_Word(line, start, line.index(" kitabu"))], tokenizer)
+    queries = _queries([Word(line, start, line.index(" kitabu"))], tokenizer)
     assert len(queries) > 2
     places = [query.position for query in queries]
     assert places == list(range(places[0], places[-1] + 1))

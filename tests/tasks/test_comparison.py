@@ -8,8 +8,8 @@ from ndogo.evaluation import retention
 from ndogo.registry.bundles import open_store
 from ndogo.tasks.comparison import markdown, rows
 from ndogo.tasks.pictures import front
-from ndogo.tasks.publication import TOY
 from ndogo.tasks.run_record import EvaluationNote, RunRecord
+from ndogo.tasks.table import TOY
 from tests.evaluation.test_retention import record as judged
 
 
