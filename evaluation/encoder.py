@@ -18,7 +18,9 @@ from ndogo.core.batches import by_length, pad
 from ndogo.core.directories import check_model_directory
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_config, load_model, load_tokenizer, model_class
+from ndogo.core.sentences import Vectors, read_vectors
 from ndogo.core.task_heads import answers_of, labels_of, with_task
+from ndogo.core.vectors import pool, read_dense
 from ndogo.evaluation.rows import Benchmark, Row, Sentence
 from ndogo_run.words import first_tokens
 
@@ -37,6 +39,15 @@ class Encoder:
     """The weights of its own task head, by their names in the whole model."""
     labels: tuple[str, ...] = ()
     """What that head answers in."""
+    vectors: Vectors = field(default_factory=Vectors)
+    """How one vector is made of a text's states: as the folder says, else their mean."""
+    dense: torch.nn.Sequential = field(default_factory=torch.nn.Sequential)
+    """The dense layers behind the pooling; most models have none."""
+
+    def text_vectors(self, states_BLH: torch.Tensor, real_BL: torch.Tensor) -> torch.Tensor:
+        """One vector per text, (B, T), of the last layer's states; not normalised."""
+        vectors_BT: torch.Tensor = self.dense.to(states_BLH.device)(pool(states_BLH, real_BL, self.vectors.pooling))
+        return vectors_BT
 
 
 def load_encoder(path: Path) -> Encoder:
@@ -67,7 +78,9 @@ def load_encoder(path: Path) -> Encoder:
             f"The weights do not fit the configuration: {', '.join(faults[:5])} ({len(faults)} in all).",
             where=str(path),
         )
-    return Encoder(path.name, model.eval(), _fast(load_tokenizer(path), path))
+    vectors = read_vectors(path)
+    tokenizer = _fast(load_tokenizer(path), path)
+    return Encoder(path.name, model.eval(), tokenizer, vectors=vectors, dense=read_dense(path, vectors))
 
 
 def load_with_head(path: Path) -> Encoder:
@@ -191,8 +204,8 @@ def batches(
     assert generator is not None
     drawn = generator.permutation(len(long))
     made = []
-    for pool in np.split(drawn, range(16 * size, len(drawn), 16 * size)):
-        made += by_length(pool, long, size)
+    for part in np.split(drawn, range(16 * size, len(drawn), 16 * size)):
+        made += by_length(part, long, size)
     for i in generator.permutation(len(made)):
         yield made[i]
 

@@ -15,6 +15,8 @@ from transformers import PreTrainedModel
 from ndogo.core.errors import NdogoError
 from ndogo.core.exported import FOLDER, HIDDEN, MANIFEST
 from ndogo.core.models import empty_model, load_config, load_tokenizer
+from ndogo.core.sentences import read_vectors
+from ndogo.core.vectors import read_dense
 from ndogo.evaluation.encoder import Encoder
 
 
@@ -73,7 +75,9 @@ def load_exported(path: Path, file: str = "", threads: int = 1) -> Encoder:
         raise NdogoError(f"There is no export to judge: {error}", where=str(folder), cure="Export it first.") from error
     _only_states(model.graph)
     judged = _File(model, load_config(path), threads)
-    return Encoder(f"{path.name}/{name}", cast(PreTrainedModel, judged), load_tokenizer(path))
+    vectors, tokenizer = read_vectors(path), load_tokenizer(path)
+    called = f"{path.name}/{name}"
+    return Encoder(called, cast(PreTrainedModel, judged), tokenizer, vectors=vectors, dense=read_dense(path, vectors))
 
 
 def _only_states(graph: onnx.GraphProto) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # torch is imported when a model is judged, not when the comm
     from ndogo.evaluation.encoder import Encoder
     from ndogo.evaluation.finetune import Judged
 
-RECORD_VERSION = 3
+RECORD_VERSION = 4
 """Bumped by hand when the code changes a score or the record's form."""
 
 

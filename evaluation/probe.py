@@ -1,7 +1,8 @@
 """Probing: the encoder is frozen, its last layer's states are computed once, and a linear head is fitted on them.
 
-One layer only: two side by side would give a wide teacher twice as many more numbers than its narrow student. A convex head
-has no spread of its own, so each seed trains on another sample of the train rows; all of them are scored on all test rows.
+One layer only: two side by side would give a wide teacher twice as many more numbers than its narrow student. Of a text it is
+the vector that the model itself makes of the states: its pooling, and its dense layer where it has one; else the mean. A convex
+head has no spread of its own, so each seed trains on another sample of the train rows; all of them are scored on all test rows.
 """
 
 import warnings
@@ -88,11 +89,12 @@ def _all_states(
 def _states(
     encoder: Encoder, benchmark: Benchmark, encoded: Encoded, chosen: np.ndarray, device: str
 ) -> list[np.ndarray]:
-    """Of the last layer: the mean over a text's tokens, or the first token of each word that has one."""
-    ids = [encoded.ids[i] for i in chosen]
-    last_BLH = encoder.model(**padded(ids, encoder.tokenizer.pad_token_id, device)).last_hidden_state.float().cpu()
+    """Of the last layer: a text's vector as the model makes it, or the first token of each word that has one."""
+    inputs = padded([encoded.ids[i] for i in chosen], encoder.tokenizer.pad_token_id, device)
+    last_BLH = encoder.model(**inputs).last_hidden_state.float().cpu()
     if benchmark.kind == "classes":
-        return [state[: len(row)].mean(0, keepdim=True).numpy() for state, row in zip(last_BLH, ids, strict=True)]
+        real_BL = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).bool().cpu()
+        return list(encoder.text_vectors(last_BLH, real_BL)[:, None].numpy())
     return [state[_seen(encoded.firsts[i])].numpy() for state, i in zip(last_BLH, chosen, strict=True)]
 
 

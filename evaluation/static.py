@@ -6,6 +6,7 @@ Tokens that the text uses seldom have none. Shapes: B texts, L positions, H hidd
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,6 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ndogo.core.sentences import read_vectors
 from ndogo.core.specials import ends
 from ndogo.core.vectors import pool
 from ndogo.evaluation.encoder import Encoder, load_encoder
@@ -52,14 +52,13 @@ def static_encoder(teacher: Path, lines: Iterable[str], parameters: int) -> Enco
     width = encoder.model.config.hidden_size
     frequent = [token for token, _ in counts.most_common(max(1, parameters // width - 1))]
     ids = torch.tensor(frequent)
-    pooling = read_vectors(teacher).pooling
-    states = torch.cat([_alone(encoder, part, pooling) for part in ids.split(AT_ONCE)])
+    states = torch.cat([_alone(encoder, part, encoder.vectors.pooling) for part in ids.split(AT_ONCE)])
     shares = torch.tensor([counts[token] for token in frequent]) / counts.total()
     table = (states - states.mean(0)) * (RARITY / (RARITY + shares))[:, None]
     rows = torch.zeros(max(len(encoder.tokenizer), int(ids.max()) + 1), dtype=torch.long)
     rows[ids] = torch.arange(1, len(ids) + 1)
     model = Static(torch.cat([torch.zeros(1, width), table]), rows)
-    return Encoder("static", cast(PreTrainedModel, model), encoder.tokenizer)
+    return replace(encoder, name="static", model=cast(PreTrainedModel, model))
 
 
 def _counted(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str]) -> Counter[int]:

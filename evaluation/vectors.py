@@ -16,8 +16,6 @@ import torch
 
 from ndogo.core.device import chosen
 from ndogo.core.progress import Report, silent
-from ndogo.core.sentences import Vectors, read_vectors
-from ndogo.core.vectors import pool, read_dense
 from ndogo.evaluation.encoder import Encoder, batches, load_encoder, padded, position_limit
 from ndogo.evaluation.records import BenchmarkScores, Spread
 from ndogo.evaluation.rows import Benchmark, Sentence
@@ -69,28 +67,19 @@ class Embedder:
     """Texts to vectors of length 1, as the model's folder says."""
 
     encoder: Encoder
-    vectors: Vectors
-    dense: torch.nn.Sequential
     device: str = field(default_factory=chosen)
 
     @classmethod
     def of(cls, source: "Path | Embedder") -> "Embedder":
         """Of a model directory, or itself."""
-        return source if isinstance(source, Embedder) else cls.beside(load_encoder(source), source)
-
-    @classmethod
-    def beside(cls, encoder: Encoder, folder: Path) -> "Embedder":
-        """Of an encoder whose vectors are made as a folder says."""
-        vectors = read_vectors(folder)
-        return cls(encoder, vectors, read_dense(folder, vectors))
+        return source if isinstance(source, Embedder) else cls(load_encoder(source))
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str], report: Report = silent, doing: str = "vectors") -> np.ndarray:
         """(N, T) fp32; the model's own prompt for a query stands in front, where it has one."""
-        prompt = self.vectors.prompts.get("query", "")
+        prompt = self.encoder.vectors.prompts.get("query", "")
         tokenizer = self.encoder.tokenizer
-        for part in (self.encoder.model, self.dense):
-            torch.nn.Module.to(part, self.device)
+        torch.nn.Module.to(self.encoder.model, self.device)
         limit = min(MAX_LENGTH, position_limit(self.encoder.model, tokenizer))
         ids = tokenizer([prompt + text for text in texts], truncation=True, max_length=limit)["input_ids"]
         found: np.ndarray | None = None
@@ -99,8 +88,7 @@ class Embedder:
             inputs = padded([ids[row] for row in rows], tokenizer.pad_token_id, self.device)
             real = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).bool()
             states = self.encoder.model(**inputs).last_hidden_state.float().to(self.device)
-            pooled = self.dense(pool(states, real, self.vectors.pooling))
-            made = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
+            made = torch.nn.functional.normalize(self.encoder.text_vectors(states, real), dim=-1).cpu().numpy()
             if found is None:
                 found = np.zeros((len(ids), made.shape[1]), np.float32)
             found[rows] = made

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -76,7 +75,7 @@ def evaluated(run: Run, bundle: Bundle, report: Report) -> tuple[str, Evaluation
         if own:
             return judged.model_copy(update={"agreement": _agreement(run, bundle, report)})
         if texts is not None:
-            judged = judged.model_copy(update={"vectors": _vectors(run, encoder, folder, texts, report)})
+            judged = judged.model_copy(update={"vectors": _vectors(run, encoder, texts, report)})
         if exported or not (load_config(folder).architectures or [""])[0].endswith("ForMaskedLM"):
             return judged
         try:
@@ -131,12 +130,10 @@ def vector_texts(run: Run, rows: Sequence[Benchmark | Broken]) -> "VectorTexts":
     return VectorTexts(tuple(islice(text.lines(), VECTOR_LINES)), lines, pairs, topic)
 
 
-def _vectors(
-    run: Run, encoder: "Encoder", folder: Path, texts: "VectorTexts", report: Report
-) -> dict[str, BenchmarkScores]:
+def _vectors(run: Run, encoder: "Encoder", texts: "VectorTexts", report: Report) -> dict[str, BenchmarkScores]:
     from ndogo.evaluation.vectors import Embedder, judge_vectors
 
-    return judge_vectors(Embedder.beside(encoder, folder), run.store.path(run.original), texts, report)
+    return judge_vectors(Embedder(encoder), run.store.path(run.original), texts, report)
 
 
 def _agreement(run: Run, bundle: Bundle, report: Report) -> Agreement | None:

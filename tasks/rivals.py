@@ -43,10 +43,10 @@ def _static(run: Run, bundle: Bundle) -> Entry:
     original, params = run.store.path(run.original), run.store.details(bundle.key).numbers.params
     text = corpus(run.language, run.profile, Hub(run.sources.corpus))
 
-    def make() -> "tuple[Encoder, Path]":
+    def make() -> "Encoder":
         from ndogo.evaluation.static import static_encoder
 
-        return static_encoder(original, text.lines(), params), original
+        return static_encoder(original, text.lines(), params)
 
     judged = _judged(run, Bundle(ORIGINAL, run.original), ["static", params, read_vectors(original).pooling], make)
     size = download_mb(judged.parameters, tokenizer_bytes(original))
@@ -58,13 +58,13 @@ def _int8(run: Run, trimmed: Bundle) -> Entry | None:
     folder, details = run.store.path(trimmed), run.store.details(trimmed.key)
     with tempfile.TemporaryDirectory() as work:
 
-        def make() -> "tuple[Encoder, Path]":
+        def make() -> "Encoder":
             from ndogo.evaluation.exported import load_exported
 
             made = shipping.trimmed_file(run, folder, Path(work) / "out")
             if made is None:
                 raise NdogoError("The trimmed teacher has no int8 file.")
-            return load_exported(made), folder
+            return load_exported(made)
 
         try:
             judged = _judged(run, trimmed, ["int8"], make)
@@ -75,8 +75,8 @@ def _int8(run: Run, trimmed: Bundle) -> Entry | None:
     return Entry("trimmed-int8", "trimmed-int8", judged, parameters=params, size_mb=size)
 
 
-def _judged(run: Run, of: Bundle, how: list[object], make: "Callable[[], tuple[Encoder, Path]]") -> Evaluation:
-    """The evaluation of a rival, found or made. `make` gives the encoder and the folder that says how vectors are pooled."""
+def _judged(run: Run, of: Bundle, how: list[object], make: "Callable[[], Encoder]") -> Evaluation:
+    """The evaluation of a rival, found or made."""
     rows = benchmarks(run.language, run.profile, Hub(run.sources.benchmarks))
     texts = vector_texts(run, rows)
     asked = canonical([VERSION, how, run.corpus, evaluation_key(run, of, rows, texts)])
@@ -84,9 +84,9 @@ def _judged(run: Run, of: Bundle, how: list[object], make: "Callable[[], tuple[E
     def measure() -> Evaluation:
         from ndogo.evaluation.vectors import Embedder, judge_vectors
 
-        encoder, folder = make()
+        encoder = make()
         judged = evaluate(encoder, rows, run.settings)
-        vectors = judge_vectors(Embedder.beside(encoder, folder), run.store.path(run.original), texts)
+        vectors = judge_vectors(Embedder(encoder), run.store.path(run.original), texts)
         return judged.model_copy(update={"vectors": vectors})
 
     key = hashlib.sha256(asked.encode()).hexdigest()[:20]

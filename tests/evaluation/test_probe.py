@@ -1,11 +1,13 @@
 import copy
 import random
+import shutil
 
 import pytest
 import torch
 
 from ndogo import evaluation
 from ndogo.core.errors import NdogoError
+from ndogo.core.sentences import Vectors, write_modules
 from ndogo.evaluation.encoder import Encoder, load_encoder
 from ndogo.evaluation.rows import Benchmark, Broken, Sentence
 from ndogo.evaluation.settings import EvaluationSettings
@@ -57,6 +59,22 @@ def test_the_probe_reads_the_last_layer_only(pico_model):
         torch.nn.init.zeros_(parameter)
     record = evaluation.evaluate(Encoder("blind", blind, encoder.tokenizer), [classes()], SETTINGS)
     assert record.benchmarks["topic"].mean < 0.6
+
+
+def test_a_text_is_probed_by_the_vector_that_the_folder_says(pico_model, tmp_path):
+    """A dense layer of zeros leaves nothing of a text; words are not read through it."""
+    folder = tmp_path / "vectors"
+    shutil.copytree(pico_model("xlmr"), folder)
+    width = load_encoder(folder).model.config.hidden_size
+    dense = torch.nn.Linear(width, 3)
+    torch.nn.init.zeros_(dense.weight)
+    write_modules(folder, (dense,), Vectors(pooling="cls"))
+    found = evaluation.evaluate(folder, [classes(), tokens("tags")], SETTINGS).benchmarks
+    assert found["topic"].mean < 0.6 and found["pos"].mean > 0.6
+    states, real = torch.randn(2, 5, width), torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    assert load_encoder(folder).text_vectors(states, real).shape == (2, 3)
+    mean = load_encoder(pico_model("xlmr")).text_vectors(states, real)
+    assert torch.allclose(mean[1], states[1, :3].mean(0))
 
 
 def test_all_words_are_read_up_to_a_cap_that_is_part_of_the_settings():

@@ -9,7 +9,6 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from ndogo.core.sentences import Vectors
 from ndogo.evaluation import checked
 from ndogo.evaluation.encoder import Encoder, load_encoder
 from ndogo.evaluation.static import static_encoder
@@ -46,8 +45,7 @@ def texts_of(lines: tuple[str, ...] = LINES) -> VectorTexts:
 
 def turned(teacher: Path, matrix: torch.Tensor) -> Embedder:
     found = load_encoder(teacher)
-    made = Encoder("turned", cast(PreTrainedModel, Turned(found.model, matrix)), found.tokenizer)
-    return Embedder(made, Vectors(), torch.nn.Sequential())
+    return Embedder(Encoder("turned", cast(PreTrainedModel, Turned(found.model, matrix)), found.tokenizer))
 
 
 def width(teacher: Path) -> int:
