@@ -7,13 +7,17 @@ import os
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 
 from ndogo.core.errors import NdogoError
 
 PATIENCE = 120.0
 """Seconds that the temporary server may take to start: a busy laptop is slow, not broken."""
+HEALTHY_WITHIN = 20.0
+"""Seconds in which a server that was named has to say that it is well."""
 ALONE = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 """What Prefect sets for a server that serves no pages."""
 
@@ -84,7 +88,8 @@ def without_server() -> Iterator[None]:
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     logging.getLogger("ndogo").setLevel(logging.INFO)
-    if os.environ.get("PREFECT_API_URL"):
+    if named := os.environ.get("PREFECT_API_URL"):
+        _check_answers(named)
         yield
         return
     if not _running:
@@ -97,6 +102,27 @@ def without_server() -> Iterator[None]:
     own = {PREFECT_API_URL: f"{server.address}/api", PREFECT_UI_URL: "", PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
     with temporary_settings(own):
         yield
+
+
+def _check_answers(address: str) -> None:
+    """Refuse a server that is away before any work: Prefect itself would ask it for minutes.
+
+    :raises NdogoError: it refuses, hangs or is broken. One that only wants to be asked otherwise is there.
+    """
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=HEALTHY_WITHIN):
+            return
+    except urllib.error.HTTPError as error:
+        if error.code < 500:
+            return
+        fault: Exception = error
+    except (OSError, ValueError, HTTPException) as error:
+        fault = error
+    raise NdogoError(
+        f"Prefect's server does not answer: {fault}.",
+        where=f"PREFECT_API_URL={address}",
+        cure="Start it (`ndogo serve`), or unset PREFECT_API_URL: then a temporary one is used.",
+    ) from fault
 
 
 def _import_what_runs_need() -> None:

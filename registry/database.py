@@ -8,9 +8,10 @@ import logging
 import sqlite3
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
-from ndogo.registry.files import locked
+from ndogo.registry.files import locked, remove
 
 log = logging.getLogger("ndogo.store")
 PARTS = ("", "-wal", "-shm", "-journal")
@@ -56,6 +57,20 @@ def look_after(store: Path) -> None:
     _looked_at.add(seen)
 
 
+@contextlib.contextmanager
+def drafted(store: Path) -> Iterator[Path]:
+    """Where a new database is to be made, for whoever holds the lock; afterwards it lies in its place, whole or not at all.
+
+    A kill between two of MLflow's migrations would leave one that can neither be used nor made to the end.
+    """
+    draft = store / "mlflow.db.draft"
+    for part in PARTS:
+        remove(draft.with_name(draft.name + part))
+    yield draft
+    draft.rename(place(store))
+    make_mark(store)
+
+
 def make_mark(store: Path) -> None:
     """Say that the database is whole, and give it a name."""
     mark(store).write_text(uuid.uuid4().hex, encoding="utf-8")
@@ -66,18 +81,24 @@ def _fault(file: Path) -> str:
     if not file.is_file():
         return "no regular file"
     try:
-        with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=BUSY)) as opened:
+        # To be written to: what a kill left half written is first put back from the journal.
+        with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=BUSY)) as opened:
             found = opened.execute("PRAGMA quick_check(1)").fetchone()
             if found != ("ok",):
                 return str(found)
             tables = {table for (table,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if not {"alembic_version", "runs", "experiments"} <= tables:
+            if not {"alembic_version", "runs", "experiments"} <= tables or any(map(_is_left_over, tables)):
                 return "half made"
             return "" if opened.execute("SELECT count(*) FROM alembic_version").fetchone()[0] else "half made"
     except sqlite3.OperationalError as error:
         return "" if "locked" in str(error) else str(error)
     except sqlite3.DatabaseError as error:
         return str(error)
+
+
+def _is_left_over(table: str) -> bool:
+    """Whether it is one that a migration takes away again when it ends."""
+    return table.startswith("_alembic_tmp_")
 
 
 def _move_aside(store: Path, fault: str) -> None:
@@ -95,5 +116,5 @@ def _move_aside(store: Path, fault: str) -> None:
 
 
 def is_fault(error: BaseException) -> bool:
-    """Whether an error comes from the database's file (locked, full, damaged meanwhile) and not from what was asked."""
-    return "sqlite3." in str(error) or isinstance(error, sqlite3.Error)
+    """Whether an error comes from the database (locked, full, damaged, of another MLflow) and not from what was asked."""
+    return any(sign in str(error) for sign in ("sqlite3.", "database schema")) or isinstance(error, sqlite3.Error)

@@ -80,15 +80,20 @@ def page_of(store: Store, experiment: str, run_id: str) -> str:
 
 def client(store: Store) -> "MlflowClient":
     """A client of tracking and registry, quick to give up on a server that is down."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
     if tracking_uri(store) == own_database(store):
         database.look_after(store.folder)
+    return client_at(tracking_uri(store))
+
+
+def client_at(uri: str) -> "MlflowClient":
+    """The same of any address."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
     for noisy in ("alembic", "mlflow.store", "mlflow.tracking"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=tracking_uri(store), registry_uri=tracking_uri(store))
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def register(

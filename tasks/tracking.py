@@ -9,14 +9,16 @@ import logging
 import os
 import urllib.request
 from collections.abc import Iterator, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ndogo.core.download import SIZE_TYPE
+from ndogo.core.errors import words_of
 from ndogo.registry import artifacts, database
 from ndogo.registry.bundles import Store, canonical
 from ndogo.registry.integrity import MARK
-from ndogo.registry.model_registry import address, client, own_database, tracking_uri
+from ndogo.registry.model_registry import address, client, client_at, own_database, tracking_uri
 from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks.descriptions import described, quality_first
 from ndogo.tasks.run_record import RunRecord, RunState, Sent, SentRun, StepNote, mode_of
@@ -63,7 +65,7 @@ def left_for_later(store: Store) -> Iterator[None]:
         log.warning(
             "MLflow at %s does not answer (%s); the numbers are kept, `ndogo sync` delivers them",
             tracking_uri(store),
-            type(error).__name__,
+            words_of(error),
         )
 
 
@@ -80,8 +82,8 @@ def prepare(store: Store) -> None:
     if not database.place(store.folder).exists():
         with store.lock("mlflow-database"):
             if not database.place(store.folder).exists():
-                client(store).search_experiments(max_results=1)
-                database.make_mark(store.folder)
+                with database.drafted(store.folder) as draft:
+                    client_at(f"sqlite:///{draft}").search_experiments(max_results=1)
 
 
 def answers(address: str) -> bool:
@@ -91,7 +93,7 @@ def answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(f"{address}/health", timeout=3) as answer:
             return bool(answer.status == 200)
-    except OSError:
+    except (OSError, HTTPException):
         return False
 
 

@@ -81,13 +81,13 @@ class Certificate:
 
     def faults(self) -> list[str]:
         """The promises that do not hold; empty for a valid certificate."""
-        held_out = self.held_out
+        held_out, before = self.held_out, self.other_files_equal_before
         broken = {
             f"{held_out.covered - held_out.covered_identical} covered lines are split otherwise": (
                 held_out.covered_identical < held_out.covered
             ),
             f"{', '.join(self.other_files)} and tokenizer.json disagree, and did not before": (
-                self.other_files_equal is not None and self.other_files_equal < (self.other_files_equal_before or 1.0)
+                self.other_files_equal is not None and self.other_files_equal < (1.0 if before is None else before)
             ),
             "a kept row or another tensor differs": not self.rows_equal,
             f"{self.compared} differ by {self.relative_difference}": (self.relative_difference or 0.0)
@@ -150,7 +150,9 @@ def certify(
         raise NdogoError(
             f"The trimmed model breaks a promise: {', '.join(faults)}.",
             where=str(out),
-            cure="This is a fault of Ndogo's; please report it with this message.",
+            cure="This is a fault of Ndogo's; please report it with this message."
+            if equal_before in (None, 1.0)
+            else f"The tokenizer's own files disagree with one another: remove {', '.join(others)}, or make them anew.",
         )
     return certificate
 

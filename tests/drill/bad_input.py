@@ -1,36 +1,11 @@
 """Bad input by the thousand: each meets a command in a fork of its own."""
 
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 from tests.drill.forks import in_fork
 from tests.drill.inputs import Material, cases
 from tests.drill.table import Row
-
-
-def warm() -> None:
-    """Import what commands need, so that forks start with it."""
-    import pyarrow.parquet  # noqa: F401
-    import torch
-    from transformers import AutoModelForMaskedLM, AutoTokenizer  # noqa: F401
-
-    from ndogo import api, cli, show  # noqa: F401
-    from ndogo.steps.step import kinds
-    from ndogo.tasks import notes, steps  # noqa: F401
-    from tests import pico, tiny
-
-    torch.set_num_threads(1)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    kinds()
-    with tempfile.TemporaryDirectory() as temporary:
-        model, text = Path(temporary) / "model", Path(temporary) / "text.txt"
-        model.mkdir()
-        pico.FAMILIES["xlmr"](model)
-        text.write_text("\n".join(tiny.lines()))
-        api.trim(model, Path(temporary) / "trimmed", text, size=150)
-        api.cut(model, Path(temporary) / "cut", layers=1, corpus=text)
 
 
 def material(model: Path) -> Material:

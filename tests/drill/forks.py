@@ -1,4 +1,8 @@
-"""One input in one fork of a warmed process, with limits on memory and time: the imports are paid once."""
+"""One input in one fork of a warmed process, with limits on memory and time: the imports are paid once.
+
+Seconds are those that the fork would have taken with a core of its own: the time in which it was ready and other processes had
+the cores does not count, so that a busy machine finds the same as a quiet one.
+"""
 
 import os
 import resource
@@ -13,6 +17,8 @@ from pathlib import Path
 MEMORY = 2 * 10**9
 """Bytes of address space beyond what the warmed process has: threads reserve some that they never touch."""
 SECONDS = 60.0
+LONGEST = 20.0
+"""Times as many seconds may pass on the clock, however busy the machine is."""
 REFUSED, FRAMED, TRACEBACK, KILLED = 1, 70, 71, 72
 """How a fork ends, beside 0: with a refusal; with a fault that the frame turned into one; with another exception."""
 FAULT = "a fault of Ndogo"
@@ -21,12 +27,13 @@ FAULT = "a fault of Ndogo"
 
 @dataclass(frozen=True)
 class Ended:
-    """How one input ended: what was printed, the seconds and the most megabytes."""
+    """How one input ended: what was printed, the seconds, the most megabytes, and the seconds of processor time."""
 
     status: int
     said: str
     seconds: float
     megabytes: float
+    cpu: float = 0.0
 
     @property
     def word(self) -> str:
@@ -37,28 +44,44 @@ class Ended:
 def in_fork(call: Callable[[], object], folder: Path, seconds: float = SECONDS, memory: int = MEMORY) -> Ended:
     """Call it in a fork whose output goes to a file in `folder`."""
     told = folder / "said.txt"
+    child = started(call, told, memory)
+    status, took, used = _wait(child, seconds)
+    said = told.read_text(errors="replace") if told.is_file() else ""
+    return Ended(status, said, took, used.ru_maxrss / 1024, used.ru_utime + used.ru_stime)
+
+
+def started(call: Callable[[], object], told: Path, memory: int = MEMORY) -> int:
+    """The id of a fork that calls it."""
     sys.stdout.flush()
     sys.stderr.flush()
-    started = time.monotonic()
     child = os.fork()
     if not child:
         _run(call, told, memory)
-    status, usage = _wait(child, started + seconds)
-    took = time.monotonic() - started
-    return Ended(status, told.read_text(errors="replace"), took, usage / 1024)
+    return child
 
 
-def _wait(child: int, until: float) -> tuple[int, int]:
-    pause = 0.002
-    while time.monotonic() < until:
+def worked_and_waited(child: int) -> tuple[float, float]:
+    """The seconds in which a process's main thread worked, and in which it was ready and had no core."""
+    try:
+        worked, waited, _ = Path(f"/proc/{child}/schedstat").read_text().split()
+    except (OSError, ValueError):
+        return 0.0, 0.0
+    return int(worked) / 1e9, int(waited) / 1e9
+
+
+def _wait(child: int, seconds: float) -> tuple[int, float, resource.struct_rusage]:
+    pause, began, waited = 0.002, time.monotonic(), 0.0
+    while True:
+        waited = max(waited, worked_and_waited(child)[1])
         done, status, used = os.wait4(child, os.WNOHANG)
+        passed = time.monotonic() - began
         if done:
-            return (os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else KILLED), used.ru_maxrss
+            return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else KILLED, passed - waited, used
+        if passed - waited > seconds or passed > LONGEST * seconds:
+            os.kill(child, signal.SIGKILL)
+            return KILLED, passed - waited, os.wait4(child, 0)[2]
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
-    os.kill(child, signal.SIGKILL)
-    _, _, used = os.wait4(child, 0)
-    return KILLED, used.ru_maxrss
 
 
 def _run(call: Callable[[], object], told: Path, memory: int) -> None:

@@ -13,7 +13,7 @@ from tests.drill.inputs import command
 from tests.drill.table import Row
 
 
-def hostile(root: Path, model: Path, most: int) -> Row:
+def hostile(root: Path, model: Path, most: int, _: int) -> Row:
     """Each input once; a canary file says whether foreign code ran."""
     row, canary = Row("hostile input"), root / "canary"
     (root / "said.txt").touch()

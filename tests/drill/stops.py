@@ -10,11 +10,13 @@ from pathlib import Path
 
 import psutil
 
-from tests.drill.forks import KILLED, TRACEBACK, Ended
+from tests.drill.forks import KILLED, LONGEST, TRACEBACK, Ended, worked_and_waited
 from tests.drill.table import Row
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 WITHIN = 5.0
+LATEST = 15.0
+"""Seconds of work, imports included, after which the last signals come."""
 
 
 def stops(root: Path, model: Path, count: int, seed: int) -> Row:
@@ -24,34 +26,14 @@ def stops(root: Path, model: Path, count: int, seed: int) -> Row:
     for number in range(count):
         out = root / f"stopped-{number}"
         commands = {
-            "adapt": [
-                "adapt",
-                str(model),
-                "--corpus",
-                text,
-                "--steps",
-                "100000",
-                "--max-length",
-                "16",
-                "--out",
-                str(out),
-            ],
-            "compress": [
-                "compress",
-                "tiny",
-                "--profile",
-                "local",
-                "--teacher",
-                str(model),
-                "--recipe",
-                str(long(root)),
-            ],
-            "evaluate": ["evaluate", str(model), "--language", "tiny", "--profile", "local", "--mode", "finetune"],
+            "adapt": f"adapt {model} --corpus {text} --steps 100000 --max-length 16 --out {out}",
+            "compress": f"compress tiny --profile local --teacher {model} --recipe {long(root)}",
+            "evaluate": f"evaluate {model} --language tiny --profile local --mode finetune",
         }
         name = list(commands)[number % len(commands)]
         sent = SIGNALS[number // len(commands) % len(SIGNALS)]
-        after = draw.uniform(1, 60)
-        ended, left = _stopped(commands[name], sent, after, root)
+        after = draw.uniform(1, LATEST)
+        ended, left = _stopped(commands[name].split(), sent, after, root)
         if ended is None:
             row.faults.append(f"{name} ended before {sent.name} after {after:.0f} s: {left}")
             continue
@@ -73,18 +55,20 @@ def _stopped(words: list[str], sent: signal.Signals, after: float, root: Path) -
     said = root / "stopped.txt"
     with said.open("w") as output:
         started = subprocess.Popen([sys.executable, "-m", "ndogo", *words], stdout=output, stderr=output, cwd=root)
-        time.sleep(after)
+        while started.poll() is None and worked_and_waited(started.pid)[0] < after:
+            time.sleep(0.01)
         if started.poll() is not None:
             return None, said.read_text()[-300:]
         children = psutil.Process(started.pid).children(recursive=True)
-        began = time.monotonic()
+        began, before = time.monotonic(), worked_and_waited(started.pid)[1]
+        waited = before
         started.send_signal(sent)
-        try:
-            status = started.wait(60)
-        except subprocess.TimeoutExpired:
-            started.kill()
-            status = started.wait()
-    seconds = time.monotonic() - began
+        while started.poll() is None:
+            waited = max(waited, worked_and_waited(started.pid)[1])
+            if time.monotonic() - began > LONGEST * WITHIN:
+                started.kill()
+            time.sleep(0.01)
+    seconds, status = time.monotonic() - began - (waited - before), started.returncode
     running = [child.pid for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     for pid in running:
         os.kill(pid, signal.SIGKILL)

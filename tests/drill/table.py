@@ -17,6 +17,7 @@ class Row:
     tracebacks: int = 0
     slowest: float = 0.0
     largest: float = 0.0
+    cpu: float = 0.0
     not_tried: str = ""
     faults: list[str] = field(default_factory=list)
 
@@ -34,7 +35,17 @@ class Row:
             self.survived += 1
 
 
-HEADS = ("", "tried", "survived", "lost", "wrong result accepted", "traceback", "slowest", "most memory")
+HEADS = (
+    "",
+    "tried",
+    "survived",
+    "lost",
+    "wrong result accepted",
+    "traceback",
+    "slowest",
+    "most memory",
+    "processor time",
+)
 
 
 def markdown(rows: list[Row]) -> str:
@@ -46,5 +57,7 @@ def markdown(rows: list[Row]) -> str:
             continue
         counts = (row.tried, row.survived, row.lost, row.wrong, row.tracebacks)
         memory = f"{row.largest:.0f} MB" if row.largest else ""
-        lines.append(f"| {row.name} | {' | '.join(map(str, counts))} | {row.slowest:.1f} s | {memory} |")
+        lines.append(
+            f"| {row.name} | {' | '.join(map(str, counts))} | {row.slowest:.1f} s | {memory} | {row.cpu:.0f} s |"
+        )
     return "\n".join(lines)

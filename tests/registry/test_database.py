@@ -1,6 +1,8 @@
 """MLflow's file: what is no whole database is moved aside with its date; one that is in use, or older than its mark, stays."""
 
 import contextlib
+import os
+import signal
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +45,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "empty": lambda file: file.write_bytes(b""),
     "no version": lambda file: changed(file, "DELETE FROM alembic_version"),
     "no runs": lambda file: changed(file, "DROP TABLE runs"),
+    "killed in a migration": lambda file: changed(file, "CREATE TABLE _alembic_tmp_runs (name TEXT)"),
     "a folder": a_folder,
     "a dangling link": a_link,
 }
@@ -77,3 +80,43 @@ def test_a_database_that_is_gone_leaves_no_name(tmp_path: Path):
     database.make_mark(tmp_path)
     database.look_after(tmp_path)
     assert database.name(tmp_path) == ""
+
+
+def killed(doing: Callable[[], object]) -> None:
+    """Do it in a process that is then killed, with nothing closed."""
+    child = os.fork()
+    if not child:
+        try:
+            doing()
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_what_a_kill_left_half_written_is_put_back(tmp_path: Path):
+    file = made(tmp_path)
+
+    def write() -> None:
+        opened = sqlite3.connect(file)
+        opened.execute("PRAGMA cache_size = 1")  # so that pages go to the file before the end
+        opened.execute("UPDATE alembic_version SET name = name || 'y'")
+
+    killed(write)
+    assert (tmp_path / "mlflow.db-journal").stat().st_size > 0
+    database.look_after(tmp_path)
+    with contextlib.closing(sqlite3.connect(file)) as opened:
+        assert set(opened.execute("SELECT name FROM alembic_version")) == {("x" * 900,)}
+
+
+def test_a_kill_while_it_is_made_leaves_nothing_in_its_place(tmp_path: Path):
+    def half() -> None:
+        with database.drafted(tmp_path) as draft:
+            draft.write_bytes(b"x")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    killed(half)
+    assert not database.place(tmp_path).exists()
+    with database.drafted(tmp_path) as draft:
+        assert not draft.exists()
+        draft.touch()
+    assert database.place(tmp_path).exists() and len(database.name(tmp_path)) == 32

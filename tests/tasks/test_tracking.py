@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from mlflow import MlflowClient
@@ -248,16 +249,14 @@ def as_in_a_new_process() -> None:
 
 
 def test_a_locked_or_damaged_database_costs_nothing_and_is_filled_again_from_the_store(run, monkeypatch, caplog):
-    def locked(*_: object) -> None:
-        raise RuntimeError("(sqlite3.OperationalError) database is locked")
-
     with notes.opened(run):
         made(run)
-        with monkeypatch.context() as away:
-            away.setattr("ndogo.tasks.tracking._project", locked)
-            notes.finish(run, "FAILED", {})
-    assert "`ndogo sync` delivers" in caplog.text
-    assert notes.sync(run.store) == (1, 0)
+        for fault in ("(sqlite3.OperationalError) database is locked", "Detected out-of-date database schema"):
+            with monkeypatch.context() as away:
+                away.setattr("ndogo.tasks.tracking._project", Mock(side_effect=RuntimeError(fault)))
+                notes.finish(run, "FAILED", {})
+            assert f"{fault}); the numbers are kept, `ndogo sync` delivers" in caplog.text
+            assert notes.sync(run.store) == (1, 0)
     before = set(there())
     as_in_a_new_process()
     (run.store.folder / "mlflow.db").write_bytes(b"SQLite format 3\0" + b"x" * 5000)

@@ -5,7 +5,7 @@ import pytest
 
 from ndogo.compressors.distillation import corpus as corpora
 from ndogo.compressors.distillation.batches import Schedule, read_batch
-from ndogo.compressors.distillation.corpus import Tokenized, open_tokenized, tokenize
+from ndogo.compressors.distillation.corpus import Tokenized, is_whole, open_tokenized, tokenize
 from ndogo.compressors.distillation.layer_maps import pairs_of
 from ndogo.compressors.distillation.settings import TrainingSettings
 from ndogo.compressors.distillation.train import planned_steps
@@ -62,6 +62,15 @@ def test_a_damaged_file_is_made_again(tokenizer, tmp_path, caplog, damage: str):
         file.with_name("text.arrow.sha256").write_bytes(b"\xff")
     again = tokenize(lambda: iter(TEXT), tokenizer, 16, file, silent)
     assert file.read_bytes() == good and len(again) and "made again" in caplog.text
+
+
+def test_what_lies_at_the_place_of_a_file_is_taken_away(tokenizer, tmp_path):
+    file = tmp_path / "text.arrow"
+    (file / "inside").mkdir(parents=True)
+    file.with_name("text.arrow.sha256").symlink_to("/nowhere/at/all")
+    (tmp_path / "text.arrow.partial").mkdir()
+    assert len(tokenize(lambda: iter(["mtoto"]), tokenizer, 8, file, silent)) == 1
+    assert is_whole(file)
 
 
 def test_an_interrupted_tokenisation_leaves_no_file(tokenizer, tmp_path):

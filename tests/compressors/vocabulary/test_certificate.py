@@ -76,6 +76,16 @@ def test_files_that_disagreed_before_are_told_of_and_only_a_new_disagreement_fai
         trimmed(model_of("xlmr"), text=SWAHILI, name="worse", size=10_000)
 
 
+def test_files_that_never_agreed_are_no_fault_of_the_trimming(model_of, trimmed, monkeypatch):
+    monkeypatch.setattr("ndogo.compressors.vocabulary.certificate._twins_equal", lambda *_: 0.0)
+    _, numbers = trimmed(model_of("xlmr"), text=SWAHILI, size=10_000)
+    assert numbers["other_files_equal"] == numbers["other_files_equal_before"] == 0.0
+    shares = iter((0.4, 0.5))
+    monkeypatch.setattr("ndogo.compressors.vocabulary.certificate._twins_equal", lambda *_: next(shares))
+    with pytest.raises(NdogoError, match="own files disagree with one another"):
+        trimmed(model_of("xlmr"), text=SWAHILI, name="worse", size=10_000)
+
+
 def test_json_and_page_say_the_same(model_of, trimmed):
     out, numbers = trimmed(model_of("xlmr"), text=SWAHILI, size=10_000)
     found, page = json.loads((out / "certificate.json").read_text()), (out / "certificate.md").read_text()
