@@ -62,11 +62,8 @@ def left_for_later(store: Store) -> Iterator[None]:
     except Exception as error:  # its client raises several kinds; what decides is whether the server is there
         if answers(tracking_uri(store)) and not database.is_fault(error):
             raise
-        log.warning(
-            "MLflow at %s does not answer (%s); the numbers are kept, `ndogo sync` delivers them",
-            tracking_uri(store),
-            words_of(error),
-        )
+        kept = "MLflow at %s does not answer (%s); the numbers are kept, `ndogo sync` delivers them"
+        log.warning(kept, tracking_uri(store), words_of(error))
 
 
 def delivered(record: RunRecord, store: Store) -> bool:

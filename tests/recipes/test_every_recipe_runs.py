@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ndogo import pocket
-from ndogo.budget_command import make_recipe
+from ndogo.budget_command import Wanted, make_recipe
 from ndogo.compressors.budget import read_budget
 from ndogo.compressors.sizes import Counter
 from ndogo.core.architectures import shape_of
@@ -69,7 +69,7 @@ def test_a_budget_becomes_a_recipe_whose_model_has_the_predicted_size(
     most: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("NDOGO_HOME", str(home))
-    run = tiny.run_of(recipe(make_recipe(tiny.NAME, most, "local", "")), home.parent / "teacher")
+    run = tiny.run_of(recipe(make_recipe(Wanted(tiny.NAME, most, profile="local"))), home.parent / "teacher")
     made = home
     for step_id in run.requests():
         made = run.store.path(find_or_make(run, step_id, silent)[0])
