@@ -1,5 +1,6 @@
-"""What a model directory holds, without torch: whoever only looks for files need not load it."""
+"""What a model directory holds, and taking one away, without torch: whoever only looks for files need not load it."""
 
+import shutil
 from pathlib import Path
 
 from ndogo.core.errors import NdogoError
@@ -46,3 +47,11 @@ def check_model_directory(path: Path) -> None:
             f"getattr(t, c.architectures[0]).from_pretrained('{path}').save_pretrained('{path}')\"",
         )
     raise NdogoError("The directory holds no *.safetensors.", where=str(path))
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder; nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

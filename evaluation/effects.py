@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ndogo.evaluation.records import Interval, LanguageModelScores
-from ndogo.evaluation.retention import BOOTSTRAP_SEED, NORMAL, RESAMPLES
+from ndogo.evaluation.retention import BOOTSTRAP_SEED, RESAMPLES, interval, verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,19 +34,27 @@ def effects(stages: Sequence[Stage]) -> list[str]:
     asked = [[(line[1], line[3]) for line in stage.quality.lines] for stage in stages]
     if len(stages) < 2 or not asked[0] or any(one != asked[0] for one in asked):
         return []
-    told, teacher, before, price = [], stages[0], stages[0], None
-    for number, stage in enumerate(stages[1:], start=1):
-        if stage.cut and stages[number + 1 : number + 2] and stages[number + 1].cut:
+    drawn_SB = _drawn(stages)
+    told, before, damage = [], 0, None
+    for after in range(1, len(stages)):
+        if stages[after].cut and after + 1 < len(stages) and stages[after + 1].cut:
             continue
-        first = stages.index(before) + 1
-        name = ", ".join(one.name for one in stages[first : number + 1])
-        change, (low, high) = _change(before, stage)
-        told.append(f"{name}: {_smaller(before, stage)}{_bits(before, stage, change, low, high)}.")
-        if price and not stage.cut and high < 0:
-            told[-1] = f"{told[-1][:-1]}; {_repaired(*price, stage, teacher)}."
-        price = (before, stage) if stage.cut and low > 0 else None
-        before = stage
+        name = ", ".join(stage.name for stage in stages[before + 1 : after + 1])
+        change = _bits(stages[after]) - _bits(stages[before])
+        _, (low, high) = _interval(change, drawn_SB[after] - drawn_SB[before])
+        sentence = (
+            f"{name}: {_smaller(stages[before], stages[after])}{_changed(stages[before], stages[after], low, high)}"
+        )
+        if damage is not None and not stages[after].cut and high < 0:
+            sentence += f"; {_repaired(stages, drawn_SB, (*damage, after))}"
+        told.append(f"{sentence}.")
+        damage = (before, after) if stages[after].cut and low > 0 else None
+        before = after
     return told
+
+
+def _bits(stage: Stage) -> float:
+    return stage.quality.bits_per_byte
 
 
 def _smaller(before: Stage, after: Stage) -> str:
@@ -54,45 +62,39 @@ def _smaller(before: Stage, after: Stage) -> str:
     return f"{fewer:.0%} fewer parameters, " if fewer >= 0.005 else ""
 
 
-def _bits(before: Stage, after: Stage, change: float, low: float, high: float) -> str:
-    verdict = "no difference" if low <= 0 <= high else "better" if high < 0 else "worse"
-    numbers = f"{before.quality.bits_per_byte:.2f} to {after.quality.bits_per_byte:.2f}"
-    return f"bits per byte {numbers}, {verdict} ({change + 0.0:+.3f} [{low:+.3f}, {high:+.3f}])"
+def _changed(before: Stage, after: Stage, low: float, high: float) -> str:
+    change = _bits(after) - _bits(before)
+    how = verdict(-high, -low)  # fewer bits are better
+    return f"bits per byte {_bits(before):.2f} to {_bits(after):.2f}, {how} ({change + 0.0:+.3f} [{low:+.3f}, {high:+.3f}])"
 
 
-def _repaired(whole: Stage, cut: Stage, after: Stage, teacher: Stage) -> str:
-    share, (low, high) = _recovered(whole, cut, after)
-    guessed = [f"{100 * stage.quality.word_accuracy:.1f}%" for stage in (cut, after, teacher)]
+def _repaired(stages: Sequence[Stage], drawn_SB: "np.ndarray", places: tuple[int, int, int]) -> str:
+    """`places`: of the whole model, the cut one and the taught one."""
+    whole, cut, after = (_bits(stages[place]) for place in places)
+    whole_B, cut_B, after_B = (drawn_SB[place] for place in places)
+    share, (low, high) = _interval((cut - after) / (cut - whole), (cut_B - after_B) / (cut_B - whole_B))
+    teacher, cut_one, taught = (
+        f"{100 * stages[place].quality.word_accuracy:.1f}%" for place in (0, places[1], places[2])
+    )
     return (
-        f"that is {share:.0%} [{low:.0%}, {high:.0%}] of what the cut had cost. Of hidden words it guesses {guessed[1]}, "
-        f"the cut {guessed[0]}, the teacher {guessed[2]}"
+        f"that is {share:.0%} [{low:.0%}, {high:.0%}] of what the cut had cost. Of hidden words it guesses {taught}, "
+        f"the cut {cut_one}, the teacher {teacher}"
     )
 
 
-def _change(before: Stage, after: Stage) -> tuple[float, Interval]:
-    """Bits per byte, after less before."""
-    drawn_B = _drawn(after) - _drawn(before)
-    return _with_interval(after.quality.bits_per_byte - before.quality.bits_per_byte, drawn_B)
-
-
-def _recovered(whole: Stage, cut: Stage, after: Stage) -> tuple[float, Interval]:
-    """How much of what the cut cost came back, as a share."""
-    bits = [stage.quality.bits_per_byte for stage in (whole, cut, after)]
-    whole_B, cut_B, after_B = map(_drawn, (whole, cut, after))
-    return _with_interval((bits[1] - bits[2]) / (bits[1] - bits[0]), (cut_B - after_B) / (cut_B - whole_B))
-
-
-def _with_interval(estimate: float, drawn_B: "np.ndarray") -> tuple[float, Interval]:
-    half = NORMAL * float(drawn_B.std(ddof=1))
-    return estimate, (estimate - half, estimate + half)
-
-
-def _drawn(stage: Stage) -> "np.ndarray":
-    """Bits per byte of every resample of the lines (B,), the same draws for all models."""
+def _interval(estimate: float, drawn_B: "np.ndarray") -> tuple[float, Interval]:
+    """By the rule of every other interval, for one seed of compression."""
     import numpy as np
 
-    lines_L4 = np.asarray(stage.quality.lines)
-    count = len(lines_L4)
+    return interval(np.array([estimate]), drawn_B[None])
+
+
+def _drawn(stages: Sequence[Stage]) -> "np.ndarray":
+    """Bits per byte of every resample of the lines (S, B), the same draws for all models."""
+    import numpy as np
+
+    lines_SL4 = np.asarray([stage.quality.lines for stage in stages])
+    count = lines_SL4.shape[1]
     weights_BL = np.random.default_rng(BOOTSTRAP_SEED).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
-    drawn: np.ndarray = (weights_BL @ lines_L4[:, 0]) / (weights_BL @ lines_L4[:, 1])
-    return drawn
+    drawn_SB: np.ndarray = (lines_SL4[..., 0] @ weights_BL.T) / (lines_SL4[..., 1] @ weights_BL.T)
+    return drawn_SB

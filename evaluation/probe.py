@@ -16,10 +16,8 @@ from ndogo.evaluation.encoder import Encoded, Encoder, batches, encode, padded
 from ndogo.evaluation.finetune import TOKENS_PER_BATCH, Judged, dev_score
 from ndogo.evaluation.rows import SPLITS, Benchmark
 from ndogo.evaluation.scores import NOTHING, Prediction
-from ndogo.evaluation.settings import EvaluationSettings
+from ndogo.evaluation.settings import PROBED_SHARE, EvaluationSettings
 
-SHARE = 0.8
-"""Of the train rows: what each seed draws, without replacement."""
 ITERATIONS = 200
 
 
@@ -57,7 +55,7 @@ def probe(
 def _drawn(seed: int, train: Encoded, benchmark: Benchmark, most: int) -> np.ndarray:
     """The seed's train rows, with at most so many texts or words."""
     generator, rows = np.random.default_rng(seed), len(train.ids)
-    drawn = generator.permutation(rows)[: max(1, round(SHARE * rows))]
+    drawn = generator.permutation(rows)[: max(1, round(PROBED_SHARE * rows))]
     units = [1 if benchmark.kind == "classes" else len(train.firsts[i]) for i in drawn]
     return drawn[: max(1, int(np.searchsorted(np.cumsum(units), most, "right")))]
 

@@ -18,6 +18,7 @@ from ndogo.evaluation.records import (
     GapClosed,
     Interval,
     Retention,
+    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -111,6 +112,11 @@ def interval(values_S: "np.ndarray", resamples_SB: "np.ndarray") -> tuple[float,
     return estimate, (estimate - half, estimate + half)
 
 
+def verdict(low: float, high: float) -> Verdict:
+    """Of a difference, where more is better, from both ends of its interval."""
+    return "no difference" if low <= 0 <= high else "better" if low > 0 else "worse"
+
+
 @dataclass(frozen=True)
 class _Pair:
     """Scores of two models for S compression seeds (S,), and their resamples (S, RESAMPLES), made by the same draws."""
@@ -138,7 +144,7 @@ class _Pair:
             retention_interval=ratio_interval,
             difference=difference,
             difference_interval=(low, high),
-            verdict="no difference" if low <= 0 <= high else "better" if low > 0 else "worse",
+            verdict=verdict(low, high),
         )
 
 

@@ -9,6 +9,8 @@ from ndogo.core.frozen import Frozen
 Mode = Literal["probe", "finetune", "own"]
 """probe: the encoder is frozen and a linear head is fitted on its states; finetune: all weights, with a fresh head; own: the
 answers of the task head that the model has, on the benchmarks whose labels these are."""
+PROBED_SHARE = 0.8
+"""Of the train rows: what each seed of a probe draws, without replacement."""
 
 
 class EvaluationSettings(Frozen):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ndogo.core.download import SIZE_TYPE
+from ndogo.core.markdown import table
 from ndogo.evaluation.records import Comparison, Spread
 from ndogo.evaluation.summary import MODES, NOT_COMPARABLE, TEACHERS, VECTOR_NAMES, ModelSummary, Role, Summary
 
@@ -91,17 +92,11 @@ def retention_text(found: Comparison | None) -> str:
 def markdown(made: Summary) -> str:
     """The table and the sentences in Markdown."""
     heads, body = main_table(made)
-    lines = [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *body)]
+    lines = [table(heads, body)]
     problems = [f"- {problem}" for problem in problems_of(made)]
     vector_heads, vector_body = vector_table(made)
     if vector_body:
-        rule = ["---"] * len(vector_heads)
-        lines += [
-            "",
-            *(f"| {' | '.join(cells)} |" for cells in (vector_heads, rule, *vector_body)),
-            "",
-            VECTORS_CAPTION,
-        ]
+        lines += ["", table(vector_heads, vector_body), "", VECTORS_CAPTION]
     caption = f"Points: mean ± sample standard deviation (number of seeds), {caption_of(made)}"
     return "\n".join([*lines, "", caption, "", *(f"- {s}" for s in made.sentences), *problems, ""])
 
@@ -128,10 +123,10 @@ def rich_table(made: Summary) -> "Table":
     from rich.table import Table
 
     heads, body = main_table(made)
-    table = Table(title=made.title, caption=f"points: mean ± standard deviation (seeds), {caption_of(made)}")
-    table.add_column(heads[0])
+    shown = Table(title=made.title, caption=f"points: mean ± standard deviation (seeds), {caption_of(made)}")
+    shown.add_column(heads[0])
     for cells in body:
-        table.add_column(cells[0], justify="right", overflow="fold")
-    for head, *shown in list(zip(heads, *body, strict=True))[1:]:
-        table.add_row(head, *shown)
-    return table
+        shown.add_column(cells[0], justify="right", overflow="fold")
+    for head, *cells in list(zip(heads, *body, strict=True))[1:]:
+        shown.add_row(head, *cells)
+    return shown

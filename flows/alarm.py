@@ -37,8 +37,9 @@ def ensure() -> None:
     :raises NdogoError: the address is none.
     """
     from prefect.blocks.notifications import CustomWebhookNotificationBlock
-    from prefect.client.orchestration import get_client
     from prefect.types import SecretDict
+
+    from ndogo.flows import automations
 
     if not (address := hook()):
         return
@@ -53,7 +54,4 @@ def ensure() -> None:
     saved = block.save(NAME, overwrite=True)
     wanted = yaml.safe_load(AUTOMATION.read_text(encoding="utf-8"))
     wanted["actions"][0]["block_document_id"] = str(saved)
-    with get_client(sync_client=True) as client:
-        api, named = client._client, {"automations": {"name": {"any_": [NAME]}}}
-        if not api.post("/automations/filter", json=named).raise_for_status().json():
-            api.post("/automations/", json=wanted).raise_for_status()
+    automations.ensure(wanted)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import yaml
 from prefect import serve
@@ -19,7 +20,7 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.schedules import Cron
 from prefect.states import Scheduled
 
-from ndogo.flows import alarm
+from ndogo.flows import alarm, automations
 from ndogo.flows.compress import compress
 from ndogo.flows.sweep import sweep
 from ndogo.registry.bundles import Store, open_store
@@ -60,17 +61,13 @@ def deployments() -> list[RunnerDeployment]:
 def ensure_automation() -> None:
     """A run whose machine died is marked Crashed when its heartbeat stays away; switched off by hand, it stays off."""
     wanted = AutomationCore.model_validate(yaml.safe_load(ZOMBIES.read_text(encoding="utf-8")))
-    with get_client(sync_client=True) as client:
-        api = client._client
-        named = {"automations": {"name": {"any_": [wanted.name]}}}
-        found = api.post("/automations/filter", json=named).raise_for_status().json()
-        for automation in found:
-            kept = wanted.model_copy(update={"enabled": automation["enabled"]}).model_dump(
-                mode="json", exclude={"owner_resource"}
-            )
-            api.put(f"/automations/{automation['id']}", json=kept).raise_for_status()
-        if not found:
-            api.post("/automations/", json=wanted.model_dump(mode="json")).raise_for_status()
+
+    def renewed(there: dict[str, Any]) -> dict[str, Any]:
+        return wanted.model_copy(update={"enabled": there["enabled"]}).model_dump(
+            mode="json", exclude={"owner_resource"}
+        )
+
+    automations.ensure(wanted.model_dump(mode="json"), renewed)
 
 
 def take_up_killed_runs(store: Store) -> None:

@@ -25,7 +25,7 @@ def keep(run: str, name: str) -> Path:
     """
     from ndogo.registry.bundles import open_store
     from ndogo.tasks.run_record import RUNS, RunRecord
-    from ndogo.tasks.table import TOY, cells, legend
+    from ndogo.tasks.table import cells
 
     records = [r for r in open_store().read_records(RUNS, RunRecord) if run in (r.id, r.name) and r.report]
     record = max(records, key=lambda one: one.finished, default=None)
@@ -36,9 +36,8 @@ def keep(run: str, name: str) -> Path:
         "run": record.name,
         "day": datetime.fromtimestamp(record.finished, UTC).date().isoformat(),
         "commit": record.commit,
-        "steps": {"heads": heads, "body": body, "legend": legend(record), "notice": TOY if record.scaled else ""},
+        "steps": {"heads": heads, "body": body},
         "sentences": record.report.sentences,
-        "report": json.loads((Path(record.report.folder) / "report.json").read_text(encoding="utf-8")),
     }
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / f"{name}.json"
@@ -55,19 +54,12 @@ def written(text: str) -> str:
 
 
 def shown(name: str, part: str) -> str:
-    """One part of a kept result, as Markdown: steps, sentences, models or vectors."""
-    from ndogo.evaluation.summary import Summary
-    from ndogo.evaluation.tables import main_table, vector_table
-
+    """One part of a kept result, as Markdown: its steps or its sentences."""
     kept = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     if part == "steps":
         return f"```text\n{_aligned(kept['steps'])}\n```"
-    if part == "sentences":
-        return "\n".join(f"- {sentence}" for sentence in kept["sentences"])
-    tables = {"models": main_table, "vectors": vector_table}
-    heads, body = tables[part](Summary.model_validate(kept["report"]))
-    lines = [f"| {' | '.join(row)} |" for row in (heads, ["---", "---", *["---:"] * (len(heads) - 2)], *body)]
-    return "\n".join(lines)
+    assert part == "sentences", f"no result has {part}"
+    return "\n".join(f"- {sentence}" for sentence in kept["sentences"])
 
 
 def pages() -> list[Path]:

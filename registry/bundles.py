@@ -19,8 +19,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, JsonValue
 
+from ndogo.core.directories import remove
 from ndogo.registry.details import BundleDetails, Numbers
-from ndogo.registry.files import clear_disk_errors, locked, make_way, remove, set_aside, sync, work_folder
+from ndogo.registry.files import clear_disk_errors, locked, make_way, set_aside, sync, work_folder
 from ndogo.registry.integrity import MARK, check_model, damage, file_hash, git_commit, read_details
 from ndogo.registry.links import share
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import yaml
 
 from ndogo.core.download import SIZE_TYPE
+from ndogo.core.markdown import table
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
@@ -176,7 +177,7 @@ def body(facts: Facts) -> str:
         "## Use",
         _use(facts),
         "## How it was made",
-        _table(
+        table(
             ["step", "kind", "parameters", f"MB ({SIZE_TYPE})", *_judged(facts)],
             [_step(facts, step) for step in facts.steps],
         ),
@@ -184,7 +185,7 @@ def body(facts: Facts) -> str:
         "The recipe, whole:",
         f"```yaml\n{facts.recipe.strip()}\n```",
         "## Scores",
-        _table(["benchmark", "metric", "this model", "teacher", "retention (95% interval)", "data"], _scores(facts)),
+        table(["benchmark", "metric", "this model", "teacher", "retention (95% interval)", "data"], _scores(facts)),
         *[f"- Not judged: {name}: {why.splitlines()[0]}" for name, why in facts.problems.items()],
         *facts.sentences,
         *(["## Vocabulary", _demoted(facts.certificate)] if facts.certificate else []),
@@ -263,10 +264,6 @@ def _licences(facts: Facts) -> str:
         f"Vocabulary and training: {corpus}{at} ({said}), fingerprint `{facts.fingerprint}`. "
         f"Licence of this model: {own}. A licence of text may bind more narrowly than the model's: read both."
     )
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows))
 
 
 def _demoted(text: str) -> str:

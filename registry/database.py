@@ -11,7 +11,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from ndogo.registry.files import locked, remove
+from ndogo.core.directories import remove
+from ndogo.registry.files import locked
 
 log = logging.getLogger("ndogo.store")
 PARTS = ("", "-wal", "-shm", "-journal")

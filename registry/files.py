@@ -3,13 +3,13 @@
 import contextlib
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock
 
+from ndogo.core.directories import remove
 from ndogo.core.errors import NdogoError, is_full_disk
 
 log = logging.getLogger("ndogo.store")
@@ -77,14 +77,6 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def remove(path: Path) -> None:
-    """Remove a file, a link or a folder; nothing where there is none."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -122,6 +122,11 @@ class Step(Given):
         return {role: getattr(self, role) for role in ("student", *self.roles)}
 
     @property
+    def cuts(self) -> bool:
+        """Whether it only takes away from layers and widths, so that a training repairs it."""
+        return self.makes_model and not self.trains and not self.result
+
+    @property
     def reads_text(self) -> bool:
         """Whether the result depends on the corpus."""
         return self.trains

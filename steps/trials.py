@@ -108,7 +108,7 @@ class Trials:
         """The recipe's cuts of layers and widths to a candidate's shape."""
         limit, config = Limit("params", candidate.params, "trial"), load_config(self.teacher)
         made = parse_recipe(recipe_text(self.base, "trial", limit, candidate, config)).steps
-        return [step for step in made if step.makes_model and not step.trains and not step.makes_vocabulary]
+        return [step for step in made if step.cuts]
 
     @cached_property
     def _sample(self) -> list[str]:

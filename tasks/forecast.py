@@ -112,7 +112,7 @@ class _Rates:
     def of_evaluation(self, run: Run, name: str) -> tuple[float, str]:
         """Of judging a model as a run's are."""
         size, prices = self.prices(run).rows[name].params_encoder, self.prices(run)
-        rows = {name: len(found.splits["test"]) for name, (found, _) in prices.benchmarks.items()}
+        rows = {name: len(found.splits["test"]) for name, found in prices.benchmarks.items()}
         alike = [
             e.seconds / e.parameters
             for e in self._judged

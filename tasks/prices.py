@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ndogo.core.threads import threads
 from ndogo.evaluation import Benchmark
 from ndogo.evaluation.rows import SPLITS, Sentence
+from ndogo.evaluation.settings import PROBED_SHARE
 from ndogo.registry.benchmarks import benchmarks
 from ndogo.registry.corpora import corpus
 from ndogo.registry.hub import Hub
@@ -45,8 +46,6 @@ PADDED = 1.05
 """Positions for each token of a judged row."""
 LEARNING = 3.0
 """Passes of a step that learns, forward and backward, in forward ones."""
-DRAWN = 0.8
-"""Share of the train rows that each probe's head learns from."""
 ITERATIONS = 150
 """Of a linear head, usually; at most 200."""
 
@@ -79,10 +78,15 @@ class Prices:
         return self._amount(list(islice(read(), SAMPLE)), [len(line) for line in read()])
 
     @cached_property
-    def benchmarks(self) -> dict[str, tuple[Benchmark, dict[str, float]]]:
-        """Those that can be read, by name, with the tokens of each split."""
+    def benchmarks(self) -> dict[str, Benchmark]:
+        """Those that can be read, by name."""
         found = benchmarks(self.run.language, self.run.profile, Hub(self.run.sources.benchmarks))
-        return {b.name: (b, self._tokens_of(b)) for b in found if isinstance(b, Benchmark)}
+        return {b.name: b for b in found if isinstance(b, Benchmark)}
+
+    @cached_property
+    def rows_tokens(self) -> dict[str, dict[str, float]]:
+        """Of each benchmark the tokens of each split; not needed where the store gives the time."""
+        return {name: self._tokens_of(benchmark) for name, benchmark in self.benchmarks.items()}
 
     def step(self, step: Step) -> float:
         """A step, by its kind's own words of what it reads."""
@@ -93,7 +97,7 @@ class Prices:
         if step.makes_vocabulary:
             seconds += self.text.seconds / DISTINCT + before.shape.vocab * ROW
         if isinstance(step, Finetune) and step.rows in self.benchmarks:
-            seconds += self._tuning(self.benchmarks[step.rows][1], before, step.epochs * len(step.learning_rates))
+            seconds += self._tuning(self.rows_tokens[step.rows], before, step.epochs * len(step.learning_rates))
         if passes := step.calibration_passes(before.shape.layers):
             tokens = self.text.mean * passes
             seconds += tokens * clock.seconds_per_token(before.config, "read", threads())
@@ -142,7 +146,8 @@ class Prices:
         model, settings = self.rows[name], self.run.settings
         read = clock.seconds_per_token(model.config, "read", settings.threads)
         seconds = START + 4 * model.params / BYTES
-        for benchmark, tokens in self.benchmarks.values():
+        for of, benchmark in self.benchmarks.items():
+            tokens = self.rows_tokens[of]
             if settings.mode == "finetune":
                 trials = len(settings.learning_rates) + len(settings.seeds) - 1
                 seconds += self._tuning(tokens, model, settings.epochs * trials)
@@ -169,7 +174,7 @@ class Prices:
         units = len(train) if benchmark.kind == "classes" else sum(len(row[0]) for row in train)
         fits = len(settings.strengths) + len(settings.seeds) - 1
         each = clock.seconds_per_iteration(model.shape.hidden, len(benchmark.labels))
-        return fits * min(DRAWN * units, settings.train_units) * ITERATIONS * each
+        return fits * min(PROBED_SHARE * units, settings.train_units) * ITERATIONS * each
 
     def _tokens_of(self, benchmark: Benchmark) -> dict[str, float]:
         rows = {
@@ -184,9 +189,9 @@ class Prices:
     @cached_property
     def _vectors(self) -> float:
         """Tokens whose vectors a model is judged by."""
-        texts = vector_texts(self.run, [benchmark for benchmark, _ in self.benchmarks.values()])
+        texts = vector_texts(self.run, list(self.benchmarks.values()))
         pairs = [*texts.parallel.dev[0], *texts.parallel.test[0]] if texts.parallel else []
-        topic = sum(self.benchmarks["topic"][1][split] for split in ("train", "test")) if texts.topic else 0.0
+        topic = sum(self.rows_tokens["topic"][split] for split in ("train", "test")) if texts.topic else 0.0
         return topic + self._tokens([*texts.lines, *pairs])
 
     def _amount(self, sample: Sequence[str], lengths: Sequence[int]) -> Amount:

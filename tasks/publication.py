@@ -204,8 +204,7 @@ def stages(run: Run, evaluations: Mapping[str, Evaluation], record: RunRecord) -
     for name in (run.reference, *reversed(names)):
         judged = evaluations.get(name)
         if judged is not None and judged.language_model is not None:
-            step = run.recipe.step(name) if name in names else None
-            cut = step is not None and not step.trains and not step.result
+            cut = name in names and run.recipe.step(name).cuts
             found.append(Stage(name, cut, record.sizes(name).params, judged.language_model))
     return found
 

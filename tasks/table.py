@@ -1,5 +1,6 @@
 """A run as a table: one row per step, short enough for four benchmarks in 80 characters."""
 
+from ndogo.core import markdown
 from ndogo.core.download import SIZE_TYPE
 from ndogo.evaluation.summary import MODES
 from ndogo.tasks.run_record import RunRecord, mode_of
@@ -13,10 +14,8 @@ WIDEST = 6
 
 def table(record: RunRecord) -> str:
     """A run as a Markdown table: one row per step, scores in points, language-model quality in bits per byte."""
-    heads, body = cells(record)
-    rule = ["---", *["---:"] * (len(heads) - 1)]
-    lines = [f"| {' | '.join(row)} |" for row in (heads, rule, *body)]
-    return "\n".join([*lines, "", legend(record), *(["", TOY] if record.scaled else [])])
+    shown = markdown.table(*cells(record), left=1)
+    return "\n".join([shown, "", legend(record), *(["", TOY] if record.scaled else [])])
 
 
 def legend(record: RunRecord) -> str:

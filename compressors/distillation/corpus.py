@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
+from ndogo.core.directories import remove
 from ndogo.core.errors import NdogoError
 from ndogo.core.progress import Report
 from ndogo.core.text import Lines
@@ -84,7 +84,7 @@ def write_sequences(found: Iterator[list[int]], path: Path) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         for place in (partial, _hash_file(path), path):
-            _clear(place)
+            remove(place)
         with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
             while block := list(islice(found, BLOCK)):
                 writer.write_batch(pa.record_batch([pa.array(block, pa.list_(pa.int32()))], schema=SCHEMA))
@@ -98,14 +98,6 @@ def write_sequences(found: Iterator[list[int]], path: Path) -> None:
         raise NdogoError(
             f"The tokenised text cannot be written: {error}.", where=str(path), cure="Free some disk space."
         ) from error
-
-
-def _clear(path: Path) -> None:
-    """Take away what lies at a file's place, be it a folder or a link into nothing."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def open_tokenized(path: Path) -> Tokenized:

@@ -75,7 +75,7 @@ def _all(wanted: dict[str, int], root: Path, model: Path, seed: int) -> list[Row
         child, status = os.wait()
         assert status == 0, f"{running[child]} did not end"
         del running[child]
-    return [pickle.loads((root / f"{name}.row").read_bytes()) for name in wanted]  # noqa: S301  our own
+    return [pickle.loads((root / f"{name}.row").read_bytes()) for name in wanted]  # noqa: S301  # our own processes wrote it
 
 
 def _part(name: str, count: int, root: Path, model: Path, seed: int) -> int:

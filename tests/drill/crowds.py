@@ -31,8 +31,7 @@ def contention(root: Path, model: Path, processes: int, _: int) -> Row:
             folder = root / f"process-{number}"
             folder.mkdir(exist_ok=True)
             (folder / "digest").unlink(missing_ok=True)
-            call = lambda: world.digest_into(model, folder / "digest", f"run-{number}")  # noqa: E731
-            ended[number] = in_fork(call, folder, 300)
+            ended[number] = in_fork(lambda: world.digest_into(model, folder / "digest", f"run-{number}"), folder, 300)
 
         threads = [threading.Thread(target=one, args=(n,)) for n in range(processes)]
         for thread in threads:

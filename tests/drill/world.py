@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from ndogo.core import directories
 from tests import pico, tiny
 from tests.drill.forks import in_fork
 
@@ -34,14 +35,14 @@ def warm() -> None:
 
     os.environ.update(QUIET)
     import mlflow.store.model_registry.sqlalchemy_store
-    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
-    import pyarrow.parquet  # noqa: F401
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  # only to be loaded
+    import pyarrow.parquet  # noqa: F401  # only to be loaded
     import torch
-    from transformers import AutoModelForMaskedLM, AutoTokenizer  # noqa: F401
+    from transformers import AutoModelForMaskedLM, AutoTokenizer  # noqa: F401  # only to be loaded
 
-    from ndogo import api, cli, show  # noqa: F401
+    from ndogo import api, cli, show  # noqa: F401  # only to be loaded
     from ndogo.steps.step import kinds
-    from ndogo.tasks import notes, steps  # noqa: F401
+    from ndogo.tasks import notes, steps  # noqa: F401  # only to be loaded
 
     torch.set_num_threads(1)
     kinds()
@@ -152,8 +153,8 @@ def copied(source: Path, target: Path) -> Iterator[Path]:
 
 def remove(store: Path, *parts: str) -> None:
     """Take parts of a store away."""
-    for path in (store / part for part in parts):
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    for part in parts:
+        directories.remove(store / part)
 
 
 def synced() -> None:

@@ -11,7 +11,8 @@ from prefect.testing.utilities import prefect_test_harness
 from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
 
 import ndogo_run
-from ndogo import api, pocket
+from ndogo import api, figures, pocket
+from ndogo.core.errors import NdogoError
 from ndogo.core.models import copy_tokenizer, load_config, load_model, model_class, save
 from ndogo.core.task_heads import with_task
 from ndogo.core.text import read_lines
@@ -68,7 +69,7 @@ def spans_of(folder: Path) -> Callable[[str], Spans]:
 
 @pytest.mark.servers
 @pytest.mark.timeout(600)
-def test_from_an_encoder_to_an_exported_task_model(tmp_path: Path):
+def test_from_an_encoder_to_an_exported_task_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = tmp_path / "pocket-ner.yaml"
     file.write_text(RECIPE)
     with prefect_test_harness(server_startup_timeout=120):
@@ -92,6 +93,14 @@ def test_from_an_encoder_to_an_exported_task_model(tmp_path: Path):
     assert sum(map(len, found)) > 100
     model = ndogo_run.load(exported, threads=1)
     assert [[(s.start, s.end, s.label) for s in model.tag(line)] for line in lines] == found
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    figures.keep(record.name, "kept")
+    shown = figures.written(
+        "<!-- result: kept steps -->\nold\n<!-- end -->\n<!-- result: kept sentences -->\n<!-- end -->"
+    )
+    assert "\ndistil " in shown and "- distil retains " in shown and "old" not in shown
+    with pytest.raises(NdogoError, match="No finished run"):
+        figures.keep("nobody", "kept")
 
 
 @pytest.mark.real

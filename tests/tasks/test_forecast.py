@@ -109,7 +109,7 @@ def test_the_length_of_a_training_is_known_in_every_unit(prices, length: str, to
 
 def test_an_evaluation_reads_every_row_once(prices):
     found = prices(RECIPE)
-    tokens = sum(sum(each.values()) for _, each in found.benchmarks.values())
+    tokens = sum(sum(each.values()) for each in found.rows_tokens.values())
     words = 4 * (48 + 16 + 32) * 5  # rows of five words in each of four benchmarks
     assert words < tokens < 10 * words
     asked = 1.05 * tokens + 400 * found.text.mean  # and two tokens of two words in each of a hundred lines
