@@ -57,9 +57,7 @@ class Vocabulary:
     @cached_property
     def unknown(self) -> int | None:
         """The id of the unknown token, where there is one."""
-        if self.family == "Unigram":
-            return self.model.get("unk_id")
-        return self.ids.get(self.model.get("unk_token") or "")
+        return _unknown(self.model, self.ids)
 
 
 def read_vocabulary(path: Path, config: PreTrainedConfig) -> Vocabulary:
@@ -140,9 +138,12 @@ def _specials(
     found |= {i for values in config_token_ids(config.to_dict()).values() for i in values}
     if document.get("padding"):
         found.add(document["padding"]["pad_id"])
-    model = document["model"]
-    found.add(model["unk_id"] if model["type"] == "Unigram" else ids.get(model.get("unk_token") or "", -1))
+    found.add(_unknown(document["model"], ids))
     return {i for i in found if i is not None and 0 <= i < len(ids)}
+
+
+def _unknown(model: dict[str, Any], ids: dict[str, int]) -> int | None:
+    return model.get("unk_id") if model["type"] == "Unigram" else ids.get(model.get("unk_token") or "")
 
 
 @contextmanager

@@ -208,6 +208,17 @@ def test_a_source_with_only_a_sentencepiece_model_gets_both_files(model_of, trim
         assert ids == encode(plain(out), [line])[0]
 
 
+def test_a_vocabulary_that_names_no_unknown_token_is_trimmed_too(model_of, trimmed, tmp_path):
+    source = tmp_path / "unnamed"
+    shutil.copytree(model_of("xlmr"), source)
+    (source / "sentencepiece.bpe.model").unlink()
+    document = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    del document["model"]["unk_id"]
+    (source / "tokenizer.json").write_text(json.dumps(document), encoding="utf-8")
+    out, numbers = trimmed(source, size=100)
+    assert numbers["valid"] and encode(plain(out), pico.TEXT[:9])
+
+
 def test_a_vocab_txt_alone_is_enough(model_of, trimmed, tmp_path):
     source = tmp_path / "vocab"
     shutil.copytree(model_of("bert"), source)
