@@ -138,7 +138,8 @@ def _specials(
     found |= {i for values in config_token_ids(config.to_dict()).values() for i in values}
     if document.get("padding"):
         found.add(document["padding"]["pad_id"])
-    found.add(_unknown(document["model"], ids))
+    if (unknown := _unknown(document["model"], ids)) is not None:
+        found.add(unknown)
     return {i for i in found if i is not None and 0 <= i < len(ids)}
 
 
