@@ -27,9 +27,9 @@ LAYERS, ROWS = 2, 1000
 BATCH, LENGTH = 8, 48
 SHARED = 0.9
 """What each of several threads does of what one does alone."""
-MOMENT = 0.2
+MOMENT = 0.1
 """Seconds of each trial, its first pass apart."""
-HEAD_ROWS, HEAD_ITERATIONS = 4096, 10
+HEAD_ROWS, HEAD_ITERATIONS = 1024, 10
 _tried: dict[tuple[str, Way], float] = {}
 
 

@@ -46,8 +46,10 @@ def make(owners: Sequence[Owner], parents: Mapping[str, Bundle]) -> "Bundle | St
 
 
 def tags_of(step: Step | type[Step]) -> list[str]:
-    """Tags of a step's task: its kind, and whether it counts against the limit of GPU steps."""
-    return [step.kind, GPU] if step.trains or step.reads_rows else [step.kind]
+    """Tags of a step's task: whether it counts against the limit of GPU steps. For each tag Prefect asks its server first, and may
+    wait two seconds.
+    """
+    return [GPU] if step.trains or step.reads_rows else []
 
 
 def find_or_make(run: Run, name: str, report: Report) -> tuple[Bundle, bool]:
