@@ -46,8 +46,8 @@ def make(owners: Sequence[Owner], parents: Mapping[str, Bundle]) -> "Bundle | St
 
 
 def tags_of(step: Step | type[Step]) -> list[str]:
-    """Tags of a step's task: whether it counts against the limit of GPU steps. For each tag Prefect asks its server first, and may
-    wait two seconds.
+    """Tags of a step's task: whether it counts against the limit of GPU steps. For each tag Prefect asks its server first, and
+    may wait two seconds.
     """
     return [GPU] if step.trains or step.reads_rows else []
 
