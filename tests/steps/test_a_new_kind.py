@@ -17,7 +17,7 @@ from ndogo.core.models import load_model
 from ndogo.core.progress import silent
 from ndogo.registry.languages import Language, add_language
 from ndogo.steps.recipe import read_recipe
-from ndogo.tasks.steps import find_or_make, tags_of
+from ndogo.tasks.steps import find_or_make
 from tests import tiny
 
 recipe, teacher, folder = map(Path, sys.argv[1:])
@@ -25,7 +25,7 @@ add_language(Language(name=tiny.NAME, corpus=str(tiny.write(folder)[0]), teacher
 run = tiny.run_of(read_recipe(recipe), teacher)
 made = {name: find_or_make(run, name, silent)[0] for name in run.requests()}
 words = [load_model(run.store.path(key)).get_input_embeddings().weight for key in (run.original, made["truncate"])]
-assert (words[0] * 0.25).equal(words[1]) and tags_of(run.recipe.step("quieten")) == ["quieten"]
+assert (words[0] * 0.25).equal(words[1])
 """
 
 
