@@ -12,7 +12,12 @@ from contextlib import asynccontextmanager
 import uvicorn
 from prefect.server.api.server import create_app
 from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
-from prefect.settings import PREFECT_MESSAGING_BROKER, get_current_settings, temporary_settings
+from prefect.settings import (
+    PREFECT_MESSAGING_BROKER,
+    PREFECT_SERVER_EVENTS_CAUSAL_ORDERING,
+    get_current_settings,
+    temporary_settings,
+)
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,6 +26,8 @@ from ndogo.core.errors import NdogoError
 
 HOSTS = "NDOGO_PREFECT_HOSTS"
 """The environment variable that names the hosts, comma-separated, under which the server may be asked for."""
+EVENTS = "ndogo.flows.prefect_events"
+"""The module that handles Prefect's events."""
 AT_ONCE = 8
 """Requests that are worked on at a time. SQLite has one writer, and Prefect 15 connections that would all wait for it."""
 
@@ -72,7 +79,8 @@ def main() -> None:
         )
     AioSqliteConfiguration.begin_transaction = begin_writing  # type: ignore[method-assign]
     hosts = os.environ.get(HOSTS, "127.0.0.1,localhost").split(",")
-    with temporary_settings({PREFECT_MESSAGING_BROKER: "ndogo.flows.prefect_events"}):
+    events = {PREFECT_MESSAGING_BROKER: EVENTS, PREFECT_SERVER_EVENTS_CAUSAL_ORDERING: EVENTS}
+    with temporary_settings(events):
         # Around Prefect's app, not in it: its own services call the app inside this process, by another name.
         app = TrustedHostMiddleware(FewAtOnce(create_app(final=True)), allowed_hosts=hosts, www_redirect=False)
         uvicorn.run(
