@@ -73,7 +73,7 @@ def servers(folder: Path) -> Iterator[Servers]:
         add_language(entry)
         recipe_file(folder, 6, "tiny-recipe")
         for number in (signal.SIGKILL, signal.SIGTERM):  # a name each: the gate compares runs of one name
-            recipe_file(folder, 1500, f"long-{int(number)}")
+            recipe_file(folder, 600, f"long-{int(number)}")
         with running(free_port(), free_port()) as servers:
             yield servers
 
