@@ -64,8 +64,9 @@ def _point(axes: "Axes", entry: ModelSummary, score: float) -> None:
         axes.plot([x, x], [low, high], color=colour, linewidth=1.5, alpha=0.6, solid_capstyle="butt")
     size, weight = (9, "bold") if entry.role == "student" else (7, "normal")
     axes.plot([x], [y], mark, color=colour, markersize=size)
-    told = {"xytext": (8, 5), "textcoords": "offset points", "fontsize": 9, "color": colour, "weight": weight}
-    axes.annotate(entry.name, (x, y), **told)
+    axes.annotate(
+        entry.name, (x, y), xytext=(8, 5), textcoords="offset points", fontsize=9, color=colour, weight=weight
+    )
 
 
 def _move_labels_apart(figure: "Figure", axes: "Axes") -> None:
