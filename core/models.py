@@ -1,7 +1,9 @@
 """Loading and saving a model directory: strictly, safetensors only, stock classes only."""
 
+import base64
 import hashlib
 import inspect
+import json
 import pickle
 import re
 import shutil
@@ -25,6 +27,8 @@ transformers.utils.logging.disable_progress_bar()
 
 PRETRAINING_PARTS = re.compile(r"(^|\.)(pooler|seq_relationship)\.|\.position_ids$")
 """What published masked-LM checkpoints carry beside the masked-LM model, and its class has no place for."""
+CHARSMAP = re.compile(rb'"precompiled_charsmap"\s*:\s*("[^"]*")')
+"""SentencePiece's table of replacements in a tokenizer.json: the size of its first part, four bytes, then its parts."""
 
 
 def weights_digest(folder: Path) -> str:
@@ -187,11 +191,25 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 
     :raises NdogoError: none is there, or it cannot be read.
     """
+    check_tokenizer(path)
+    with refusing("The tokenizer cannot be loaded", where=str(path)):
+        return AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+
+
+def check_tokenizer(path: Path) -> None:
+    """Look at a tokenizer's files before a library does: the one that reads tables asks for as much memory as they say.
+
+    :raises NdogoError: no regular file, or a table of replacements that cannot be one.
+    """
     for name in TOKENIZER_FILES:
         if (path / name).exists() and not (path / name).is_file():
             raise NdogoError("The tokenizer's file is no regular file.", where=str(path / name))
-    with refusing("The tokenizer cannot be loaded", where=str(path)):
-        return AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+    file = path / "tokenizer.json"
+    for table in CHARSMAP.findall(file.read_bytes()) if file.exists() else ():
+        with refusing("The tokenizer's table of replacements (precompiled_charsmap) cannot be read", where=str(file)):
+            content = base64.b64decode(json.loads(table), validate=True)
+            if len(content) < 4 + int.from_bytes(content[:4], "little"):
+                raise ValueError("it is shorter than it says")
 
 
 def save(model: PreTrainedModel, path: Path) -> None:

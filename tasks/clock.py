@@ -112,8 +112,9 @@ def tokens_and_seconds(folder: Path, texts: Sequence[str]) -> tuple[int, float]:
 def _tokenizer(folder: Path) -> "Tokenizer":
     from tokenizers import Tokenizer
 
-    from ndogo.core.models import load_tokenizer
+    from ndogo.core.models import check_tokenizer, load_tokenizer
 
+    check_tokenizer(folder)
     file = folder / "tokenizer.json"
     return Tokenizer.from_file(str(file)) if file.is_file() else load_tokenizer(folder).backend_tokenizer
 
