@@ -5,7 +5,7 @@ from pathlib import Path
 from ndogo.core.errors import unknown
 from ndogo.registry.bundles import home
 from ndogo.steps.recipe import Recipe, read_recipe
-from ndogo.steps.sweep import Sweep, arms, read_sweep
+from ndogo.steps.sweep import Sweep, SweepSize, arms, read_sweep
 
 SWEEPS = "sweeps"
 FOLDER = Path(__file__).parent.parent / "recipes"
@@ -47,14 +47,14 @@ def sweep(name: str) -> Sweep:
     return read_sweep(files.get(name, file))
 
 
-def write_arms(asked: Sweep) -> list[str]:
-    """Write the recipes of a sweep's arms into the store; their files, which stand for recipes.
+def write_arms(asked: Sweep, size: SweepSize) -> list[str]:
+    """Write the recipes of a sweep's arms at a size into the store; their files, which stand for recipes.
 
     :raises NdogoError: an impossible arm.
     """
     folder = home() / "recipes" / SWEEPS / asked.name
     folder.mkdir(parents=True, exist_ok=True)
-    made = {folder / f"{found.name}.yaml": found.text for found in arms(asked, recipe).values()}
+    made = {folder / f"{found.name}.yaml": found.text for found in arms(asked, size, recipe).values()}
     for file, text in made.items():
         file.write_text(text, encoding="utf-8")
     return [str(file) for file in made]

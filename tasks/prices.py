@@ -81,7 +81,7 @@ class Prices:
     def benchmarks(self) -> dict[str, Benchmark]:
         """Those that can be read, by name."""
         found = benchmarks(self.run.language, self.run.profile, Hub(self.run.sources.benchmarks))
-        return {b.name: b for b in found if isinstance(b, Benchmark)}
+        return {b.name: b for b in found if isinstance(b, Benchmark) and self.run.settings.asks(b.name)}
 
     @cached_property
     def rows_tokens(self) -> dict[str, dict[str, float]]:

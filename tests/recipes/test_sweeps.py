@@ -26,7 +26,7 @@ SIZES = "small: {languages: [swahili]}\nfull: {languages: [swahili]}\n"
 def test_every_arm_can_run_on_the_teacher_of_its_paper(file: Path) -> None:
     found = read_sweep(file)
     guide = teacher(TEACHERS.get(file.stem.split("-")[0], "xlm-roberta-base"))
-    made = arms(found, recipe)
+    made = arms(found, found.small, recipe)
     plans = {name: plan(one, guide.config, guide.specials) for name, one in made.items()}
     assert all(rows[-1].params < rows[0].params for rows in plans.values())
     texts = {name: [step.model_dump_json() for step in one.steps] for name, one in made.items()}
@@ -44,7 +44,8 @@ def test_the_four_papers_have_their_questions() -> None:
 def swept(tmp_path: Path, text: str) -> dict:
     file = tmp_path / "question.yaml"
     file.write_text(f"paper: p\nquestion: q\nclaim: c\n{SIZES}{text}", encoding="utf-8")
-    return arms(read_sweep(file), lambda _: BASE)
+    asked = read_sweep(file)
+    return arms(asked, asked.small, lambda _: BASE)
 
 
 def test_an_arm_changes_deep_keys_and_leaves_steps_out(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, message: str) -> None:
 
 def test_arms_are_written_as_recipes_of_the_store() -> None:
     found = sweep("two-step-alpha")
-    files = write_arms(found)
+    files = write_arms(found, found.full)
     assert [Path(file).stem for file in files] == [f"two-step-alpha-{arm}" for arm in found.arms]
     read = read_recipe(Path(files[0]))
     assert read.step("first").objectives["mlm"].weight == 0.2
@@ -90,9 +91,9 @@ def test_arms_are_written_as_recipes_of_the_store() -> None:
 
 def test_the_command_takes_a_file_or_lists() -> None:
     asked = _swept("two-step-alpha", "small", "", "", "")
-    assert (asked.languages, asked.seeds, asked.tokens, asked.mode) == (["swahili"], [0], 150_000, "probe")
+    assert (asked.languages, asked.seeds, asked.tokens, asked.judging.mode) == (["swahili"], [0], 150_000, "probe")
     full = _swept("two-step-alpha", "full", "hausa", "", "7")
-    assert (full.languages, full.seeds, full.tokens, full.mode) == (["hausa"], [7], None, "finetune")
+    assert (full.languages, full.seeds, full.tokens, full.judging.mode) == (["hausa"], [7], None, "finetune")
     assert _swept("", "small", "swahili", "trim-only", "").seeds == [0, 1, 2]
     for wrong in (("", "small", "", "", ""), ("two-step-alpha", "small", "", "trim-only", "")):
         with pytest.raises(NdogoError, match="A sweep needs a file, or"):
