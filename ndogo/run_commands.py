@@ -121,7 +121,12 @@ def _swept(file: str, size: Literal["small", "full"], languages: str, recipes: s
     chosen = found.small if size == "small" else found.full
     numbers = _seeds(seeds) if seeds else list(chosen.seeds)
     return _Swept(
-        named or list(chosen.languages), write_arms(found, chosen), numbers, chosen.judging, chosen.tokens, found.question
+        named or list(chosen.languages),
+        write_arms(found, chosen),
+        numbers,
+        chosen.judging,
+        chosen.tokens,
+        found.question,
     )
 
 

@@ -35,12 +35,17 @@ def recipe(name: str) -> Recipe:
     raise unknown("recipe", name, files, where="recipe", otherwise="Or give a .yaml file.")
 
 
+def sweep_names() -> list[str]:
+    """The names of the sweeps that Ndogo brings."""
+    return sorted(file.stem for file in (FOLDER / SWEEPS).glob("*.yaml"))
+
+
 def sweep(name: str) -> Sweep:
     """A sweep by name, or by its file.
 
     :raises NdogoError: unknown (nearest names suggested), unreadable or impossible.
     """
-    files = {file.stem: file for file in sorted((FOLDER / SWEEPS).glob("*.yaml"))}
+    files = {known: FOLDER / SWEEPS / f"{known}.yaml" for known in sweep_names()}
     file = Path(name)
     if name not in files and file.suffix not in (".yaml", ".yml"):
         raise unknown("sweep", name, files, where="sweep", otherwise="Or give a .yaml file.")
