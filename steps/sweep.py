@@ -47,7 +47,8 @@ class Sweep(Frozen):
     """What the paper says, with its numbers."""
     base: str = ""
     """The recipe that arms change."""
-    arms: dict[Name, str | dict[str, Any]] = Field(min_length=2)
+    arms: dict[Name, str | dict[str, Any]] = Field(min_length=1)
+    """One is enough where the question is about languages."""
     better: tuple[tuple[Name, Name], ...] = ()
     """The pairs of arms of which the claim says that the first is better than the second."""
     by: Literal["bits_per_byte", "score"] = "bits_per_byte"

@@ -68,7 +68,8 @@ def test_an_arm_changes_deep_keys_and_leaves_steps_out(tmp_path: Path) -> None:
         ("base: base\narms: {a: {}, b: {half: 3}}", "is a whole step"),
         ("base: base\narms: {a: {}, b: {half.layrs: 3}}", "Did you mean `layers`"),
         ("base: base\narms: {a: {}, b: {adapt: null}}", "adapt"),
-        ("base: base\narms: {a: {}}", "at least 2"),
+        ("base: base\narms: {}", "at least 1"),
+        ("base: base\narms: {a: {}, b: {adapt.epochs: 2}}\nbetter: [[a, c]]", "names `c`, which is no arm"),
         ("base: base\narms: {a: {}, 'B c': {}}", "should match pattern"),
         ("base: [", "not YAML"),
     ],
@@ -91,7 +92,7 @@ def test_arms_are_written_as_recipes_of_the_store() -> None:
 
 def test_the_command_takes_a_file_or_lists() -> None:
     asked = _swept("two-step-alpha", "small", "", "", "")
-    assert (asked.languages, asked.seeds, asked.tokens, asked.judging.mode) == (["swahili"], [0], 150_000, "probe")
+    assert (asked.languages, asked.seeds, asked.tokens, asked.judging.mode) == (["swahili"], [0], 30_000, "probe")
     full = _swept("two-step-alpha", "full", "hausa", "", "7")
     assert (full.languages, full.seeds, full.tokens, full.judging.mode) == (["hausa"], [7], None, "finetune")
     assert _swept("", "small", "swahili", "trim-only", "").seeds == [0, 1, 2]
