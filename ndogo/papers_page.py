@@ -16,12 +16,18 @@ NOT_RUN = "not run"
 TWO_STEP, TOKENS, LANGUAGES = "two-step", "two-step-tokens", "two-step-languages"
 SIZED = ("half", "third", "sixth", "k40", "k20", "k15", "k10", "k5", "h564", "h456", "h312")
 """The arms of the two-step recipe that differ in size alone."""
+PICTURES = {
+    "papers-tokens": "thousand tokens of either distillation",
+    "papers-bytes": "megabytes, fp32 with tokenizer",
+    "papers-text": "megabytes of text in the language",
+}
+"""What each picture has on its axis."""
 BLUE, ORANGE, GREY = "#1d4ed8", "#c2410c", "#94a3b8"
 
 
 def shown(part: str) -> str:
-    """A part of the page, as Markdown: `table`, `answers` or `steps`."""
-    return {"table": _table, "answers": _answers, "steps": _steps}[part](kept())
+    """A part of the page, as Markdown: `table`, `answers`, `steps` or `pictures`."""
+    return {"table": _table, "answers": _answers, "steps": _steps, "pictures": _pictures}[part](kept())
 
 
 def _table(found: dict[str, Answer]) -> str:
@@ -106,7 +112,7 @@ def _steps(found: dict[str, Answer]) -> str:
     minutes = sum(answer.minutes for answer in found.values())
     return (
         f"The {len(found)} sweeps below asked for {len(asked)} step runs and made {len(set(asked))}, each once, for they share "
-        f"one store. Together they took {minutes:.0f} minutes of one core."
+        f"one store. Together they took {minutes:.0f} minutes on one core that other work used too."
     )
 
 
@@ -118,27 +124,38 @@ def _ends(ends: Sequence[float], digits: int, sign: str = "") -> str:
     return f"[{', '.join(f'{end:{sign}.{digits}f}' for end in ends)}]"
 
 
+Points = Sequence[tuple[float, Arm, str]]
+"""Where each arm stands on the axis, and the name beside it."""
+
+
+def _pictures(found: dict[str, Answer]) -> str:
+    drawn = _drawn(found)
+    return "\n\n".join(f"![{PICTURES[name]}](img/{name}.png)" for name in drawn) or "None yet."
+
+
 def draw() -> None:
     """Draw the pictures of what is kept: against trained tokens, against bytes, and against the teacher's text."""
-    found = kept()
     IMAGES.mkdir(exist_ok=True)
+    for name, points in _drawn(kept()).items():
+        _picture(name, points)
+
+
+def _drawn(found: dict[str, Answer]) -> dict[str, Points]:
+    """The pictures that there is something for, by name."""
+    pictures: dict[str, Points] = {}
     if TOKENS in found:
-        points = [(arm.tokens / 1000, arm, "") for arm in found[TOKENS].arms]
-        _picture("papers-tokens", points, "thousand tokens of either distillation")
+        pictures["papers-tokens"] = [(arm.tokens / 1000, arm, "") for arm in found[TOKENS].arms]
     alike = [answer for name, answer in found.items() if sweep(name).base == TWO_STEP]
     sized = {arm.params: arm for answer in alike for arm in answer.arms if arm.arm in SIZED}
     if sized:
-        _picture(
-            "papers-bytes", [(arm.size_mb, arm, arm.arm) for arm in sized.values()], "megabytes, fp32 with tokenizer"
-        )
+        pictures["papers-bytes"] = [(arm.size_mb, arm, arm.arm) for arm in sized.values()]
     if LANGUAGES in found:
         answer = found[LANGUAGES]
-        first = [arm for arm in answer.arms if arm.arm == answer.arms[0].arm]
-        points = [(answer.text_mb[arm.language], arm, arm.language) for arm in first]
-        _picture("papers-text", points, "megabytes of text in the language")
+        pictures["papers-text"] = [(answer.text_mb[arm.language], arm, arm.language) for arm in answer.arms]
+    return pictures
 
 
-def _picture(name: str, points: Sequence[tuple[float, Arm, str]], label: str) -> None:
+def _picture(name: str, points: Points) -> None:
     """Two panels above one another: retention, and bits per byte more than the teacher's."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -156,7 +173,7 @@ def _picture(name: str, points: Sequence[tuple[float, Arm, str]], label: str) ->
     upper.axhline(100, color=GREY, linewidth=0.8)
     lower.axhline(0, color=GREY, linewidth=0.8)
     lower.set_xscale("log")
-    lower.set_xlabel(f"{label} (log scale)", fontsize=11)
+    lower.set_xlabel(f"{PICTURES[name]} (log scale)", fontsize=11)
     figure.savefig(IMAGES / f"{name}.png", metadata={"Software": None})
 
 

@@ -80,8 +80,10 @@ class Prices:
     @cached_property
     def benchmarks(self) -> dict[str, Benchmark]:
         """Those that can be read, by name."""
-        found = benchmarks(self.run.language, self.run.profile, Hub(self.run.sources.benchmarks))
-        return {b.name: b for b in found if isinstance(b, Benchmark) and self.run.settings.asks(b.name)}
+        found = benchmarks(
+            self.run.language, self.run.profile, Hub(self.run.sources.benchmarks), self.run.settings.asks
+        )
+        return {b.name: b for b in found if isinstance(b, Benchmark)}
 
     @cached_property
     def rows_tokens(self) -> dict[str, dict[str, float]]:

@@ -124,4 +124,8 @@ def test_what_is_kept_stays_and_the_page_and_pictures_are_made_of_it(tmp_path: P
     assert "1 sweeps below asked for 2 step runs and made 2" in papers_page.shown("steps")
     assert "90.0% [" in papers_page.shown("answers")
     papers_page.draw()
-    assert not list((tmp_path / "img").iterdir()), "no picture of what was not asked"
+    assert [file.name for file in (tmp_path / "img").iterdir()] == [], "no picture of what was not asked"
+    papers.KEPT.write_text(json.dumps({papers_page.TOKENS: answer.model_dump(mode="json")}))
+    papers_page.draw()
+    assert (tmp_path / "img" / "papers-tokens.png").read_bytes().startswith(b"\x89PNG")
+    assert papers_page.shown("pictures").endswith("(img/papers-tokens.png)")
