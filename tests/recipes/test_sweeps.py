@@ -60,6 +60,25 @@ def test_an_arm_changes_deep_keys_and_leaves_steps_out(tmp_path: Path) -> None:
     assert made["same"].name == "question-same" and made["same"].steps == BASE.steps
 
 
+def test_an_arm_gives_the_place_of_a_step_to_another_and_every_training_has_the_rate_of_the_size(
+    tmp_path: Path,
+) -> None:
+    fresh = "half: {fresh: {layers: 1/2, hidden: 1/1, ffn: 1/1, heads: 1/1}}"
+    file = tmp_path / "question.yaml"
+    sizes = SIZES.replace("small: {", "small: {learning_rate: 0.01, ")
+    file.write_text(f"paper: p\nquestion: q\nclaim: c\n{sizes}base: base\narms:\n  random: {{{fresh}}}\n")
+    asked = read_sweep(file)
+    (small,), (full,) = (arms(asked, size, lambda _: BASE).values() for size in (asked.small, asked.full))
+    assert [(step.kind, step.id) for step in small.steps] == [
+        ("adapt", "adapt"),
+        ("fresh", "half"),
+        ("distil", "distil"),
+    ]
+    assert small.step("distil").student == "half"
+    assert [one.step("distil").learning_rate for one in (small, full)] == [0.01, 5e-5]
+    assert small.evaluate == "ends"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
