@@ -22,6 +22,8 @@ PICTURES = {
     "papers-text": "megabytes of text in the language",
 }
 """What each picture has on its axis."""
+WIDE = 4
+"""Ticks go by 1, 2 and 5 where the largest is so many times the smallest, else evenly."""
 BLUE, ORANGE, GREY = "#1d4ed8", "#c2410c", "#94a3b8"
 
 
@@ -159,6 +161,7 @@ def _picture(name: str, points: Points) -> None:
     """Two panels above one another: retention, and bits per byte more than the teacher's."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     figure = Figure(figsize=(4.4, 5.6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
@@ -173,6 +176,12 @@ def _picture(name: str, points: Points) -> None:
     upper.axhline(100, color=GREY, linewidth=0.8)
     lower.axhline(0, color=GREY, linewidth=0.8)
     lower.set_xscale("log")
+    places = [place for place, *_ in points]
+    wide = max(places) > WIDE * min(places)
+    lower.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if wide else MaxNLocator(5))
+    lower.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    lower.xaxis.set_minor_locator(NullLocator())
+    lower.margins(x=0.12)
     lower.set_xlabel(f"{PICTURES[name]} (log scale)", fontsize=11)
     figure.savefig(IMAGES / f"{name}.png", metadata={"Software": None})
 
