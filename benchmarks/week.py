@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ndogo import pocket
+from ndogo import pocket, show
 from ndogo.flows import alarm
 from ndogo.flows.servers import Servers, basic, running
 from ndogo.registry import model_registry
@@ -98,8 +98,7 @@ def main(folder: Path) -> None:
             ]
             print(f"| {' | '.join(map(str, shown))} |", flush=True)
         print(*heard, sep="\n")
-        for version in reversed(model_registry.versions(store, MODEL)):
-            print(version.version, version.aliases, version.tags.get("gate"), version.tags.get("refused"))
+        show.versions(MODEL, model_registry.versions(store, MODEL))
 
 
 def write_language(folder: Path) -> None:

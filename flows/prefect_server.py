@@ -13,7 +13,12 @@ import uvicorn
 from fastapi import FastAPI
 from prefect.server.api.server import create_app
 from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
-from prefect.settings import PREFECT_MESSAGING_BROKER, get_current_settings, temporary_settings
+from prefect.settings import (
+    PREFECT_MESSAGING_BROKER,
+    PREFECT_SERVER_EVENTS_CAUSAL_ORDERING,
+    get_current_settings,
+    temporary_settings,
+)
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -22,6 +27,8 @@ from ndogo.core.errors import NdogoError
 
 HOSTS = "NDOGO_PREFECT_HOSTS"
 """The environment variable that names the hosts, comma-separated, under which the server may be asked for."""
+EVENTS = "ndogo.flows.prefect_events"
+"""The module that handles Prefect's events."""
 AT_ONCE = 8
 """Requests that are worked on at a time. SQLite has one writer, and Prefect 15 connections that would all wait for it."""
 
@@ -81,7 +88,8 @@ def main() -> None:
             cure="Set it to `user:password`; `ndogo serve` does that by itself.",
         )
     hosts = os.environ.get(HOSTS, "127.0.0.1,localhost").split(",")
-    with temporary_settings({PREFECT_MESSAGING_BROKER: "ndogo.flows.prefect_events"}):
+    events = {PREFECT_MESSAGING_BROKER: EVENTS, PREFECT_SERVER_EVENTS_CAUSAL_ORDERING: EVENTS}
+    with temporary_settings(events):
         # Around Prefect's app, not in it: its own services call the app inside this process, by another name.
         guarded = TrustedHostMiddleware(FewAtOnce(app()), allowed_hosts=hosts, www_redirect=False)
         uvicorn.run(

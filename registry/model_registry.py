@@ -140,8 +140,9 @@ def register(
 
 
 def describe(store: Store, name: str, version: str, text: str) -> None:
-    """Say what a version is, in Markdown; MLflow keeps 5,000 characters."""
-    client(store).update_model_version(name, version, description=text)
+    """Say what a version is, in Markdown; what the gate said of it stays."""
+    _, _, verdict = _description(store, name, version).partition(VERDICT)
+    _write(store, name, version, _spaced(text), verdict)
 
 
 def versions(store: Store, name: str) -> list[Version]:
@@ -174,8 +175,26 @@ def note(store: Store, name: str, version: str, tags: Mapping[str, str], verdict
     registry = client(store)
     for key, value in tags.items():
         registry.set_model_version_tag(name, version, key, value[:LONGEST_TEXT])
-    before, _, _ = (registry.get_model_version(name, version).description or "").partition(VERDICT)
-    describe(store, name, version, f"{before}{VERDICT}{verdict}"[-LONGEST_TEXT:])
+    before, _, _ = _description(store, name, version).partition(VERDICT)
+    _write(store, name, version, before, verdict)
+
+
+def _description(store: Store, name: str, version: str) -> str:
+    return client(store).get_model_version(name, version).description or ""
+
+
+def _write(store: Store, name: str, version: str, text: str, verdict: str) -> None:
+    """MLflow keeps so many characters: the text gives way to the verdict."""
+    end = f"{VERDICT}{verdict}"[:LONGEST_TEXT] if verdict else ""
+    client(store).update_model_version(name, version, description=f"{text[: LONGEST_TEXT - len(end)]}{end}")
+
+
+def _spaced(text: str) -> str:
+    """The text with a space at the end of each cell of a table: MLflow's page leaves none between two columns."""
+    lines = text.split("\n")
+    return "\n".join(
+        line.replace(" | ", "&ensp; | ") if line.startswith("| ") and "---" not in line else line for line in lines
+    )
 
 
 def promote(store: Store, name: str, version: str, crowned: Crowned, *, reference: bool = False) -> None:

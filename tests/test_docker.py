@@ -17,6 +17,8 @@ def test_images_are_pinned_and_nothing_runs_as_root():
     (base,) = re.findall(r"^ARG BASE=(\S+)", DOCKERFILE, re.M)
     assert re.search(r":\d+\.\d+", base) and base in COMPOSE["x-app"]["build"]["args"]["BASE"]
     assert "USER 10001" in DOCKERFILE
+    (pages,) = re.findall(r"PREFECT_SERVER_UI_STATIC_DIRECTORY=(\S+)", DOCKERFILE)
+    assert pages.startswith("/home/ndogo/"), "Prefect's server writes its page at its start"
     assert re.search(r":\d+\.\d+", COMPOSE["services"]["postgres"]["image"])
 
 

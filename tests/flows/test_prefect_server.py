@@ -175,6 +175,7 @@ def test_the_automation_is_there_once_however_often_the_runner_starts(servers: A
 
 
 def test_a_refused_run_reaches_a_person_and_a_good_one_does_not(servers: Addresses, home: Path, monkeypatch):
+    """The refused one is a nightly run: Prefect tells nobody that it scheduled it, and must not wait to be told."""
     with receiver() as (address, heard):
         monkeypatch.setenv(alarm.VARIABLE, address)
         with temporary_settings({PREFECT_API_URL: f"{servers.prefect}/api", PREFECT_API_AUTH_STRING: login(home)}):
@@ -185,15 +186,16 @@ def test_a_refused_run_reaches_a_person_and_a_good_one_does_not(servers: Address
             runs = Runs(servers, home)
             async with runs.client:
                 flow = (await runs.post("/flows/", {"name": "nights"}))["id"]
-                for name, kind, tags in (
-                    ("good", "COMPLETED", ["ndogo"]),
-                    ("theirs", "FAILED", []),
-                    ("bad", "FAILED", ["ndogo"]),
-                ):
+                began: dict[str, str] = {}
+                for name, tags in (("good", ["ndogo"]), ("theirs", [])):
                     asked = {"flow_id": flow, "name": name, "tags": tags, "state": {"type": "RUNNING"}}
-                    run = (await runs.post("/flow_runs/", asked))["id"]
+                    began[name] = (await runs.post("/flow_runs/", asked))["id"]
+                began["bad"] = await runs.scheduled(flow)
+                for kind in ("PENDING", "RUNNING"):
+                    await runs.state(began["bad"], kind)
+                for name, kind in (("good", "COMPLETED"), ("theirs", "FAILED"), ("bad", "FAILED")):
                     ended = {"type": kind, "name": kind.title(), "message": f"{name}: ner fell by 4.0 points"}
-                    await runs.post(f"/flow_runs/{run}/set_state", {"state": ended})
+                    await runs.post(f"/flow_runs/{began[name]}/set_state", {"state": ended})
                 until = time.monotonic() + 120
                 while not heard and time.monotonic() < until:
                     await asyncio.sleep(0.2)
@@ -204,7 +206,9 @@ def test_a_refused_run_reaches_a_person_and_a_good_one_does_not(servers: Address
 
         assert asyncio.run(play()) == []
     (told,) = heard
-    assert told["text"].startswith("Ndogo: bad Failed\nbad: ner fell by 4.0 points\nhttp://")
+    subject, message, page = told["text"].split("\n")
+    assert subject.startswith("Ndogo: ") and subject.endswith(" Failed")
+    assert message == "bad: ner fell by 4.0 points" and page.startswith("http://")
 
 
 def test_an_alarm_that_cannot_be_called_is_refused_at_the_start(monkeypatch):
@@ -249,6 +253,17 @@ class Runs:
     async def state(self, run: str, kind: str, force: bool = False) -> None:
         state = {"type": kind, "name": kind.title()}
         await self.post(f"/flow_runs/{run}/set_state", {"state": state, "force": force})
+
+    async def scheduled(self, flow: str) -> str:
+        """A run that Prefect's own scheduler made, for a deployment of ours."""
+        daily = {"schedule": {"interval": 86_400}, "active": True}
+        asked = {"flow_id": flow, "name": "nightly", "tags": ["ndogo"], "schedules": [daily]}
+        made = (await self.post("/deployments/", asked))["id"]
+        until = time.monotonic() + 120
+        while not (found := await self.post("/flow_runs/filter", {"flow_runs": {"deployment_id": {"any_": [made]}}})):
+            assert time.monotonic() < until
+            await asyncio.sleep(0.2)
+        return found[0]["id"]
 
     async def running(self, flow: str) -> str:
         """A run that has sent a heartbeat."""

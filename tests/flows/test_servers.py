@@ -7,14 +7,20 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from mlflow import MlflowClient
+from typer.testing import CliRunner
 
+from ndogo import run_commands
+from ndogo.cli import app
 from ndogo.flows.servers import Addresses, Servers, basic, environment, running
+from ndogo.registry import artifacts
 from ndogo.registry.bundles import Store, open_store
 from ndogo.registry.languages import Language, add_language
 from ndogo.tasks.run_record import RunRecord
@@ -67,7 +73,7 @@ def servers(folder: Path) -> Iterator[Servers]:
         add_language(entry)
         recipe_file(folder, 6, "tiny-recipe")
         for number in (signal.SIGKILL, signal.SIGTERM):  # a name each: the gate compares runs of one name
-            recipe_file(folder, 1500, f"long-{int(number)}")
+            recipe_file(folder, 600, f"long-{int(number)}")
         with running(free_port(), free_port()) as servers:
             yield servers
 
@@ -135,10 +141,14 @@ def test_a_deployment_run_leaves_everything_in_both_servers(world, folder: Path)
         assert child.data.metrics["compression_ratio"] >= 1
         there = {f.path for f in mlflow.list_artifacts(child.info.run_id, "bundle")}
         assert {"bundle/model.safetensors", "bundle/step.json", "bundle/config.json"} <= there, name
+        kept = artifacts.local(child.info.artifact_uri)
+        ours = Path(child.data.tags["bundle"])
+        assert kept is not None and (kept / "bundle/model.safetensors").samefile(ours / "model.safetensors"), name
     assert "bundle/certificate.json" in {f.path for f in mlflow.list_artifacts(children["trim"].info.run_id, "bundle")}
     version = mlflow.get_model_version_by_alias("ndogo-tiny-tiny-recipe", "champion")
     assert version.version == "1"
     assert mlflow.get_model_version_by_alias("ndogo-tiny-tiny-recipe", "challenger").version == "1"
+    assert "The gate: passed" in version.description
 
     scheduled = api(
         addresses, "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "limit": 200}
@@ -154,16 +164,49 @@ def test_a_second_run_finds_every_bundle_and_evaluation(world, folder: Path):
     tasks = api(addresses, "/task_runs/filter", {"flow_runs": {"id": {"any_": [newest_run(addresses)["id"]]}}})
     assert {task["state_name"] for task in tasks if not task["name"].startswith("Publish")} == {"Cached"}
     mlflow = MlflowClient(tracking_uri=addresses.mlflow, registry_uri=addresses.mlflow)
-    assert len(mlflow.search_model_versions("name = 'ndogo-tiny-tiny-recipe'")) == 1
+    (version,) = mlflow.search_model_versions("name = 'ndogo-tiny-tiny-recipe'")
+    assert "The gate: passed" in version.description, "what was decided stays, night after night"
+    found = mlflow.search_runs([experiment_id(mlflow)])
+    (again,) = [r for r in found if r.data.tags["level"] == "repetition"]
+    children = [r for r in found if r.data.tags.get("mlflow.parentRunId") == again.info.run_id]
+    assert children == [] and "Nothing new" in again.data.tags["mlflow.note.content"]
 
 
-@pytest.mark.parametrize("given", ["language=klingon", "seed=-1", "profile=moon", "epochs=3"])
-def test_bad_parameters_are_refused_at_submission(world, given: str):
+def experiment_id(mlflow: MlflowClient) -> str:
+    found = mlflow.get_experiment_by_name("compress/tiny")
+    assert found is not None
+    return found.experiment_id
+
+
+def test_a_refused_run_fails_in_prefect_and_says_why_in_the_registry(world, folder: Path, monkeypatch, capsys):
+    """A model above the budget of its recipe, all of whose steps are there already."""
+    addresses, told = world
+    steps = RECIPE.split("  - prune_ffn")[0].replace("tiny-recipe", "large")
+    (folder / "home" / "recipes" / "large.yaml").write_text(f"{steps}budget: {{params: 10}}\n")
+    done = deployment_run(told, "large", "--watch")
+    run = newest_run(addresses)
+    assert (run["name"], run["state_type"]) == ("tiny-large-0", "FAILED"), done.stdout + done.stderr
+    assert "Refused: The gate refused ndogo-tiny-large: params is" in run["state"]["message"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", addresses.mlflow)
+    run_commands.history("ndogo-tiny-large")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "version 1 was refused: params is" in shown and "challenger" in shown and "champion" not in shown
+
+
+@pytest.mark.parametrize("given", [{"language": "klingon"}, {"seed": -1}, {"profile": "moon"}])
+def test_bad_parameters_are_refused_at_submission(world, given: dict):
+    addresses, _ = world
+    deployment = api(addresses, f"/deployments/name/compress/{tiny.NAME}")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        api(addresses, f"/deployments/{deployment['id']}/create_flow_run", {"parameters": given})
+    (name, value), said = *given.items(), refused.value.read().decode()
+    assert refused.value.code == 409 and (name in said or str(value) in said)
+
+
+def test_a_parameter_that_is_none_is_refused_by_the_command(world):
     _, told = world
-    line = ["-m", "prefect", "deployment", "run", f"compress/{tiny.NAME}", "--param", given]
-    done = subprocess.run([sys.executable, *line], env=told, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert given.split("=")[0] in done.stdout + done.stderr or given.split("=")[1] in done.stdout + done.stderr
+    done = deployment_run(told, "two-step", "--param", "epochs=3")
+    assert done.returncode == 1 and "epochs" in done.stdout + done.stderr
 
 
 def test_a_run_goes_on_when_mlflow_is_killed_and_sync_delivers_later(servers, world, folder: Path):
@@ -185,12 +228,10 @@ def test_a_run_goes_on_when_mlflow_is_killed_and_sync_delivers_later(servers, wo
     assert record is not None and not delivered(record, store)
     assert record.summary["retention"] > 0
 
-    synced = [sys.executable, "-m", "ndogo", "sync"]
-    away = subprocess.run(synced, env=told, capture_output=True, text=True, timeout=120)
-    assert away.returncode == 1 and "1 still waiting" in away.stdout, away.stderr
+    away = synced(told)
+    assert away.exit_code == 1 and "1 still waiting" in away.stdout, away.output
     look_until(servers, lambda: healthy(f"{addresses.mlflow}/health"))
-    done = subprocess.run(synced, env=told, capture_output=True, text=True, timeout=120)
-    assert "1 delivered, 0 still waiting" in done.stdout, done.stdout + done.stderr
+    assert "1 delivered, 0 still waiting" in (done := synced(told)).stdout, done.output
     mlflow = MlflowClient(tracking_uri=addresses.mlflow, registry_uri=addresses.mlflow)
     experiment = mlflow.get_experiment_by_name("compress/tiny")
     assert experiment is not None
@@ -201,8 +242,12 @@ def test_a_run_goes_on_when_mlflow_is_killed_and_sync_delivers_later(servers, wo
     assert steps["parent"].data.metrics["retention"] == record.summary["retention"]
     versions = mlflow.search_model_versions("name = 'ndogo-tiny-tiny-recipe'")
     assert "1" in {version.tags["seed"] for version in versions}, "what could not be registered now is"
-    again = subprocess.run(synced, env=told, capture_output=True, text=True, timeout=120)
-    assert len(again.stdout.splitlines()) == 1
+    assert len(synced(told).stdout.splitlines()) == 1
+
+
+def synced(told: dict[str, str]) -> Result:
+    """`ndogo sync`, in this process."""
+    return CliRunner().invoke(app, ["sync"], env={"MLFLOW_TRACKING_URI": told["MLFLOW_TRACKING_URI"]})
 
 
 def records(store: Store) -> list[RunRecord]:

@@ -17,7 +17,7 @@ import pytest
 
 from ndogo.core.errors import NdogoError
 from ndogo.flows import supervision
-from ndogo.flows.servers import running
+from ndogo.flows.servers import basic, running
 from ndogo.flows.supervision import Processes, Watched, recorded, stop_recorded
 
 SLEEPER = ["-c", "import time; time.sleep(600)"]
@@ -149,20 +149,15 @@ def test_serve_lives_through_kills_and_leaves_nothing(tmp_path: Path):
 
     first, says = serve("first")
     try:
-        ready = subprocess.run(
-            [sys.executable, "-m", "prefect", "deployment", "inspect", "sweep/recipes"],
-            env=told
-            | {
-                "PREFECT_API_URL": f"http://127.0.0.1:{ports['prefect']}/api",
-                "PREFECT_PROFILES_PATH": str(home / "prefect" / "login.toml"),
-            },
-            capture_output=True,
-            text=True,
-            timeout=120,
+        deployed = urllib.request.Request(
+            f"http://127.0.0.1:{ports['prefect']}/api/deployments/name/sweep/recipes", headers=basic(home)
         )
-        assert ready.returncode == 0, f"ready means that the deployments answer\n{ready.stderr}"
-        for name, path in (("mlflow", "/health"), ("prefect", "/api/health")):
+        with urllib.request.urlopen(deployed, timeout=20) as answer:
+            assert json.load(answer)["status"] == "READY", "ready means that the deployments answer"
+        paths = {"mlflow": "/health", "prefect": "/api/health"}
+        for name in paths:
             os.kill(recorded(home)[name]["pid"], signal.SIGKILL)
+        for name, path in paths.items():
             until(lambda name=name: says(f"{name} is started again"))
             until(lambda name=name, path=path: healthy(f"http://127.0.0.1:{ports[name]}{path}"))
         again = subprocess.run(line, env=told, capture_output=True, text=True, timeout=120)

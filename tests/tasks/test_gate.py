@@ -224,6 +224,9 @@ def test_a_refusal_its_reasons_and_scores_stand_on_the_version_and_in_the_histor
     assert (said.tags["gate"], said.tags["score"], said.tags["size_mb"]) == ("refused", "0.9", "0.25")
     assert said.tags["refused"] == "; ".join(refused) and refused[0] in said.description
     assert found["1"].tags["gate"] == "passed" and "score 0.9" in found["1"].description
+    model_registry.describe(run.store, NAME, "1", "what a later night says" * 500)
+    later = model_registry.versions(run.store, NAME)[-1].description
+    assert later.startswith("what a later night") and later.endswith(found["1"].description.strip())
     run_commands.history(NAME)
     told = " ".join(capsys.readouterr().out.split())
     assert "version 2 was refused: pos fell by 40.0 points" in told
