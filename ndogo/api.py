@@ -23,7 +23,7 @@ import psutil
 
 from ndogo.core.errors import NdogoError
 from ndogo.core.progress import Report, silent
-from ndogo.core.text import WeightedLines, fingerprint
+from ndogo.core.text import WeightedLines, fingerprint, part_of
 from ndogo.evaluation import Mode, Summary
 from ndogo.registry.benchmarks import labelled
 from ndogo.registry.corpora import Profile, corpus_of
@@ -234,7 +234,8 @@ def make(
         raise NdogoError("The output is there already.", where=str(out), cure="Choose another --out, or remove it.")
     if step.needs_text and not corpus:
         raise NdogoError(f"{step.kind} reads text, and there is none.", where="--corpus", cure="Give a file of text.")
-    texts = tuple(weighted(given) for given in ((corpus,) if isinstance(corpus, str | Path) else corpus))
+    given = [weighted(text) for text in ((corpus,) if isinstance(corpus, str | Path) else corpus)]
+    texts = tuple(replace(text, lines=part_of(text.lines, step.part)) for text in given)
     work = target.absolute().with_name(f".{target.name}.work")
     if step.reads_rows and not rows:
         raise NdogoError(f"{step.kind} reads labelled rows.", where="--rows", cure="Give a language or a folder.")
