@@ -1,14 +1,15 @@
 """How models are judged: one frozen specification, the same for teacher and student."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from ndogo.core.frozen import Frozen
+from ndogo.core.frozen import Frozen, Later
 
-Mode = Literal["probe", "finetune", "own"]
+Mode = Literal["probe", "finetune", "own", "adapter"]
 """probe: the encoder is frozen and a linear head is fitted on its states; finetune: all weights, with a fresh head; own: the
-answers of the task head that the model has, on the benchmarks whose labels these are."""
+answers of the task head that the model has, on the benchmarks whose labels these are; adapter: as finetune, but the encoder is
+frozen and narrow layers in it learn, as in the two-step paper."""
 PROBED_SHARE = 0.8
 """Of the train rows: what each seed of a probe draws, without replacement."""
 
@@ -34,6 +35,8 @@ class EvaluationSettings(Frozen):
     """probe: at most so many train texts or words for each seed; Swahili's NER has 175,000, so that they are all read."""
     strengths: tuple[float, ...] = (0.01, 0.1, 1.0)
     """probe: inverse regularisation of the linear head; each is tried with the first seed, and dev chooses."""
+    reduction: Annotated[int, Field(ge=1), Later()] = 16
+    """adapter: how many times narrower than the encoder its adapters are."""
 
     @field_validator("seeds", "learning_rates", "strengths")
     @classmethod

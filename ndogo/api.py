@@ -126,12 +126,14 @@ def evaluate(
     teacher: PathLike | None = None,
     profile: Profile | None = None,
     mode: Mode = "probe",
+    reduction: int = 16,
     out: PathLike | None = None,
     report: Report = silent,
 ) -> Summary:
     """Judge any encoder directory on a language's benchmarks, alone or against its teacher; with `out`, write the report there.
 
-    `mode`: probe (frozen encoder, fast), finetune (all weights), or own (the answers of the model's own task head).
+    `mode`: probe (frozen encoder, fast), finetune (all weights), own (the answers of the model's own task head), or adapter
+    (frozen encoder with adapters that are `reduction` times narrower).
 
     :raises NdogoError: no such language, or a model or benchmark that cannot be read.
     """
@@ -145,7 +147,7 @@ def evaluate(
     student, guide = Path(model), Path(teacher) if teacher else None
     source = profile or default_profile(find_language(language))
     rows, text = benchmarks(language, source), corpus(language, source)
-    settings = validated(judging.EvaluationSettings, {"mode": mode}, "mode")
+    settings = validated(judging.EvaluationSettings, {"mode": mode, "reduction": reduction}, "mode")
     costs = judging.cost(student, guide, report=report)
 
     def entry(folder: Path, role: judging.Role, spent: judging.Cost | None) -> judging.Entry:

@@ -27,7 +27,7 @@ class SweepSize(Frozen):
     seeds: tuple[int, ...] = (0,)
     tokens: int | None = Field(gt=0, default=None)
     """Each training reads at most so many; none: what the recipes say."""
-    mode: Literal["probe", "finetune"] = "probe"
+    mode: Literal["probe", "finetune", "adapter"] = "probe"
 
 
 class Sweep(Frozen):

@@ -156,7 +156,7 @@ class Prices:
         seconds = START + 4 * model.params / BYTES
         for of, benchmark in self.benchmarks.items():
             tokens = self.rows_tokens[of]
-            if settings.mode == "finetune":
+            if settings.mode in ("finetune", "adapter"):
                 trials = len(settings.learning_rates) + len(settings.seeds) - 1
                 seconds += self._tuning(tokens, model, settings.epochs * trials)
             else:

@@ -130,7 +130,10 @@ def test_the_form_has_dropdowns_and_takes_a_recipe_of_ones_own():
     with prefect_test_harness(server_startup_timeout=400), get_client(sync_client=True) as client:
         (served,) = [d for d in deployments() if d.name == "swahili"]
         form = served._parameter_openapi_schema.model_dump()["properties"]
-        for field, known in (("profile", ["pocket", "local", "hub"]), ("mode", ["probe", "finetune", "own"])):
+        for field, known in (
+            ("profile", ["pocket", "local", "hub"]),
+            ("mode", ["probe", "finetune", "own", "adapter"]),
+        ):
             asked = form[field]  # a string that may be nothing has no field at all on Prefect's page
             assert (asked["type"], asked["enum"], asked["default"]) == ("string", ["default", *known], "default")
         made = served.apply()
