@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import uvicorn
+from fastapi import FastAPI
 from prefect.server.api.server import create_app
 from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
 from prefect.settings import PREFECT_MESSAGING_BROKER, get_current_settings, temporary_settings
@@ -58,6 +59,15 @@ async def begin_writing(
         SQLITE_BEGIN_MODE.reset(token)
 
 
+def app() -> FastAPI:
+    """Prefect's app, with transactions that wait for their turn to write.
+
+    Temporary servers of several runs share one database, and `ndogo serve` has many runs in one.
+    """
+    AioSqliteConfiguration.begin_transaction = begin_writing  # type: ignore[method-assign]
+    return create_app(final=True)
+
+
 def main() -> None:
     """Serve until a signal.
 
@@ -70,13 +80,12 @@ def main() -> None:
             where="PREFECT_SERVER_API_AUTH_STRING",
             cure="Set it to `user:password`; `ndogo serve` does that by itself.",
         )
-    AioSqliteConfiguration.begin_transaction = begin_writing  # type: ignore[method-assign]
     hosts = os.environ.get(HOSTS, "127.0.0.1,localhost").split(",")
     with temporary_settings({PREFECT_MESSAGING_BROKER: "ndogo.flows.prefect_events"}):
         # Around Prefect's app, not in it: its own services call the app inside this process, by another name.
-        app = TrustedHostMiddleware(FewAtOnce(create_app(final=True)), allowed_hosts=hosts, www_redirect=False)
+        guarded = TrustedHostMiddleware(FewAtOnce(app()), allowed_hosts=hosts, www_redirect=False)
         uvicorn.run(
-            app,
+            guarded,
             host=server.api.host,
             port=server.api.port,
             timeout_keep_alive=server.api.keepalive_timeout,

@@ -32,7 +32,7 @@ class TemporaryServer:
         """Start it, and return at once: its socket is open before it is, so that requests wait for it."""
         with socket.create_server(("127.0.0.1", 0)) as opened:
             self.address = f"http://127.0.0.1:{opened.getsockname()[1]}"
-            app = ["--fd", str(opened.fileno()), "--factory", "prefect.server.api.server:create_app"]
+            app = ["--fd", str(opened.fileno()), "--factory", "ndogo.flows.prefect_server:app"]
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "uvicorn", *app, "--log-level", "error", "--lifespan", "on"],
                 pass_fds=[opened.fileno()],

@@ -45,15 +45,14 @@ def look_after(store: Path) -> None:
     try:
         seen = (file, file.lstat().st_ino)
     except OSError:
-        with contextlib.suppress(OSError):
-            mark(store).unlink()  # the database was taken away
+        remove(mark(store))  # the database was taken away
         return
     if seen in _looked_at:
         return
     with locked(store, "mlflow-database"):
         if fault := _fault(file):
             _move_aside(store, fault)
-        elif not mark(store).exists():
+        elif not mark(store).is_file():
             make_mark(store)
     _looked_at.add(seen)
 
@@ -73,7 +72,9 @@ def drafted(store: Path) -> Iterator[Path]:
 
 
 def make_mark(store: Path) -> None:
-    """Say that the database is whole, and give it a name."""
+    """Say that the database is whole, and give it a name. What lies in the mark's place and is no file goes."""
+    if not mark(store).is_file():
+        remove(mark(store))
     mark(store).write_text(uuid.uuid4().hex, encoding="utf-8")
 
 
@@ -109,7 +110,7 @@ def _move_aside(store: Path, fault: str) -> None:
         whole = file.with_name(file.name + part)
         if whole.exists() or whole.is_symlink():
             whole.rename(aside.with_name(aside.name + part))
-    mark(store).unlink(missing_ok=True)
+    remove(mark(store))
     log.warning(
         "MLflow's database %s is damaged (%s). It was moved to %s and is made anew; `ndogo sync` fills it from the store.",
         *(file, fault, aside),

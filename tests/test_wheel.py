@@ -8,11 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from tests import tiny
+
 ROOT = Path(__file__).parent.parent
+INSIDE = """
+import ndogo.registry.recipes as r, ndogo.flows.deployments as d
+from ndogo import pocket
+assert d.ZOMBIES.is_file() and list(pocket.corpus("swahili", sentences=9)) and pocket.benchmark("swahili", "ner")["test"]
+print(r.FOLDER.parent, pocket.teacher())
+"""
 FOUND = """
 import sys
 from ndogo.cli import app
-app(["compress", "swahili", "--recipe", "trim-only"], standalone_mode=False)
+app(["compress", "tiny", "--recipe", "trim-only"], standalone_mode=False)
 print(*(name in sys.modules for name in ("torch", "matplotlib", "prefect.server.api.server")))
 """
 
@@ -59,18 +67,19 @@ def test_a_run_outside_the_repository_completes(wheels: list[Path], tmp_path: Pa
         zipfile.ZipFile(wheel).extractall(site)  # what installing without dependencies does
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "NDOGO_", "MLFLOW_"))}
     environment |= {"PYTHONPATH": str(site), "NDOGO_HOME": str(home)}
-    where = (
-        "import ndogo.registry.recipes as r, ndogo.flows.deployments as d; print(r.FOLDER.parent, d.ZOMBIES.is_file())"
-    )
-
     def run(*words: str) -> str:
         done = subprocess.run([sys.executable, *words], env=environment, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    assert run("-c", where).split() == [str(site / "ndogo"), "True"]
+    where, teacher = run("-c", INSIDE).split()
+    assert where == str(site / "ndogo") and teacher.startswith(where)
+    text, benchmarks = tiny.write(tmp_path / "tiny")
+    file = home / "languages" / "tiny.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"name: tiny\ncorpus: {text}\nbenchmarks: {benchmarks}\nteacher: {teacher}\n")
     assert "trim-only" in run("-m", "ndogo", "recipes")
-    told = run("-m", "ndogo", "compress", "swahili", "--recipe", "trim-only")
-    assert "swahili-trim-only-0" in told and str(home / "bundles") in told
+    told = run("-m", "ndogo", "compress", "tiny", "--recipe", "trim-only")
+    assert "tiny-trim-only-0" in told and str(home / "bundles") in told
     found = run("-c", FOUND)  # the same again: nothing is made, and what only making needs is not loaded
-    assert "swahili-trim-only-0" in found and found.splitlines()[-1] == "False False False"
+    assert "tiny-trim-only-0" in found and found.splitlines()[-1] == "False False False"

@@ -68,6 +68,15 @@ def test_a_whole_database_is_marked_and_stays(tmp_path: Path):
     assert file.read_bytes() == content and len(database.name(tmp_path)) == 32
 
 
+@pytest.mark.parametrize("how", ["a folder", "a dangling link"])
+def test_what_lies_in_the_mark_s_place_is_taken_away(tmp_path: Path, how: str):
+    made(tmp_path)
+    database.make_mark(tmp_path)
+    DAMAGE[how](database.mark(tmp_path))
+    database.look_after(tmp_path)
+    assert len(database.name(tmp_path)) == 32 and not database.mark(tmp_path).is_symlink()
+
+
 def test_a_locked_database_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(database, "BUSY", 0.1)
     with contextlib.closing(sqlite3.connect(made(tmp_path))) as holder:
