@@ -34,7 +34,7 @@ def effects(stages: Sequence[Stage]) -> list[str]:
     asked = [[(line[1], line[3]) for line in stage.quality.lines] for stage in stages]
     if len(stages) < 2 or not asked[0] or any(one != asked[0] for one in asked):
         return []
-    drawn_SB = _drawn(stages)
+    drawn_SB = _drawn([stage.quality for stage in stages])
     told, before, damage = [], 0, None
     for after in range(1, len(stages)):
         if stages[after].cut and after + 1 < len(stages) and stages[after + 1].cut:
@@ -51,6 +51,24 @@ def effects(stages: Sequence[Stage]) -> list[str]:
         damage = (before, after) if stages[after].cut and low > 0 else None
         before = after
     return told
+
+
+def bits_saved(
+    ones: Sequence[LanguageModelScores], others: Sequence[LanguageModelScores]
+) -> tuple[float, Interval] | None:
+    """How many bits per byte fewer the ones need than the others, with the interval; None where the lines are not the same.
+
+    Several are those of several compression seeds, both in the same order.
+    """
+    import numpy as np
+
+    every = [*ones, *others]
+    asked = [[(line[1], line[3]) for line in quality.lines] for quality in every]
+    if not asked[0] or any(one != asked[0] for one in asked):
+        return None
+    drawn_SB = _drawn(every)
+    values_S = np.array([other.bits_per_byte - one.bits_per_byte for one, other in zip(ones, others, strict=True)])
+    return interval(values_S, drawn_SB[len(ones) :] - drawn_SB[: len(ones)])
 
 
 def _bits(stage: Stage) -> float:
@@ -89,11 +107,11 @@ def _interval(estimate: float, drawn_B: "np.ndarray") -> tuple[float, Interval]:
     return interval(np.array([estimate]), drawn_B[None])
 
 
-def _drawn(stages: Sequence[Stage]) -> "np.ndarray":
+def _drawn(qualities: Sequence[LanguageModelScores]) -> "np.ndarray":
     """Bits per byte of every resample of the lines (S, B), the same draws for all models."""
     import numpy as np
 
-    lines_SL4 = np.asarray([stage.quality.lines for stage in stages])
+    lines_SL4 = np.asarray([quality.lines for quality in qualities])
     count = lines_SL4.shape[1]
     weights_BL = np.random.default_rng(BOOTSTRAP_SEED).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
     drawn_SB: np.ndarray = (lines_SL4[..., 0] @ weights_BL.T) / (lines_SL4[..., 1] @ weights_BL.T)

@@ -39,6 +39,7 @@ def evaluate(
     from ndogo.evaluation.encoder import load_encoder, load_with_head
 
     started, device = time.monotonic(), device or chosen()
+    benchmarks = [b for b in benchmarks if settings.asks(b.name)]
     judged: dict[str, BenchmarkScores] = {}
     problems = {b.name: b.problem for b in benchmarks if isinstance(b, Broken)}
     with fixed(settings.threads):

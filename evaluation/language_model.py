@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
 from ndogo.core import device
@@ -108,10 +108,15 @@ def retained_columns(trimmed_dir: Path, untrimmed_dir: Path) -> list[int]:
 
 
 def code_lengths(tokenizer: PreTrainedTokenizerBase, lines: Sequence[str]) -> "CodeLengths":
-    """The numbers of tokens of the words of these lines, counted."""
-    words = [Word(line, *span) for line in lines for span in spans(line)]
-    counts = Counter(query.word for query in _queries(words, tokenizer))
-    return CodeLengths(Counter(counts[number] for number in range(len(words))))
+    """The numbers of tokens of the words of these lines, counted; each line is tokenised once, however many words it has."""
+    tokens = _tokenized(lines, tokenizer)
+    return CodeLengths(
+        Counter(
+            len(_places(tokens, number, start, end, tokenizer.unk_token_id))
+            for number, line in enumerate(lines)
+            for start, end in spans(line)
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -127,17 +132,11 @@ class CodeLengths:
 
 
 def _queries(words: Sequence[Word], tokenizer: PreTrainedTokenizerBase) -> list[_Query]:
-    tokens = tokenizer([word.line for word in words], return_offsets_mapping=True, return_special_tokens_mask=True)
+    tokens = _tokenized([word.line for word in words], tokenizer)
     found = []
     for number, word in enumerate(words):
         ids = tokens["input_ids"][number]
-        special = tokens["special_tokens_mask"][number]
-        # A token belongs to the word in which it ends; one of no width (a prefix space) to the first word.
-        places = [
-            i
-            for i, (_, end) in enumerate(tokens["offset_mapping"][number])
-            if not (special[i] and ids[i] != tokenizer.unk_token_id) and word.start < max(end, 1) <= word.end
-        ]
+        places = _places(tokens, number, word.start, word.end, tokenizer.unk_token_id)
         masked = list(ids)
         for place in places:
             masked[place] = tokenizer.mask_token_id
@@ -145,6 +144,20 @@ def _queries(words: Sequence[Word], tokenizer: PreTrainedTokenizerBase) -> list[
             found.append(_Query(number, list(masked), place, ids[place]))
             masked[place] = ids[place]
     return found
+
+
+def _tokenized(lines: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> BatchEncoding:
+    return tokenizer(list(lines), return_offsets_mapping=True, return_special_tokens_mask=True)
+
+
+def _places(tokens: BatchEncoding, number: int, start: int, end: int, unknown: int | None) -> list[int]:
+    """Which tokens of a line are a word's: those that end in it, and one of no width (a prefix space) is the first word's."""
+    ids, special = tokens["input_ids"][number], tokens["special_tokens_mask"][number]
+    return [
+        i
+        for i, (_, last) in enumerate(tokens["offset_mapping"][number])
+        if not (special[i] and ids[i] != unknown) and start < max(last, 1) <= end
+    ]
 
 
 def _loaded(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from ndogo.core.frozen import Frozen, Later
+from ndogo.evaluation.rows import kind_of
 
 Mode = Literal["probe", "finetune", "own", "adapter"]
 """probe: the encoder is frozen and a linear head is fitted on its states; finetune: all weights, with a fresh head; own: the
@@ -37,6 +38,21 @@ class EvaluationSettings(Frozen):
     """probe: inverse regularisation of the linear head; each is tried with the first seed, and dev chooses."""
     reduction: Annotated[int, Field(ge=1), Later()] = 16
     """adapter: how many times narrower than the encoder its adapters are."""
+    benchmarks: Annotated[tuple[str, ...], Later()] = ()
+    """Only these, of a group for each member; none: all that the language has."""
+
+    def asks(self, benchmark: str) -> bool:
+        """Whether models are judged on the benchmark of this name."""
+        return not self.benchmarks or any(
+            benchmark == one or benchmark.startswith(f"{one}_") for one in self.benchmarks
+        )
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            kind_of(name)
+        return names
 
     @field_validator("seeds", "learning_rates", "strengths")
     @classmethod

@@ -20,7 +20,7 @@ from ndogo.core.threads import cores, threads
 from ndogo.flows import links
 from ndogo.flows.closing import close_derived
 from ndogo.flows.compress import run_name
-from ndogo.flows.form import Language, ModeName, ProfileName, RecipeName, Seed, chosen
+from ndogo.flows.form import Judging, Language, ProfileName, RecipeName, Seed, chosen
 from ndogo.flows.submission import Submitted, outcome, submit
 from ndogo.registry.bundles import open_store
 from ndogo.tasks import comparison, forecast, notes, publication
@@ -58,7 +58,7 @@ def sweep(  # noqa: PLR0913  # its parameters are the form in the UI
     seeds: Sequence[Seed] = (0, 1, 2),
     profile: ProfileName = "default",
     teacher: str = "",
-    mode: ModeName = "default",
+    mode: Judging = "default",
     tokens: int | None = None,
 ) -> Swept:
     """Compare recipes: every language with every recipe and seed. One run that fails leaves the others their results.

@@ -55,6 +55,10 @@ def written(text: str) -> str:
 
 def shown(name: str, part: str) -> str:
     """One part of a kept result, as Markdown: its steps or its sentences."""
+    if name == "papers":
+        from ndogo import papers_page
+
+        return papers_page.shown(part)
     kept = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     if part == "steps":
         return f"```text\n{_aligned(kept['steps'])}\n```"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 import typer
 
 from ndogo.budget_command import DTYPE, Dtype, Wanted, make_recipe
-from ndogo.evaluation import Mode
+from ndogo.evaluation import EvaluationSettings, Mode
 from ndogo.push import push
 from ndogo.registry.corpora import Profile
 from ndogo.servers import serve
@@ -73,7 +73,7 @@ def sweep(  # its parameters are the command's options
 
         chosen = dask(flow, address) if runner == "dask" else flow
         swept = chosen(
-            asked.languages, asked.recipes, asked.seeds, profile, teacher, asked.mode, tokens or asked.tokens
+            asked.languages, asked.recipes, asked.seeds, profile, teacher, asked.judging, tokens or asked.tokens
         )
         if asked.question:
             show.console.print(f"{asked.question}\n")
@@ -88,7 +88,7 @@ class _Swept(NamedTuple):
     languages: list[str]
     recipes: list[str]
     seeds: list[int]
-    mode: Mode = "probe"
+    judging: EvaluationSettings = EvaluationSettings()
     tokens: int | None = None
     question: str = ""
 
@@ -121,7 +121,12 @@ def _swept(file: str, size: Literal["small", "full"], languages: str, recipes: s
     chosen = found.small if size == "small" else found.full
     numbers = _seeds(seeds) if seeds else list(chosen.seeds)
     return _Swept(
-        named or list(chosen.languages), write_arms(found), numbers, chosen.mode, chosen.tokens, found.question
+        named or list(chosen.languages),
+        write_arms(found, chosen),
+        numbers,
+        chosen.judging,
+        chosen.tokens,
+        found.question,
     )
 
 

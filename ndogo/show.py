@@ -131,7 +131,7 @@ def added(name: str, found: "Added") -> None:
 def result(store: "Store", run_id: str) -> None:
     """What a run made, step by step, and where to look."""
     from ndogo.tasks.run_record import RUNS, RunRecord
-    from ndogo.tasks.table import TOY, cells, legend
+    from ndogo.tasks.table import cells, legend
 
     record = store.read_record(RUNS, run_id, RunRecord)
     assert record is not None and record.report is not None, "the run has just ended"
@@ -143,8 +143,8 @@ def result(store: "Store", run_id: str) -> None:
         shown.add_row(*row)
     console.print(shown)
     console.print(legend(record), highlight=False)
-    if record.scaled:
-        console.print(TOY)
+    if record.notice:
+        console.print(record.notice)
     for sentence in record.report.sentences:
         console.print(f"- {sentence}", highlight=False)
     console.print(f"model   {store.path(record.steps[record.last].key)}", soft_wrap=True)

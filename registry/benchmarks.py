@@ -17,13 +17,17 @@ NAMES = tuple(KINDS)
 SPLITS = ("train", "dev", "test")
 
 
-def benchmarks(name: str, profile: Profile, hub: Hub | None = None) -> list[Benchmark | Broken]:
+def benchmarks(
+    name: str, profile: Profile, hub: Hub | None = None, asked: Callable[[str], bool] = lambda _: True
+) -> list[Benchmark | Broken]:
     """The benchmarks of a language by its name; see `benchmarks_of`."""
-    return benchmarks_of(language(name), profile, hub or Hub())
+    return benchmarks_of(language(name), profile, hub or Hub(), asked)
 
 
-def benchmarks_of(entry: Language, profile: Profile, hub: Hub) -> list[Benchmark | Broken]:
-    """The benchmarks of a language or of every member of a group (then named `<benchmark>_<member>`).
+def benchmarks_of(
+    entry: Language, profile: Profile, hub: Hub, asked: Callable[[str], bool] = lambda _: True
+) -> list[Benchmark | Broken]:
+    """The benchmarks of a language or of every member of a group (then named `<benchmark>_<member>`), if they are `asked` for.
 
     What comes from the hub is read at the commits of `hub`.
     :raises NdogoError: no benchmark at all could be read.
@@ -33,7 +37,7 @@ def benchmarks_of(entry: Language, profile: Profile, hub: Hub) -> list[Benchmark
         readers = {f"{b}_{member}": _reader(b, e, profile, hub) for member, e in known.items() for b in _names(e)}
     else:
         readers = {b: _reader(b, entry, profile, hub) for b in _names(entry)}
-    found = collect({given: partial(read, given) for given, read in readers.items()})
+    found = collect({given: partial(read, given) for given, read in readers.items() if asked(given)})
     if all(isinstance(b, Broken) for b in found):
         raise NdogoError(
             f"`{entry.name}` has no benchmark that can be read.",

@@ -15,7 +15,6 @@ from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks import pictures, tracking
 from ndogo.tasks.cards import evaluation_of
 from ndogo.tasks.run_record import RunRecord, SweepRow, run_of
-from ndogo.tasks.table import TOY
 
 PAGE, PICTURE = "sweep.md", "size-and-quality.png"
 
@@ -42,7 +41,7 @@ def _row(store: Store, language: str, recipe: str, same: Sequence[RunRecord]) ->
         language=language,
         recipe=recipe,
         seeds=len(same),
-        scaled=any(record.scaled for record in same),
+        notice=first.notice,
         params=int(first.summary["params"]),
         compression_ratio=first.summary["compression_ratio"],
         benchmarks=tuple(compared.benchmarks),
@@ -80,8 +79,8 @@ def markdown(found: Sequence[SweepRow]) -> str:
         "95% intervals cover": sorted({row.covers for row in found}),
     }
     about = " ".join(f"{what}: {'; '.join(how)}." for what, how in said.items())
-    toy = ["", TOY] if any(row.scaled for row in found) else []
-    return "\n".join([*lines, "", f"{about} Bold: nothing of that size or smaller retains more.", *toy])
+    below = [f"{about} Bold: nothing of that size or smaller retains more."]
+    return "\n\n".join(["\n".join(lines), *below, *sorted({row.notice for row in found if row.notice})])
 
 
 def _shown(row: SweepRow) -> tuple[str, str]:

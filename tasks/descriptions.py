@@ -9,7 +9,6 @@ from ndogo.tasks.run_record import RunRecord, mode_of
 
 PREFECT = "prefect"
 """The tag with the address of the flow run's page."""
-TOY = "Pocket world: a generated toy, which says nothing about real text."
 
 
 def described(record: RunRecord) -> dict[str, str]:
@@ -20,8 +19,7 @@ def described(record: RunRecord) -> dict[str, str]:
     if record.repeats:
         parts.append(f"Nothing new: all is as in run {record.repeats}.")
     parts.append(result(record))
-    if record.scaled:
-        parts.append(TOY)
+    parts.append(record.notice)
     if address := record.tags.get(PREFECT):
         parts.append(f"[The run in Prefect]({address})")
     return {NOTE: "\n\n".join(part for part in parts if part)}

@@ -95,7 +95,7 @@ def key_of(run: Run, bundle: str) -> str:
 
 def _read(run: Run) -> "tuple[list[Benchmark | Broken], VectorTexts | None]":
     """What a run's models are judged on."""
-    rows = benchmarks(run.language, run.profile, Hub(run.sources.benchmarks))
+    rows = benchmarks(run.language, run.profile, Hub(run.sources.benchmarks), run.settings.asks)
     return rows, vector_texts(run, rows) if run.shapes_vectors else None
 
 

@@ -88,7 +88,9 @@ class Prices:
     @cached_property
     def benchmarks(self) -> dict[str, Benchmark]:
         """Those that can be read, by name."""
-        found = benchmarks(self.run.language, self.run.profile, Hub(self.run.sources.benchmarks))
+        found = benchmarks(
+            self.run.language, self.run.profile, Hub(self.run.sources.benchmarks), self.run.settings.asks
+        )
         return {b.name: b for b in found if isinstance(b, Benchmark)}
 
     @cached_property

@@ -30,7 +30,7 @@ from ndogo.tasks.evaluation import metrics_of
 from ndogo.tasks.rivals import rivals
 from ndogo.tasks.run import Run, planned
 from ndogo.tasks.run_record import RUNS, ReportNote, RunRecord, run_of
-from ndogo.tasks.table import TOY, table
+from ndogo.tasks.table import table
 
 if TYPE_CHECKING:
     from ndogo.steps.plan import Planned
@@ -170,7 +170,7 @@ def write_report(
     entries = [_entry(name, roles[name], judged, record) for name, judged in evaluations.items() if name in roles]
     entries += beside
     told = effects(stages(run, evaluations, record))
-    made = judging.write_report(f"{run.name} ({run.profile})", entries, folder, TOY if record.scaled else "", told)
+    made = judging.write_report(f"{run.name} ({run.profile})", entries, folder, record.notice, told)
     (folder / "steps.md").write_text(table(record) + "\n", encoding="utf-8")
     if shipped := shipping.shipping(run):
         (folder / "shipping.md").write_text(shipping.table(shipped) + "\n", encoding="utf-8")

@@ -176,8 +176,8 @@ class Asked(NamedTuple):
     seed: int
     teacher: str = ""
     """A name or a directory; default: the profile's own."""
-    mode: Mode | None = None
-    """Default: by its own answers where the recipe makes a task model, else probe."""
+    mode: Mode | EvaluationSettings | None = None
+    """Or how models are judged in full. Default: by its own answers where the recipe makes a task model, else probe."""
     tokens: int | None = None
     """Each training reads at most so many."""
     baselines: bool = False
@@ -225,6 +225,8 @@ def _with_mode(run: Run, asked: Asked) -> Run:
     """
     heads = _answering(run)
     mode = asked.mode or ("own" if run.recipe.last in heads else "probe")
+    settings = mode if isinstance(mode, EvaluationSettings) else EvaluationSettings(mode=mode)
+    mode = settings.mode
     if mode == "own" and run.recipe.last not in heads:
         raise NdogoError(
             f"`{run.recipe.last}` has no head that answers in labels, so it has no answers of its own.",
@@ -237,7 +239,7 @@ def _with_mode(run: Run, asked: Asked) -> Run:
             where="baselines",
             cure="Leave them out, or judge by probe or finetune.",
         )
-    return run.model_copy(update={"task_models": heads, "settings": EvaluationSettings(mode=mode)})
+    return run.model_copy(update={"task_models": heads, "settings": settings})
 
 
 def _answering(run: Run) -> tuple[str, ...]:

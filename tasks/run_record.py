@@ -16,6 +16,8 @@ from ndogo.tasks.run import Run
 RUNS = "runs"
 """The kind of these records in the store."""
 
+TOY = "Pocket profile: a generated toy world and capped training; it says nothing about real text."
+CAPPED = "Capped training: fewer tokens than the recipe says."
 RunState = Literal["RUNNING", "COMPLETED", "REFUSED", "FAILED", "KILLED"]
 
 
@@ -158,6 +160,11 @@ class RunRecord(_Growing):
         except ValidationError:
             return Sent()
 
+    @property
+    def notice(self) -> str:
+        """What a reader must know before any number; empty where there is nothing."""
+        return TOY if self.profile == "pocket" else CAPPED if self.scaled else ""
+
     def sizes(self, step: str) -> StepNumbers:
         """The numbers of a step whose result is there."""
         numbers = self.steps[step].numbers
@@ -172,7 +179,8 @@ class SweepRow:
     language: str
     recipe: str
     seeds: int
-    scaled: bool
+    notice: str
+    """What a reader must know before any number."""
     params: int
     compression_ratio: float
     benchmarks: tuple[str, ...]

@@ -5,7 +5,6 @@ from ndogo.core.download import SIZE_TYPE
 from ndogo.evaluation.summary import MODES
 from ndogo.tasks.run_record import RunRecord, mode_of
 
-TOY = "Pocket profile: a generated toy world and capped training; it says nothing about real text."
 SHORT = {"bits_per_byte": "bits/B", "word_accuracy": "words"}
 """Heads of the language-model columns: bits per byte, and the share of whole words guessed."""
 WIDEST = 6
@@ -15,7 +14,7 @@ WIDEST = 6
 def table(record: RunRecord) -> str:
     """A run as a Markdown table: one row per step, scores in points, language-model quality in bits per byte."""
     shown = markdown.table(*cells(record), left=1)
-    return "\n".join([shown, "", legend(record), *(["", TOY] if record.scaled else [])])
+    return "\n".join([shown, "", legend(record), *(["", record.notice] if record.notice else [])])
 
 
 def legend(record: RunRecord) -> str:

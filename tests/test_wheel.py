@@ -67,6 +67,7 @@ def test_a_run_outside_the_repository_completes(wheels: list[Path], tmp_path: Pa
         zipfile.ZipFile(wheel).extractall(site)  # what installing without dependencies does
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "NDOGO_", "MLFLOW_"))}
     environment |= {"PYTHONPATH": str(site), "NDOGO_HOME": str(home)}
+
     def run(*words: str) -> str:
         done = subprocess.run([sys.executable, *words], env=environment, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr

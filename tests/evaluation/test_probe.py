@@ -127,11 +127,28 @@ def test_progress_comes_during_the_work(pico_model):
 
 @pytest.mark.parametrize(
     "bad",
-    [{"seeds": ()}, {"seeds": (1, 1)}, {"learning_rates": (-1.0,)}, {"epochs": 0}, {"mode": "guess"}, {"epoch": 3}],
+    [
+        {"seeds": ()},
+        {"seeds": (1, 1)},
+        {"learning_rates": (-1.0,)},
+        {"epochs": 0},
+        {"mode": "guess"},
+        {"epoch": 3},
+    ],
 )
 def test_impossible_settings_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         EvaluationSettings(**bad)
+
+
+def test_a_benchmark_is_asked_for_by_its_name_or_for_every_member_of_a_group():
+    asked = EvaluationSettings(benchmarks=("topic", "sentiment_swahili"))
+    names = ("topic", "topic_igbo", "sentiment_swahili", "sentiment_igbo", "ner")
+    assert [asked.asks(name) for name in names] == [True, True, True, False, False]
+    assert all(EvaluationSettings().asks(name) for name in names)
+    assert "benchmarks" not in EvaluationSettings().model_dump(), "evaluations of before keep their keys"
+    with pytest.raises(NdogoError, match="no benchmark `topics`"):
+        EvaluationSettings(benchmarks=("topics",))
 
 
 @pytest.mark.real

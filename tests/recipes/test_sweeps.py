@@ -26,7 +26,7 @@ SIZES = "small: {languages: [swahili]}\nfull: {languages: [swahili]}\n"
 def test_every_arm_can_run_on_the_teacher_of_its_paper(file: Path) -> None:
     found = read_sweep(file)
     guide = teacher(TEACHERS.get(file.stem.split("-")[0], "xlm-roberta-base"))
-    made = arms(found, recipe)
+    made = arms(found, found.small, recipe)
     plans = {name: plan(one, guide.config, guide.specials) for name, one in made.items()}
     assert all(rows[-1].params < rows[0].params for rows in plans.values())
     texts = {name: [step.model_dump_json() for step in one.steps] for name, one in made.items()}
@@ -44,7 +44,8 @@ def test_the_four_papers_have_their_questions() -> None:
 def swept(tmp_path: Path, text: str) -> dict:
     file = tmp_path / "question.yaml"
     file.write_text(f"paper: p\nquestion: q\nclaim: c\n{SIZES}{text}", encoding="utf-8")
-    return arms(read_sweep(file), lambda _: BASE)
+    asked = read_sweep(file)
+    return arms(asked, asked.small, lambda _: BASE)
 
 
 def test_an_arm_changes_deep_keys_and_leaves_steps_out(tmp_path: Path) -> None:
@@ -59,6 +60,25 @@ def test_an_arm_changes_deep_keys_and_leaves_steps_out(tmp_path: Path) -> None:
     assert made["same"].name == "question-same" and made["same"].steps == BASE.steps
 
 
+def test_an_arm_gives_the_place_of_a_step_to_another_and_every_training_has_the_rate_of_the_size(
+    tmp_path: Path,
+) -> None:
+    fresh = "half: {fresh: {layers: 1/2, hidden: 1/1, ffn: 1/1, heads: 1/1}}"
+    file = tmp_path / "question.yaml"
+    sizes = SIZES.replace("small: {", "small: {learning_rate: 0.01, ")
+    file.write_text(f"paper: p\nquestion: q\nclaim: c\n{sizes}base: base\narms:\n  random: {{{fresh}}}\n")
+    asked = read_sweep(file)
+    (small,), (full,) = (arms(asked, size, lambda _: BASE).values() for size in (asked.small, asked.full))
+    assert [(step.kind, step.id) for step in small.steps] == [
+        ("adapt", "adapt"),
+        ("fresh", "half"),
+        ("distil", "distil"),
+    ]
+    assert small.step("distil").student == "half"
+    assert [one.step("distil").learning_rate for one in (small, full)] == [0.01, 5e-5]
+    assert small.evaluate == "ends"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -67,7 +87,8 @@ def test_an_arm_changes_deep_keys_and_leaves_steps_out(tmp_path: Path) -> None:
         ("base: base\narms: {a: {}, b: {half: 3}}", "is a whole step"),
         ("base: base\narms: {a: {}, b: {half.layrs: 3}}", "Did you mean `layers`"),
         ("base: base\narms: {a: {}, b: {adapt: null}}", "adapt"),
-        ("base: base\narms: {a: {}}", "at least 2"),
+        ("base: base\narms: {}", "at least 1"),
+        ("base: base\narms: {a: {}, b: {adapt.epochs: 2}}\nbetter: [[a, c]]", "names `c`, which is no arm"),
         ("base: base\narms: {a: {}, 'B c': {}}", "should match pattern"),
         ("base: [", "not YAML"),
     ],
@@ -80,7 +101,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, message: str) -> None:
 
 def test_arms_are_written_as_recipes_of_the_store() -> None:
     found = sweep("two-step-alpha")
-    files = write_arms(found)
+    files = write_arms(found, found.full)
     assert [Path(file).stem for file in files] == [f"two-step-alpha-{arm}" for arm in found.arms]
     read = read_recipe(Path(files[0]))
     assert read.step("first").objectives["mlm"].weight == 0.2
@@ -90,9 +111,9 @@ def test_arms_are_written_as_recipes_of_the_store() -> None:
 
 def test_the_command_takes_a_file_or_lists() -> None:
     asked = _swept("two-step-alpha", "small", "", "", "")
-    assert (asked.languages, asked.seeds, asked.tokens, asked.mode) == (["swahili"], [0], 150_000, "probe")
+    assert (asked.languages, asked.seeds, asked.tokens, asked.judging.mode) == (["swahili"], [0], 30_000, "probe")
     full = _swept("two-step-alpha", "full", "hausa", "", "7")
-    assert (full.languages, full.seeds, full.tokens, full.mode) == (["hausa"], [7], None, "finetune")
+    assert (full.languages, full.seeds, full.tokens, full.judging.mode) == (["hausa"], [7], None, "finetune")
     assert _swept("", "small", "swahili", "trim-only", "").seeds == [0, 1, 2]
     for wrong in (("", "small", "", "", ""), ("two-step-alpha", "small", "", "trim-only", "")):
         with pytest.raises(NdogoError, match="A sweep needs a file, or"):

@@ -8,8 +8,7 @@ from ndogo.evaluation import retention
 from ndogo.registry.bundles import open_store
 from ndogo.tasks.comparison import markdown, rows
 from ndogo.tasks.pictures import front
-from ndogo.tasks.run_record import EvaluationNote, RunRecord
-from ndogo.tasks.table import TOY
+from ndogo.tasks.run_record import CAPPED, TOY, EvaluationNote, RunRecord
 from tests.evaluation.test_retention import record as judged
 
 
@@ -30,12 +29,12 @@ def record(language: str, recipe: str, params: int, right: int, seed: int = 0) -
         id="r",
         name="r",
         language=language,
-        profile="local",
+        profile="pocket" if language == "swahili" else "local",
         recipe=recipe,
         recipe_text="",
         run={},
         seed=seed,
-        scaled=language == "swahili",
+        scaled=True,
         model_name="",
         commit="",
         last="trim",
@@ -100,8 +99,10 @@ def test_the_table_names_the_front_in_bold_and_says_what_is_in_it(swept):
     table = markdown(found)
     assert "| swahili | **small** | 100 | 10.0x | 82.0 | 82.0% [" in table and "| swahili | wasteful |" in table
     assert "Scores: mean of pos, fine-tuned." in table and "test rows and judging; two seeds of compression" in table
-    assert TOY in table
-    assert TOY not in markdown([dataclasses.replace(row, scaled=False) for row in found])
+    assert TOY in table and CAPPED in table
+    real = markdown([row for row in found if row.language == "hausa"])
+    assert TOY not in real and CAPPED in real, "capped training on real text is no toy"
+    assert CAPPED not in markdown([dataclasses.replace(row, notice="") for row in found])
 
 
 def test_the_picture_is_a_png(swept):

@@ -41,6 +41,15 @@ def test_a_failed_language_model_measurement_keeps_the_benchmarks_and_says_why(r
     assert run.store.read_record("evaluations", key, Evaluation) == record
 
 
+def test_only_the_benchmarks_that_are_asked_for_are_read_and_judged(run, tmp_path: Path):
+    asked = run.model_copy(update={"settings": EvaluationSettings(seeds=(1,), threads=1, benchmarks=("topic",))})
+    key, record, _ = evaluated(asked, Bundle("original", run.original), silent)
+    assert list(record.benchmarks) == ["topic"] and key != key_of(run, run.original)
+    for file in tmp_path.rglob("ner/*.jsonl*"):
+        file.write_bytes(b"not read")
+    assert key_of(asked, run.original) == key, "what is not asked for names no evaluation"
+
+
 def test_one_seed_has_no_standard_deviation_and_logs_none(run):
     _, record, _ = evaluated(run, Bundle("original", run.original), silent)
     assert record.benchmarks["pos"].std is None
