@@ -10,24 +10,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
 
-COLOURS: dict[Role, str] = {
-    "original": "#334155",
-    "adapted": "#0f766e",
-    "student": "#c2410c",
-    "untrained": "#94a3b8",
-    "cut": "#94a3b8",
-    "scratch": "#94a3b8",
-    "trimmed": "#64748b",
+LOOKS: dict[Role, tuple[str, str]] = {
+    "original": ("#334155", "s"),
+    "adapted": ("#0f766e", "D"),
+    "student": ("#c2410c", "o"),
+    "untrained": ("#94a3b8", "v"),
+    "cut": ("#94a3b8", "^"),
+    "scratch": ("#94a3b8", "<"),
+    "trimmed": ("#64748b", ">"),
+    "static": ("#94a3b8", "X"),
+    "trimmed-int8": ("#64748b", "P"),
 }
-MARKS: dict[Role, str] = {
-    "original": "s",
-    "adapted": "D",
-    "student": "o",
-    "untrained": "v",
-    "cut": "^",
-    "scratch": "<",
-    "trimmed": ">",
-}
+"""Colour and mark of each role."""
 
 
 def picture(made: Summary) -> bytes:
@@ -63,15 +57,15 @@ def picture(made: Summary) -> bytes:
 
 
 def _point(axes: "Axes", entry: ModelSummary, score: float) -> None:
-    x, y, role = entry.parameters, 100 * score, entry.role
+    x, y, (colour, mark) = entry.parameters, 100 * score, LOOKS[entry.role]
     original = entry.against.get("original")
     if original and (mean := original.retention.mean):
         low, high = (100 * (mean.teacher + end) for end in mean.difference_interval)
-        axes.plot([x, x], [low, high], color=COLOURS[role], linewidth=1.5, alpha=0.6, solid_capstyle="butt")
-    axes.plot([x], [y], MARKS[role], color=COLOURS[role], markersize=9 if role == "student" else 7)
-    weight = "bold" if role == "student" else "normal"
+        axes.plot([x, x], [low, high], color=colour, linewidth=1.5, alpha=0.6, solid_capstyle="butt")
+    size, weight = (9, "bold") if entry.role == "student" else (7, "normal")
+    axes.plot([x], [y], mark, color=colour, markersize=size)
     axes.annotate(
-        entry.name, (x, y), xytext=(8, 5), textcoords="offset points", fontsize=9, color=COLOURS[role], weight=weight
+        entry.name, (x, y), xytext=(8, 5), textcoords="offset points", fontsize=9, color=colour, weight=weight
     )
 
 

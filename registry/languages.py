@@ -188,7 +188,8 @@ def _count_rows(entry: Language, hub: "Hub") -> tuple[dict[str, dict[str, int]],
         elif isinstance(entry.benchmarks, dict):
             raise NdogoError(found.problem, where=f"--benchmarks {found.name}")
         else:
-            missing[found.name] = found.problem
+            folder = Path(entry.benchmarks) / found.name
+            missing[found.name] = found.problem if folder.exists() else f"no folder {folder}"
     return rows, missing
 
 

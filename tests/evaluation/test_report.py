@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from ndogo.core.errors import NdogoError
-from ndogo.evaluation import Entry, Summary, markdown, rich_table, summary, write_report
+from ndogo.evaluation import ROLES, Entry, Summary, markdown, rich_table, summary, write_report
 from ndogo.evaluation.records import Cost, LanguageModelScores
 from tests.browser import chromium, opened, served
 from tests.evaluation.test_retention import changed, coin, record
@@ -187,6 +187,12 @@ def test_nothing_is_clipped_on_a_laptop_and_on_a_phone(entries, tmp_path):
     with served(tmp_path / "site") as address, opened(f"{address}frames.html", tmp_path / "browser") as page:
         page.wait(f"{windows}.length === 2 && {ready}")
         assert page.run(clipped) == [[], []]
+
+
+def test_every_role_has_a_look_in_the_picture():
+    from ndogo.evaluation.picture import LOOKS
+
+    assert set(LOOKS) == set(ROLES) and len(set(LOOKS.values())) == len(ROLES)
 
 
 def test_labels_of_models_that_are_alike_do_not_lie_on_each_other(entries):

@@ -203,7 +203,7 @@ def test_any_language_becomes_a_citizen(home: Path, ndogo, pico_model):
     told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if len(line.split()) > 1)
     assert told["text"].startswith(f"{lines:,} lines")
     assert told["topic"].startswith(f"train {rows:,}, dev ")
-    assert told["ner"].startswith("missing: ")
+    assert told["ner"].startswith("missing: no folder ")
     assert "ndogo compress tiny" in done.stdout and "`ndogo serve` shows it as compress/tiny" in done.stdout
     assert "Without a benchmark" in ndogo(*add).stdout
     assert "tiny" in ndogo("languages").stdout

@@ -9,6 +9,7 @@ import pytest
 from ndogo.core.errors import NdogoError
 from ndogo.core.progress import silent
 from ndogo.evaluation import summary
+from ndogo.evaluation.picture import picture
 from ndogo.evaluation.summary import Entry
 from ndogo.evaluation.tables import markdown
 from ndogo.registry.bundles import Bundle
@@ -55,7 +56,9 @@ def test_the_model_its_trim_its_cut_and_its_rivals_are_judged_by_their_vectors(p
     static = next(entry for entry in beside if entry.role == "static")
     assert static.evaluation.parameters <= run.store.details(keys["distil"]).numbers.params
     entries = [Entry(name, roles_of(run)[name], found) for name, found in judged.items()] + beside
-    page = markdown(summary("vectors", entries))
+    made = summary("vectors", entries)
+    assert picture(made).startswith(b"\x89PNG")
+    page = markdown(made)
     assert "Of the vectors of original, distil keeps: teacher's ten nearest" in page
     assert "| trimmed-int8 | trimmed-int8 |" in page and "| static | static |" in page
     assert rivals(run, Bundle("distil", keys["distil"])) == beside, "found again"
