@@ -46,6 +46,7 @@ def main() -> int:
     parts = [part.partition("=") for part in given.parts.split(",")]
     wanted = {name: int(count or PARTS[name][2 if given.short else 1]) for name, _, count in parts}
     wanted = {name: count for name, count in wanted.items() if count}
+    print(f"seed {seed}", file=sys.stderr, flush=True)
     started = time.monotonic()
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as temporary:
