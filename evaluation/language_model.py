@@ -147,7 +147,8 @@ def _queries(words: Sequence[Word], tokenizer: PreTrainedTokenizerBase) -> list[
 
 
 def _tokenized(lines: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> BatchEncoding:
-    return tokenizer(list(lines), return_offsets_mapping=True, return_special_tokens_mask=True)
+    tokens: BatchEncoding = tokenizer(list(lines), return_offsets_mapping=True, return_special_tokens_mask=True)
+    return tokens
 
 
 def _places(tokens: BatchEncoding, number: int, start: int, end: int, unknown: int | None) -> list[int]:
