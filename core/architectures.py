@@ -209,7 +209,7 @@ def with_shape(config: PreTrainedConfig, **sizes: Any) -> PreTrainedConfig:
         changed["vocab_size" if part == "vocab" else entry.names[part]] = size
     hidden, heads = sizes.get("hidden", found.hidden), sizes.get("heads", found.heads)
     if (hidden, heads) != (found.hidden, found.heads):
-        _check_ungrouped(config)
+        check_ungrouped(config)
         changed |= {entry.key_heads: heads} if entry.key_heads else {}
         changed |= {entry.head_size: hidden // heads} if entry.head_size else {}
     if "layers" in sizes:
@@ -222,11 +222,15 @@ def with_shape(config: PreTrainedConfig, **sizes: Any) -> PreTrainedConfig:
     return type(config).from_dict(changed)
 
 
-def _check_ungrouped(config: PreTrainedConfig) -> None:
+def check_ungrouped(config: PreTrainedConfig) -> None:
+    """Refuse heads that share their keys and values.
+
+    :raises NdogoError: they do.
+    """
     shared, heads = key_heads(config), shape_of(config).heads
     if shared != heads:
         raise NdogoError(
-            f"{heads} heads share {shared} keys and values, and heads that share cannot be cut.",
+            f"{heads} heads share {shared} keys and values, and heads that share cannot be cut or sorted.",
             where=f"config.json: {architecture_of(config).key_heads}",
             cure="Cut layers, the FFN or the vocabulary.",
         )

@@ -6,10 +6,12 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from ndogo.core.documents import check_letters
 from ndogo.core.errors import NdogoError, words_of
+from ndogo.core.size import resolve_size
 
 Lines = Callable[[], Iterator[str]]
 """Gives a fresh iterator over the same lines at every call, so that a corpus can be read more than once."""
@@ -71,6 +73,19 @@ def lines_of(path: Path) -> Lines:
     """`read_lines` as a corpus that can be read again."""
     text_files(path)
     return lambda: read_lines(path)
+
+
+def part_of(lines: Lines, size: int | Fraction | None) -> Lines:
+    """So many of the lines, or such a share of them, spread evenly over the text; all where there are no more."""
+    if size is None:
+        return lines
+
+    def part() -> Iterator[str]:
+        found = sum(1 for _ in lines())
+        wanted = min(found, resolve_size(size, found))
+        return (line for n, line in enumerate(lines()) if n * wanted // found < (n + 1) * wanted // found)
+
+    return part
 
 
 def fingerprint(lines: Lines) -> str:

@@ -1,4 +1,4 @@
-"""Fine-tuning all weights under a fresh head: learning rate and end chosen on dev for each model, by one rule for all."""
+"""Fine-tuning under a fresh head, of all weights or of adapters: rate and end are chosen on dev, by one rule for all models."""
 
 import copy
 import math
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from ndogo.core.progress import Report
+from ndogo.evaluation.adapters import add_adapters
 from ndogo.evaluation.encoder import Encoded, Encoder, batches, encode, padded, used_rows, with_head
 from ndogo.evaluation.rows import SPLITS, Benchmark
 from ndogo.evaluation.scores import METRICS, NOTHING, Prediction, score
@@ -169,6 +170,8 @@ def _train(work: _Work, rate: float, seed: int, trial: int) -> _Trial:
     """
     settings, train = work.settings, work.data["train"]
     model = with_head(work.encoder, work.benchmark, work.rows, seed)
+    if settings.mode == "adapter":
+        add_adapters(model, settings.reduction)
     nn.Module.to(model, work.device)
     generator = np.random.default_rng(seed)
     per_epoch = -(-len(train.ids) // settings.batch_size)
@@ -219,9 +222,9 @@ def dev_score(benchmark: Benchmark, predictions: Sequence[Prediction]) -> float:
 
 
 def _groups(model: PreTrainedModel) -> list[dict[str, object]]:
-    words = model.get_input_embeddings().weight
-    decayed = [p for p in model.parameters() if p.dim() > 1 and p is not words]
-    others = [p for p in model.parameters() if p.dim() <= 1 or p is words]
+    words, learnt = model.get_input_embeddings().weight, [p for p in model.parameters() if p.requires_grad]
+    decayed = [p for p in learnt if p.dim() > 1 and p is not words]
+    others = [p for p in learnt if p.dim() <= 1 or p is words]
     return [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
 
 

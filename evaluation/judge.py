@@ -96,7 +96,7 @@ def fixed(threads: int) -> Iterator[None]:
 def _judge(
     encoder: "Encoder", benchmark: Benchmark, settings: EvaluationSettings, report: Report, device: str
 ) -> BenchmarkScores:
-    if settings.mode == "finetune":
+    if settings.mode in ("finetune", "adapter"):
         from ndogo.evaluation.finetune import finetune
 
         return entry(benchmark, settings, finetune(encoder, benchmark, settings, report, device))

@@ -7,9 +7,10 @@ from pydantic import Field, field_validator
 from ndogo.core.frozen import Frozen, Later
 from ndogo.evaluation.rows import kind_of
 
-Mode = Literal["probe", "finetune", "own"]
+Mode = Literal["probe", "finetune", "own", "adapter"]
 """probe: the encoder is frozen and a linear head is fitted on its states; finetune: all weights, with a fresh head; own: the
-answers of the task head that the model has, on the benchmarks whose labels these are."""
+answers of the task head that the model has, on the benchmarks whose labels these are; adapter: as finetune, but the encoder is
+frozen and narrow layers in it learn, as in the two-step paper."""
 PROBED_SHARE = 0.8
 """Of the train rows: what each seed of a probe draws, without replacement."""
 
@@ -35,6 +36,8 @@ class EvaluationSettings(Frozen):
     """probe: at most so many train texts or words for each seed; Swahili's NER has 175,000, so that they are all read."""
     strengths: tuple[float, ...] = (0.01, 0.1, 1.0)
     """probe: inverse regularisation of the linear head; each is tried with the first seed, and dev chooses."""
+    reduction: Annotated[int, Field(ge=1), Later()] = 16
+    """adapter: how many times narrower than the encoder its adapters are."""
     benchmarks: Annotated[tuple[str, ...], Later()] = ()
     """Only these, of a group for each member; none: all that the language has."""
 

@@ -27,7 +27,7 @@ TEACHERS: tuple[Role, ...] = ("original", "adapted")
 BASELINES: tuple[Role, ...] = ("untrained", "cut", "scratch", "trimmed", "static", "trimmed-int8")
 SAME_SIZE: tuple[Role, ...] = ("untrained", "cut", "scratch")
 """Baselines of the student's own size: the best of them is the floor of the gap closed."""
-MODES = {"probe": "probed", "finetune": "fine-tuned", "own": "by its own answers"}
+MODES = {"probe": "probed", "finetune": "fine-tuned", "own": "by its own answers", "adapter": "with adapters"}
 NOT_COMPARABLE = "not comparable"
 METRIC_NAMES = {"macro_f1": "macro-F1", "entity_f1": "entity F1", "accuracy": "accuracy"}
 VECTOR_NAMES = {

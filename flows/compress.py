@@ -44,8 +44,8 @@ def compress(  # noqa: PLR0913  # its parameters are the form in the UI
         profile: Where teacher, text and benchmarks come from; default $NDOGO_PROFILE, else pocket.
         seed: Of training and of whatever else is drawn.
         teacher: A model directory, or a known teacher's name with the hub profile; default: the profile's own.
-        mode: How models are judged. probe is fast; finetune trains all weights; own: by their task head's answers. Default: own
-            where the recipe makes a task model, else probe.
+        mode: How models are judged. probe is fast; finetune trains all weights; own: by their task head's answers; adapter trains
+            adapters in a frozen encoder. Default: own where the recipe makes a task model, else probe.
         baselines: Also make and judge what the recipe must beat: untrained, from scratch, cut, trimmed. About doubles the work.
 
     """

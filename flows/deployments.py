@@ -46,7 +46,7 @@ def deployments() -> list[RunnerDeployment]:
             name=name,
             description=f"A small model of {entry.title or name}. `prefect deployment run compress/{name} --watch`",
             parameters={"language": name},
-            schedules=[Cron(NIGHTLY, timezone=entry.timezone, slug="nightly")],
+            schedules=[Cron(NIGHTLY, timezone=entry.timezone, slug="nightly")] if entry.nightly else [],
             tags=[TAG],
         )
         for name, entry in languages().items()

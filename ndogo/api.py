@@ -23,7 +23,7 @@ import psutil
 
 from ndogo.core.errors import NdogoError
 from ndogo.core.progress import Report, silent
-from ndogo.core.text import WeightedLines, fingerprint
+from ndogo.core.text import WeightedLines, fingerprint, part_of
 from ndogo.evaluation import Mode, Summary
 from ndogo.registry.benchmarks import labelled
 from ndogo.registry.corpora import Profile, corpus_of
@@ -126,12 +126,14 @@ def evaluate(
     teacher: PathLike | None = None,
     profile: Profile | None = None,
     mode: Mode = "probe",
+    reduction: int = 16,
     out: PathLike | None = None,
     report: Report = silent,
 ) -> Summary:
     """Judge any encoder directory on a language's benchmarks, alone or against its teacher; with `out`, write the report there.
 
-    `mode`: probe (frozen encoder, fast), finetune (all weights), or own (the answers of the model's own task head).
+    `mode`: probe (frozen encoder, fast), finetune (all weights), own (the answers of the model's own task head), or adapter
+    (frozen encoder with adapters that are `reduction` times narrower).
 
     :raises NdogoError: no such language, or a model or benchmark that cannot be read.
     """
@@ -145,7 +147,7 @@ def evaluate(
     student, guide = Path(model), Path(teacher) if teacher else None
     source = profile or default_profile(find_language(language))
     rows, text = benchmarks(language, source), corpus(language, source)
-    settings = validated(judging.EvaluationSettings, {"mode": mode}, "mode")
+    settings = validated(judging.EvaluationSettings, {"mode": mode, "reduction": reduction}, "mode")
     costs = judging.cost(student, guide, report=report)
 
     def entry(folder: Path, role: judging.Role, spent: judging.Cost | None) -> judging.Entry:
@@ -234,7 +236,8 @@ def make(
         raise NdogoError("The output is there already.", where=str(out), cure="Choose another --out, or remove it.")
     if step.needs_text and not corpus:
         raise NdogoError(f"{step.kind} reads text, and there is none.", where="--corpus", cure="Give a file of text.")
-    texts = tuple(weighted(given) for given in ((corpus,) if isinstance(corpus, str | Path) else corpus))
+    given = [weighted(text) for text in ((corpus,) if isinstance(corpus, str | Path) else corpus)]
+    texts = tuple(replace(text, lines=part_of(text.lines, step.part)) for text in given)
     work = target.absolute().with_name(f".{target.name}.work")
     if step.reads_rows and not rows:
         raise NdogoError(f"{step.kind} reads labelled rows.", where="--rows", cure="Give a language or a folder.")

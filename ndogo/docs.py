@@ -46,11 +46,12 @@ def deployments_file() -> str:
     assert found, f"{DEPLOYMENTS} has no list of deployments"
     lines = [f"{head}{found}{rest.splitlines()[0]}"]
     for name, entry in languages().items():
+        nightly = f'{{cron: "{NIGHTLY}", timezone: {entry.timezone}, slug: nightly}}' if entry.nightly else ""
         lines += [
             "  - <<: *nightly",
             f"    name: {name}",
             f"    parameters: {{language: {name}}}",
-            f'    schedules: [{{cron: "{NIGHTLY}", timezone: {entry.timezone}, slug: nightly}}]',
+            f"    schedules: [{nightly}]",
         ]
     asked = ", ".join(f"{key}: [{', '.join(map(str, values))}]" for key, values in COMPARED.items())
     lines += ["  - <<: *where", "    name: recipes", "    entrypoint: ndogo/flows/sweep.py:sweep", "    tags: [ndogo]"]

@@ -70,7 +70,7 @@ The view of an experiment shows {columns}.
 
 Parameters: {params}, and `mean_of`: the benchmarks that `score` is the mean of.
 
-Tags: {tags}, `level`, `mode` (probe or finetune), `size_type` (the type at which sizes are given).
+Tags: {tags}, `level`, `mode` (probe, finetune, own or adapter), `size_type` (the type at which sizes are given).
 
 A step's parameters are the keys of its recipe ([recipe keys](keys.md)) and `kind`.
 

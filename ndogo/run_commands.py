@@ -159,8 +159,9 @@ def evaluate(
     teacher: Annotated[Path | None, typer.Option(help="Compare with this model: retention with its interval.")] = None,
     profile: Annotated[Profile | None, typer.Option(help="Where text and benchmarks come from.")] = None,
     mode: Annotated[
-        Mode, typer.Option(help="probe: frozen encoder, fast; finetune: all weights; own: its head.")
+        Mode, typer.Option(help="probe: frozen encoder, fast; finetune: all weights; own: its head; adapter: adapters.")
     ] = "probe",
+    reduction: Annotated[int, typer.Option(help="adapter: how many times narrower than the encoder they are.")] = 16,
     out: Annotated[Path | None, typer.Option(help="Write report.html, .md, .json and .png here.")] = None,
 ) -> None:
     """Judge any model on a language's benchmarks, alone or against its teacher."""
@@ -168,7 +169,9 @@ def evaluate(
     from ndogo.evaluation import rich_table
 
     with show.progress() as report:
-        made = api.evaluate(model, language, teacher=teacher, profile=profile, mode=mode, out=out, report=report)
+        made = api.evaluate(
+            model, language, teacher=teacher, profile=profile, mode=mode, reduction=reduction, out=out, report=report
+        )
     show.console.print(rich_table(made))
     for sentence in made.sentences:
         show.console.print(sentence)

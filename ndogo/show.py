@@ -94,7 +94,8 @@ def languages_table() -> None:
     table = _plain_table("language", "name", "nightly in", "profile", "members")
     for name, entry in languages().items():
         title = "" if entry.members else entry.title  # a group's is its members' names
-        table.add_row(name, title, entry.timezone, default_profile(entry), ", ".join(entry.members))
+        zone = entry.timezone if entry.nightly else ""
+        table.add_row(name, title, zone, default_profile(entry), ", ".join(entry.members))
     console.print(table)
 
 

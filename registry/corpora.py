@@ -6,11 +6,12 @@ import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
 from ndogo.core.errors import NdogoError
-from ndogo.core.text import Lines, lines_of
+from ndogo.core.text import Lines, lines_of, part_of
 from ndogo.registry import sources
 from ndogo.registry.hub import Hub
 from ndogo.registry.languages import Language, language
@@ -49,18 +50,19 @@ def default_profile(entry: Language) -> Profile:
     return "pocket" if not entry.added else "hub" if entry.corpus.startswith(sources.PREFIX) else "local"
 
 
-def corpus(name: str, profile: Profile, hub: Hub | None = None) -> Corpus:
-    """The corpus of a language. What comes from the hub is read at the commits of `hub`.
+def corpus(name: str, profile: Profile, hub: Hub | None = None, part: int | Fraction | None = None) -> Corpus:
+    """The corpus of a language, or a part of its training text: so many lines of each member, or such a share of them.
 
+    What comes from the hub is read at the commits of `hub`.
     :raises NdogoError: the language has no text in this profile.
     """
     entry, hub = language(name), hub or Hub()
     if entry.members:
-        return _mixed(entry, {member: corpus(member, profile, hub) for member in entry.members})
+        return _mixed(entry, {member: corpus(member, profile, hub, part) for member in entry.members})
     source = _source(entry, profile, hub)
 
     def fingerprint() -> str:
-        digest = hashlib.sha256()
+        digest = hashlib.sha256() if part is None else hashlib.sha256(f"{part!r} lines\n".encode())
         for line in source():
             digest.update(line.encode() + b"\n")
         return digest.hexdigest()[:20]
@@ -72,7 +74,7 @@ def corpus(name: str, profile: Profile, hub: Hub | None = None) -> Corpus:
     return Corpus(
         language=name,
         profile=profile,
-        lines=share("training"),
+        lines=part_of(share("training"), part),
         validation=share("validation", "held_out") if pocket else share("validation"),
         held_out=(lambda: iter(_generated(name, "held_out"))) if pocket else share("held_out"),
         fingerprint=fingerprint,

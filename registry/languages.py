@@ -30,6 +30,8 @@ class Language(Given):
     code: str = ""
     timezone: str = "UTC"
     """Of the nightly schedule."""
+    nightly: bool = True
+    """Whether its deployment has that schedule; one without runs when it is asked to."""
     members: dict[str, float] = Field(default_factory=dict)
     hub: dict[str, str] = Field(default_factory=dict)
     corpus: str = ""

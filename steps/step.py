@@ -9,6 +9,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -130,6 +131,11 @@ class Step(Given):
     def reads_text(self) -> bool:
         """Whether the result depends on the corpus."""
         return self.trains
+
+    @property
+    def part(self) -> int | Fraction | None:
+        """How much of each language's training text it reads: so many lines, or a share of them; None: all."""
+        return None
 
     @property
     def rows(self) -> str:

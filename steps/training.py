@@ -1,12 +1,15 @@
 """What the steps that train have in common: for how long, how, and what that takes."""
 
 import math
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from ndogo.compressors.distillation.objective import Objective
 from ndogo.compressors.distillation.settings import TrainingSettings
 from ndogo.core.errors import NdogoError
+from ndogo.core.frozen import Later
+from ndogo.core.size import Size
 from ndogo.steps.step import Context, Inputs, Numbers, Planning, Step
 
 if TYPE_CHECKING:
@@ -25,6 +28,15 @@ class Training(Step, TrainingSettings):
 
     trains: ClassVar[bool] = True
     draws: ClassVar[bool] = True
+
+    lines: Annotated[Size | None, Later()] = None
+    """How much of each language's text to read, spread evenly over it: so many lines, or a share such as 1/10; default: all."""
+
+    @property
+    def part(self) -> int | Fraction | None:
+        """Its lines."""
+        part: int | Fraction | None = self.lines
+        return part
 
     @property
     def objectives(self) -> dict[str, Objective]:

@@ -77,6 +77,7 @@ def _scratch(run: Run) -> list[Branch]:
         weight_decay=WEIGHT_DECAY,
         batch_size=like.batch_size,
         max_length=like.max_length,
+        lines=like.lines,
     )
     return [(step, "scratch")]
 

@@ -7,6 +7,7 @@ the model, and the fits of linear heads, or three passes of each training.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -70,12 +71,19 @@ class Prices:
 
     def __init__(self, run: Run, rows: "dict[str, Planned]") -> None:
         self.run, self.rows = run, rows
+        self._parts: dict[str, Amount] = {}
 
-    @cached_property
+    @property
     def text(self) -> Amount:
         """The training text, as the teacher's tokenizer reads it."""
-        read = corpus(self.run.language, self.run.profile, Hub(self.run.sources.corpus)).lines
-        return self._amount(list(islice(read(), SAMPLE)), [len(line) for line in read()])
+        return self.part(None)
+
+    def part(self, part: int | Fraction | None) -> Amount:
+        """So many lines, or such a share, of each language's training text."""
+        if (name := repr(part)) not in self._parts:
+            read = corpus(self.run.language, self.run.profile, Hub(self.run.sources.corpus), part).lines
+            self._parts[name] = self._amount(list(islice(read(), SAMPLE)), [len(line) for line in read()])
+        return self._parts[name]
 
     @cached_property
     def benchmarks(self) -> dict[str, Benchmark]:
@@ -108,7 +116,7 @@ class Prices:
     def training(self, step: Training) -> float:
         """Its text, its teacher, its own steps."""
         teacher = self.rows.get(step.parents.get("teacher", ""))
-        seconds = self.text.seconds * (2 if step.windows else 1) + self.learning(step)
+        seconds = self.part(step.part).seconds * (2 if step.windows else 1) + self.learning(step)
         if teacher is None or not any(objective.needs_teacher for objective in step.objectives.values()):
             return seconds
         asked = self.tokens(step) if step.teacher_outputs == "live" else self.distinct(step)
@@ -120,14 +128,14 @@ class Prices:
 
     def distinct(self, step: Training) -> float:
         """Tokens of the text that a training is made on; windows are as many again."""
-        return self.text.tokens * (2 if step.windows else 1)
+        return self.part(step.part).tokens * (2 if step.windows else 1)
 
     def tokens(self, step: Training) -> float:
         """At most how many tokens a training reads."""
         if step.tokens is not None:
             asked = float(step.tokens)
         elif step.steps is not None:
-            mean = min(step.max_length, self.text.mean)
+            mean = min(step.max_length, self.part(step.part).mean)
             asked = step.steps * (step.batch_tokens or step.batch_size * mean)
         else:
             assert step.epochs is not None
@@ -150,7 +158,7 @@ class Prices:
         seconds = START + 4 * model.params / BYTES
         for of, benchmark in self.benchmarks.items():
             tokens = self.rows_tokens[of]
-            if settings.mode == "finetune":
+            if settings.mode in ("finetune", "adapter"):
                 trials = len(settings.learning_rates) + len(settings.seeds) - 1
                 seconds += self._tuning(tokens, model, settings.epochs * trials)
             else:

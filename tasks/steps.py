@@ -60,11 +60,11 @@ def find_or_make(run: Run, name: str, report: Report) -> tuple[Bundle, bool]:
 
 def build(run: Run, step: Step, request: BundleRequest, draft: Path, report: Report) -> Mapping[str, Any]:
     """Make a step's result from its parents' directories."""
-    text = corpus(run.language, run.profile, Hub(run.sources.corpus))
+    text = corpus(run.language, run.profile, Hub(run.sources.corpus), step.part)
     context = Context(
         texts=(WeightedLines(text.lines, 1.0, run.language),),
         held_out=text.validation,
-        fingerprint=run.corpus,
+        fingerprint=run.corpus if step.part is None else text.fingerprint(),
         seed=run.seed,
         token_cap=run.cap(step),
         work=run.store.work(request.key),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ndogo.compressors.calibration import digest_of, sample_lines, to_batches
@@ -11,6 +12,7 @@ from ndogo.compressors.width.cutting import cut
 from ndogo.compressors.width.importance import Scores, score
 from ndogo.compressors.width.saved import load_scores, save_scores, what_is_scored
 from ndogo.core.architectures import has_lm_head, layers_of, shape_of, with_shape
+from ndogo.core.axes import parameter_axes, stacked
 from ndogo.core.device import on_device
 from ndogo.core.errors import NdogoError
 from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
@@ -31,10 +33,12 @@ class Measure:
     scores: Path | None = None
 
 
-def prune_ffn(source: Path, out: Path, config: PreTrainedConfig, measure: Measure, report: Report) -> dict[str, float]:
+def prune_ffn(
+    source: Path, out: Path, config: PreTrainedConfig, measure: Measure, report: Report, sorted_heads: bool = False
+) -> dict[str, float]:
     """Write the model of `source` with FFNs as narrow as `config`'s into `out`, with the scores of all its units.
 
-    `source` is left untouched.
+    `sorted_heads`: also put the heads in the order of their scores. `source` is left untouched.
 
     :returns: parameters and FFN width before and after.
     :raises NdogoError: not a model directory, an impossible width, no text where it is needed, or foreign scores.
@@ -47,6 +51,8 @@ def prune_ffn(source: Path, out: Path, config: PreTrainedConfig, measure: Measur
     save_scores(measured[0], out, measured[1])
     report("cutting FFN neurons", 0, None)
     student = narrow_ffn(model, width, measured[0])
+    if sorted_heads:
+        sort_heads(student, measured[0])
     save(student, out)
     copy_tokenizer(source, out)
     return {
@@ -64,6 +70,23 @@ def narrow_ffn(model: PreTrainedModel, width: int, scores: Scores) -> PreTrained
     """
     keep = selection.ffn(scores, len(layers_of(model)), width)
     return cut(model, keep, with_shape(model.config, ffn=width))
+
+
+@torch.no_grad()
+def sort_heads(model: PreTrainedModel, scores: Scores) -> None:
+    """Put the heads of every layer of `model` in place in the order of their scores, highest first; what it computes stays."""
+    shape = shape_of(model.config)
+    within = torch.arange(shape.hidden // shape.heads)
+    order: selection.Keep = {}
+    for layer in range(shape.layers):
+        heads = torch.argsort(scores[f"head.{layer}"], descending=True, stable=True)
+        order[f"qk.{layer}"] = order[f"v.{layer}"] = (heads[:, None] * len(within) + within).flatten()
+    for name, axes in parameter_axes(model).items():
+        for dimension, axis in enumerate(axes):
+            if set(axis) & set(order):
+                parameter = model.get_parameter(name)
+                rows = stacked(axis, order, parameter.shape[dimension])
+                parameter.copy_(parameter.index_select(dimension, rows))
 
 
 def scored(model: PreTrainedModel, source: Path, measure: Measure, report: Report) -> tuple[Scores, dict[str, str]]:

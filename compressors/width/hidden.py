@@ -17,6 +17,7 @@ from ndogo.compressors.width.refit import refit_norms
 from ndogo.compressors.width.rotation import basis, rotate_heads, rotate_stream
 from ndogo.compressors.width.saved import save_scores
 from ndogo.core.architectures import Shape, architecture_of, has_lm_head, layers_of, shape_of
+from ndogo.core.axes import parameter_axes
 from ndogo.core.batches import Batch
 from ndogo.core.models import copy_tokenizer, load_model, load_tokenizer, parameters, save
 from ndogo.core.progress import Report
@@ -30,7 +31,8 @@ def prune_hidden(
 ) -> dict[str, float]:
     """Write the model of `source` with a residual stream as narrow as `config`'s into `out`, with the scores of all its units.
 
-    `choice`: what becomes of the heads, and by what channels are chosen; importance `first` takes the first ones.
+    `choice`: what becomes of the heads, and by what channels are chosen; importance `first` takes the first ones, and `svd`
+    takes them when every matrix has become one of the new width's rank.
     `source` is left untouched.
 
     :returns: parameters, hidden width and heads before and after; for `pca` also its loss, as `narrow_rotated` gives it.
@@ -40,7 +42,7 @@ def prune_hidden(
     model = load_model(source)
     found, (heads, measure) = shape_of(model.config), choice
     measured: Scores | None = None
-    if measure.importance != "first":
+    if measure.importance not in ("first", "svd"):
         measured, depends = scored(model, source, measure, report)
         save_scores(measured, out, depends)
     report("cutting hidden channels", 0, None)
@@ -51,6 +53,8 @@ def prune_hidden(
         student, lost["pca_error"] = narrow_rotated(model, config, heads, measured, text)
         kept_HK = basis(model, measured["moment"], shape_of(config).hidden)
     else:
+        if measure.importance == "svd":
+            lower_rank(model, shape_of(config).hidden)
         student = narrow_hidden(model, config, heads, measured)
         kept_HK = torch.eye(found.hidden)[:, _channels(config, measured)]
     save(student, out)
@@ -120,6 +124,22 @@ def _head_positions(found: Shape, made: Shape, heads: Heads, scores: Scores | No
     if heads == "shrink":
         return selection.heads_shrunk(scores, found.layers, found.heads, (before, after))
     return selection.heads_recut(found.layers, made.hidden)
+
+
+@torch.no_grad()
+def lower_rank(model: PreTrainedModel, rank: int) -> None:
+    """Put the nearest matrix of rank `rank` in the place of every matrix of `model`; fused ones go part by part."""
+    done: set[int] = set()
+    for name, axes in parameter_axes(model).items():
+        parameter = model.get_parameter(name)
+        if parameter.dim() == 1 or id(parameter) in done:  # a tied matrix has two names
+            continue
+        done.add(id(parameter))
+        for part in parameter.chunk(max(1, len(axes[0]))):
+            long = part if part.shape[0] >= part.shape[1] else part.T
+            if rank < long.shape[1]:
+                main = torch.linalg.eigh((long.T @ long).double())[1][:, -rank:].to(long.dtype)
+                long.copy_(long @ main @ main.T)
 
 
 @torch.no_grad()

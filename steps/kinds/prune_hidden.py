@@ -26,8 +26,9 @@ class PruneHidden(Step):
 
     size: Size
     """Channels: a number, or a fraction such as 1/2."""
-    select: Literal["first", "magnitude", "taylor", "activation", "pca"] = "activation"
-    """By what channels are chosen; pca: the main directions of the hidden states in place of channels."""
+    select: Literal["first", "magnitude", "taylor", "activation", "pca", "svd"] = "activation"
+    """By what channels are chosen; pca: the main directions of the hidden states in place of channels; svd: the first ones, when
+    every matrix has become the nearest one of that rank, as in the two-step paper's code."""
     heads: Literal["drop", "shrink", "recut"] = "shrink"
     """drop: whole heads go, the head dimension stays; shrink: every head stays and loses dimensions; recut: the first rows
     whatever head they belong to are divided anew among all heads, as the two-step paper's code does."""
@@ -37,7 +38,7 @@ class PruneHidden(Step):
     @property
     def reads_text(self) -> bool:
         """Every selection but the first columns and the weights' own does."""
-        return self.select not in ("first", "magnitude")
+        return PASSES[self.select] > 0
 
     def calibration_passes(self, layers: int) -> int:
         """Of its sentences."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ndogo.compressors.calibration import to_batches
-from ndogo.compressors.width.ffn import narrow_ffn
+from ndogo.compressors.width.ffn import narrow_ffn, sort_heads
 from ndogo.compressors.width.importance import score
 from ndogo.compressors.width.saved import FILE, load_scores, save_scores
 from ndogo.core.architectures import architecture_of, layers_of, shape_of
@@ -12,6 +12,7 @@ from ndogo.core.errors import NdogoError
 from ndogo.core.models import load_config, load_model, load_tokenizer, parameters
 from ndogo.core.progress import silent
 from ndogo.steps.kinds.prune_ffn import PruneFfn
+from ndogo.steps.step import Planning
 from tests.compressors.cases import KINDS, answer, lines, made, model_of
 from tests.pico import TEXT
 
@@ -45,6 +46,16 @@ def test_full_width_is_the_teacher(any_pico):
     model = model_of(any_pico, "lm")
     scores = score(model, "activation", to_batches(TEXT, load_tokenizer(any_pico), masked=False), silent)
     assert torch.equal(answer(narrow_ffn(model, 64, scores)), answer(model))
+
+
+def test_sorted_heads_compute_the_same_and_stand_in_order(any_pico):
+    model = model_of(any_pico, "lm")
+    expected, scores = answer(model), score(model, "magnitude", [], silent)
+    sort_heads(model, scores)
+    assert torch.allclose(answer(model), expected, rtol=0, atol=6e-6)
+    after = score(model, "magnitude", [], silent)
+    for layer in range(len(layers_of(model))):
+        assert torch.allclose(after[f"head.{layer}"], scores[f"head.{layer}"].sort(descending=True).values)
 
 
 @pytest.mark.parametrize("importance", ["magnitude", "taylor", "activation", "self"])
@@ -96,6 +107,8 @@ def test_neurons_go_from_a_model_whose_heads_share_keys(pico_model):
     for importance in ("magnitude", "taylor"):
         student = narrow_ffn(model, 24, score(model, importance, batches, silent))
         assert shape_of(student.config).ffn == 24 and answer(student).isfinite().all()
+    with pytest.raises(NdogoError, match="4 heads share 2 keys"):
+        PruneFfn(size=24, sort_heads=True).plan(config, Planning(""))
 
 
 def test_refusals_name_the_value(pico_model, tmp_path):

@@ -8,7 +8,7 @@ from torch import nn
 
 from ndogo.compressors.calibration import to_batches
 from ndogo.compressors.width import refit
-from ndogo.compressors.width.hidden import narrow_hidden, narrow_rotated
+from ndogo.compressors.width.hidden import lower_rank, narrow_hidden, narrow_rotated
 from ndogo.compressors.width.importance import score
 from ndogo.compressors.width.rotation import basis, rotate_heads
 from ndogo.compressors.width.saved import FILE
@@ -97,6 +97,24 @@ def test_full_width_is_the_teacher(any_pico, select, heads):
     model = model_of(any_pico, "lm")
     student = narrow_hidden(model, model.config, heads, scores_of(model, any_pico, select))
     assert torch.equal(answer(student), answer(model))
+
+
+def test_svd_leaves_matrices_of_low_rank_alone_and_makes_others_the_nearest_ones(pico_model):
+    for family in ("xlmr", "modernbert"):
+        model = model_of(pico_model(family), "lm")
+        before, expected = fingerprint(model), answer(model)
+        lower_rank(model, 32)
+        assert unchanged(model, before)
+        lower_rank(model, 12)
+        once = fingerprint(model)
+        for name, (out, _) in module_axes(model).items():
+            weight = before[f"{name}.weight"]
+            if weight.dim() == 2 and len(out) < 2:
+                lost = torch.linalg.svdvals(weight)[12:].norm()
+                assert torch.isclose((once[f"{name}.weight"] - weight).norm(), lost, rtol=1e-3, atol=1e-5)
+        assert not torch.allclose(answer(model), expected, atol=0.1)
+        lower_rank(model, 12)
+        assert all(torch.allclose(tensor, once[name], atol=2e-5) for name, tensor in model.state_dict().items())
 
 
 def rotated(model, folder, size, heads):
@@ -197,7 +215,7 @@ def test_selections_are_sorted_and_head_by_head():
     assert best(torch.tensor([2.0, 2, 2, 3]), 2).tolist() == [0, 3]
 
 
-@pytest.mark.parametrize("select", [*SELECTIONS, "pca"])
+@pytest.mark.parametrize("select", [*SELECTIONS, "pca", "svd"])
 def test_prune_hidden_writes_a_whole_directory(any_pico, tmp_path, select):
     spec = PruneHidden(size="3/4", select=select, heads="drop", sentences=9)
     numbers = made(spec, any_pico, tmp_path, lines, silent)
@@ -206,7 +224,7 @@ def test_prune_hidden_writes_a_whole_directory(any_pico, tmp_path, select):
     assert shape_of(student.config).heads == numbers["heads"] == 3 and numbers["heads_before"] == 4
     assert parameters(student) == numbers["params"] < numbers["params_before"]
     assert student.get_input_embeddings().weight.data_ptr() == student.get_output_embeddings().weight.data_ptr()
-    assert (tmp_path / FILE).is_file() == (select != "first")
+    assert (tmp_path / FILE).is_file() == (select not in ("first", "svd"))
     assert load_tokenizer(tmp_path)("Kitabu")["input_ids"] == load_tokenizer(any_pico)("Kitabu")["input_ids"]
 
 

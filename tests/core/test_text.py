@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from ndogo.core import text as module
 from ndogo.core.errors import NdogoError
-from ndogo.core.text import WeightedLines, read_lines
+from ndogo.core.text import WeightedLines, part_of, read_lines
 
 
 def jsonl(*values: object) -> bytes:
@@ -91,3 +92,12 @@ def test_rows_without_text_are_like_empty_lines(tmp_path: Path):
 def test_a_weight_is_a_number_above_0(weight: float):
     with pytest.raises(NdogoError, match="A weight is above 0"):
         WeightedLines(lambda: iter(["a"]), weight)
+
+
+@pytest.mark.parametrize(
+    ("size", "kept"),
+    [(3, "dgj"), (Fraction(3, 10), "dgj"), (99, "abcdefghij"), (None, "abcdefghij"), (Fraction(1, 100), "j")],
+)
+def test_a_part_of_a_text_is_spread_evenly_over_it(size: int | Fraction | None, kept: str):
+    part = part_of(lambda: iter("abcdefghij"), size)
+    assert ["".join(part()), "".join(part())] == [kept, kept]

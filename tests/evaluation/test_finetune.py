@@ -6,12 +6,16 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
 from ndogo import evaluation
+from ndogo.core.architectures import layers_of
 from ndogo.core.errors import NdogoError
+from ndogo.evaluation import finetune
+from ndogo.evaluation.adapters import add_adapters
 from ndogo.evaluation.encoder import batches, encode, first_tokens, load_encoder, padded, used_rows, with_head
 from ndogo.evaluation.finetune import at_the_edge
 from ndogo.evaluation.rows import Benchmark, Sentence, Tagged
@@ -200,3 +204,39 @@ def test_import_is_light():
 def test_a_masked_lm_directory_loads_without_a_word(pico_model, caplog):
     load_encoder(pico_model("bert"))
     assert caplog.text == ""
+
+
+def test_an_adapter_begins_as_nothing_and_is_as_narrow_as_asked(any_pico):
+    encoder = load_encoder(any_pico)
+    model, plain = (with_head(encoder, classes(), np.arange(encoder.model.config.vocab_size), 1) for _ in range(2))
+    add_adapters(model, reduction=8)
+    inputs = {"input_ids": torch.tensor([[5, 6, 7]]), "attention_mask": torch.ones(1, 3, dtype=torch.long)}
+    with torch.no_grad():
+        assert torch.equal(model.eval()(**inputs).logits, plain.eval()(**inputs).logits)
+    learnt = {
+        name: p.shape for name, p in model.base_model.named_parameters() if p.requires_grad and "pooler" not in name
+    }
+    shapes = [(4, 32), (4,), (32, 4), (32,)]
+    assert [tuple(shape) for shape in learnt.values()] == shapes * len(layers_of(model))
+
+
+def test_adapters_learn_while_the_encoder_stays_as_it_is(any_pico, monkeypatch):
+    encoder, trained = load_encoder(any_pico), []
+    monkeypatch.setattr(
+        finetune, "add_adapters", lambda model, reduction: trained.append(model) or add_adapters(model, reduction)
+    )
+    settings = quick(mode="adapter", seeds=(1,), epochs=1, reduction=8)
+    record = evaluation.evaluate(encoder, [tokens("tags")], settings)
+    (model,), before = trained, encoder.model.state_dict()
+    words = model.get_input_embeddings().weight
+    for name, value in model.base_model.state_dict().items():
+        if ".up." in name:
+            assert value.any(), "it was zero"
+        elif ".down." not in name and "pooler" not in name and value.shape != words.shape:
+            assert torch.equal(value, before[name.replace(".0.weight", ".weight").replace(".0.bias", ".bias")]), name
+    assert torch.isin(words, encoder.model.get_input_embeddings().weight).all() and record.benchmarks["pos"].mean > 0
+
+
+def test_the_reduction_is_part_of_an_evaluations_key_only_where_it_is_another():
+    assert "reduction" not in quick().model_dump()
+    assert quick(mode="adapter", reduction=4).model_dump()["reduction"] == 4

@@ -30,9 +30,9 @@ def test_every_language_is_a_nightly_deployment_in_its_own_zone():
     for name, entry in languages().items():
         assert served[name].flow_name == "compress"
         assert served[name].parameters == {"language": name}
-        (schedule,) = served[name].schedules
-        assert (schedule.schedule.cron, schedule.schedule.timezone) == ("0 2 * * *", entry.timezone)
-        assert schedule.slug == "nightly"
+        nightly = [(s.schedule.cron, s.schedule.timezone, s.slug) for s in served[name].schedules]
+        assert nightly == [("0 2 * * *", entry.timezone, "nightly")] * entry.nightly
+    assert [name for name, entry in languages().items() if not entry.nightly] == ["english"]
 
 
 def test_prefect_yaml_cannot_drift_from_the_language_table():
@@ -45,9 +45,8 @@ def test_prefect_yaml_cannot_drift_from_the_language_table():
     for name, entry in written.items():
         assert entry["entrypoint"] == served[name].entrypoint
         assert entry["parameters"] == served[name].parameters
-        (schedule,) = entry["schedules"]
-        (other,) = served[name].schedules
-        assert (schedule["cron"], schedule["timezone"]) == (other.schedule.cron, other.schedule.timezone)
+        written_down = [(s["cron"], s["timezone"]) for s in entry["schedules"]]
+        assert written_down == [(s.schedule.cron, s.schedule.timezone) for s in served[name].schedules]
         assert entry["concurrency_limit"]["limit"] == 1
 
 
@@ -131,7 +130,10 @@ def test_the_form_has_dropdowns_and_takes_a_recipe_of_ones_own():
     with prefect_test_harness(server_startup_timeout=400), get_client(sync_client=True) as client:
         (served,) = [d for d in deployments() if d.name == "swahili"]
         form = served._parameter_openapi_schema.model_dump()["properties"]
-        for field, known in (("profile", ["pocket", "local", "hub"]), ("mode", ["probe", "finetune", "own"])):
+        for field, known in (
+            ("profile", ["pocket", "local", "hub"]),
+            ("mode", ["probe", "finetune", "own", "adapter"]),
+        ):
             asked = form[field]  # a string that may be nothing has no field at all on Prefect's page
             assert (asked["type"], asked["enum"], asked["default"]) == ("string", ["default", *known], "default")
         made = served.apply()

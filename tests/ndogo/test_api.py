@@ -57,6 +57,14 @@ def test_importing_ndogo_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
+def test_a_part_is_taken_of_each_corpus(text: Path, pico_model, tmp_path: Path):
+    (tmp_path / "other.txt").write_text("\n".join(reversed(tiny.lines())), encoding="utf-8")
+    step = kinds()["adapt"](epochs=1, batch_size=4, max_length=64, lines=10)
+    corpora = [text, tmp_path / "other.txt"]
+    made = make(step, {"student": pico_model("xlmr")}, tmp_path / "out", corpus=corpora)
+    assert made.numbers["steps"] == 2 * 10 // 4
+
+
 def test_a_refused_step_leaves_no_folder(pico_model, tmp_path):
     step = kinds()["truncate"](layers=99)
     with pytest.raises(NdogoError, match="99 was asked for layers"):

@@ -1,5 +1,6 @@
 """Corpora: held-out lines stay out, groups are mixed by weight, fingerprints follow the text."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,23 @@ def test_a_group_gives_each_member_its_share():
     first = [line in swahili for _, line in zip(range(500), members.lines(), strict=False)]
     assert 80 <= sum(first) <= 140
     assert members.fingerprint() != corpus("swahili", "pocket").fingerprint()
+
+
+def test_a_part_is_taken_of_each_member():
+    lines = list(corpus("comet-five", "pocket", part=7).lines())
+    assert len(lines) == len(set(lines)) == 5 * 7
+    assert len(set(lines) & set(corpus("swahili", "pocket").lines())) == 7
+
+
+def test_a_part_of_the_training_text_is_judged_on_all_held_out_lines(added: Path):
+    whole, part = corpus("tiny", "local"), corpus("tiny", "local", part=7)
+    assert len(list(part.lines())) == 7 and list(part.held_out()) == list(whole.held_out())
+    assert list(part.validation()) == list(whole.validation())
+
+
+def test_a_part_has_a_fingerprint_of_its_own(added: Path):
+    parts = [None, 1, Fraction(1), Fraction(1, 2)]
+    assert len({corpus("tiny", "local", part=part).fingerprint() for part in parts}) == 4
 
 
 def test_the_local_profile_says_what_it_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

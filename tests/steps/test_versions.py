@@ -31,7 +31,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         f"prune_ffn, {i}": ("prune_ffn", {"size": 24, "importance": i, "sentences": 9}) for i in ("magnitude", "taylor")
     },
     **{f"prune_ffn, {i}": ("prune_ffn", {"size": 24, "importance": i, "sentences": 9}) for i in ("activation", "self")},
+    "prune_ffn, sorted heads": ("prune_ffn", {"size": 24, "importance": "magnitude", "sort_heads": True}),
     "prune_hidden, first, recut": ("prune_hidden", {"size": 16, "select": "first", "heads": "recut"}),
+    "prune_hidden, svd, recut": ("prune_hidden", {"size": 16, "select": "svd", "heads": "recut"}),
     "prune_hidden, magnitude, drop": ("prune_hidden", {"size": 16, "select": "magnitude", "heads": "drop"}),
     "prune_hidden, activation, shrink": ("prune_hidden", {"size": 16, "sentences": 9}),
     "prune_hidden, pca, shrink": ("prune_hidden", {"size": 16, "select": "pca", "sentences": 9}),

@@ -107,6 +107,15 @@ def test_the_length_of_a_training_is_known_in_every_unit(prices, length: str, to
     assert found.tokens(found.run.recipe.step("adapt")) == pytest.approx(tokens or expected[length])
 
 
+@pytest.mark.parametrize("lines", ["1/4", "40"])
+def test_a_training_on_a_part_of_the_text_reads_and_costs_that_part(prices, lines: str):
+    found = prices(f"name: r\nsteps:\n  - adapt: {{max_length: 32, epochs: 1, batch_size: 8, lines: {lines}}}\n")
+    step = found.run.recipe.step("adapt")
+    assert found.part(step.part).lines == (round(found.text.lines / 4) if lines == "1/4" else 40)
+    bundle, _ = find_or_make(found.run, "adapt", silent)
+    assert found.tokens(step) == pytest.approx(found.run.store.details(bundle.key).numbers.tokens, rel=0.03)
+
+
 def test_an_evaluation_reads_every_row_once(prices):
     found = prices(RECIPE)
     tokens = sum(sum(each.values()) for each in found.rows_tokens.values())
