@@ -172,7 +172,7 @@ def body(facts: Facts) -> str:
     parts = [
         f"# {facts.name.rpartition('/')[2]}",
         f"A small encoder for {facts.language}, made by Ndogo from {_teacher(facts)}. "
-        f"It has {smaller}{_retained(facts)}.",
+        f"It has {smaller}. {_retained(facts)}",
         *([TOY] if facts.toy else []),
         "## Use",
         _use(facts),
@@ -203,10 +203,10 @@ def body(facts: Facts) -> str:
 
 def _retained(facts: Facts) -> str:
     if facts.retention is None:
-        return "; a benchmark was not judged for both, so that their mean scores are not comparable"
+        return "A benchmark was not judged for both, so that their mean scores are not comparable."
     kept, low, high = facts.retention
     names = ", ".join(_judged(facts))
-    return f" and keeps {kept:.1%} of its scores (95% interval {low:.1%} to {high:.1%}; {names}; {facts.mode})"
+    return f"It keeps {kept:.1%} of the teacher's scores (95% interval {low:.1%} to {high:.1%}; {names}; {facts.mode})."
 
 
 def _teacher(facts: Facts) -> str:
