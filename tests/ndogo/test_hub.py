@@ -228,7 +228,7 @@ def test_the_card_is_the_description_in_mlflow_and_goes_into_exports_but_not_int
         ((told,),) = database.execute("select description from model_versions where name like '%short%'").fetchall()
     written = (machine.home / "push" / "mama--ndogo-swahili" / "README.md").read_text()
     scores = next(line for line in written.splitlines() if line.startswith("| topic |"))
-    assert scores in told
+    assert scores in told.replace("&ensp;", ""), "MLflow's page has a space between columns"
     assert len(told) <= 5000
     assert said["export"][0] == 0, said["export"]
     assert scores in (machine.folder / "shipped" / "README.md").read_text()
