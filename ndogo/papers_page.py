@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ndogo.core import markdown
 from ndogo.papers import ROOT, Answer, Arm, Pair, kept
 from ndogo.registry.recipes import sweep, sweep_names
 from ndogo.steps.sweep import Sweep
@@ -33,12 +34,12 @@ def shown(part: str) -> str:
 
 
 def _table(found: dict[str, Answer]) -> str:
-    lines = ["| sweep | question | the paper's claim | ours | verdict |", "|---|---|---|---|---|"]
+    rows = []
     for name in sweep_names():
         asked, answer = sweep(name), found.get(name)
         ours, verdict = (_ours(asked, answer), _verdict(answer)) if answer else (NOT_RUN, "-")
-        lines.append(f"| `{name}` | {asked.question} | {asked.claim} | {ours} | {verdict} |")
-    return "\n".join(lines)
+        rows.append([f"`{name}`", asked.question, asked.claim, ours, verdict])
+    return markdown.table(["sweep", "question", "the paper's claim", "ours", "verdict"], rows)
 
 
 def _pairs(answer: Answer) -> list[Pair]:
@@ -88,12 +89,13 @@ def _answer(name: str, answer: Answer) -> str:
         "bits per byte",
         "against the teacher's",
     ]
-    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * (1 + many)}{'---:|' * 6}"]
+    rows = []
     for arm in answer.arms:
         cells = [*([arm.language] if many else []), arm.arm, f"{arm.params / 1e6:.2f} M", f"{arm.size_mb:.1f}"]
-        lines.append(f"| {' | '.join([*cells, *_measured(arm)])} |")
+        rows.append([*cells, *_measured(arm)])
     benchmarks = sorted({one for arm in answer.arms for one in arm.benchmarks})
-    return "\n".join([f"### `{name}`", "", run, f"Score: the mean of {', '.join(benchmarks)}.", "", *lines])
+    table = markdown.table(heads, rows, left=1 + many)
+    return "\n".join([f"### `{name}`", "", run, f"Score: the mean of {', '.join(benchmarks)}.", "", table])
 
 
 def _measured(arm: Arm) -> list[str]:
