@@ -10,8 +10,9 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import combinations, islice, product
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from ndogo import api
@@ -28,48 +29,62 @@ SIZES = {"90": (3500, "1/2"), "94": (3000, "3/8")}
 """Percent less than the teacher of 11.1 M parameters -> tokens kept, and the part of both widths; half of the layers."""
 HIDDEN = {"hidden": {"standardise": True, "depths": {"1/3": 0.5, "2/3": 0.5, "1": 1.0}}}
 HELD_OUT = 500
+FIRST, AGAIN, AFTER = "fine-tune, compress", "the same, and the rows again", "compress, fine-tune"
+WAYS = (FIRST, AGAIN, AFTER)
 
 
 def main() -> None:
-    """Make what is not there, judge it, and print the table."""
+    """Make what is not there, judge it, and print the tables."""
     asked = _arguments()
     entry = language(asked.language)
     rows = benchmark_of(asked.benchmark, entry, "local", Hub())
     asked.out.mkdir(parents=True, exist_ok=True)
     _write_rows(rows, asked.out / "rows", asked.rows)
     text = _write_text(asked)
-    arms = {"teacher": _tuned(asked, asked.teacher, "teacher", asked.teacher_rates)}
-    for size in asked.sizes:
-        arms |= _arms(asked, size, text, arms["teacher"])
-    settings = EvaluationSettings(mode="own", threads=1)
-    whole = evaluate(arms["teacher"], [rows], settings)
-    _say("| model | parameters | dev F1 | test F1 | of the teacher [95 %] | equal answers | F1 against the teacher |")
-    _say("|---|---|---|---|---|---|---|")
-    for name, folder in arms.items():
-        judged = evaluate(folder, [rows], settings)
-        kept, found = retention(judged, whole).benchmarks[rows.name], judged.benchmarks[rows.name]
-        low, high = (f"{100 * bound:.1f}" for bound in kept.retention_interval)
-        agreed = agreement(folder, arms["teacher"], lambda: iter(_held_out(asked)), settings, api.silent)
-        assert agreed is not None
-        _say(
-            f"| {name} | {_params(folder) / 1e6:.2f} M | {100 * found.dev[0]:.1f} | {100 * found.mean:.1f} | "
-            f"{100 * kept.retention:.1f} % [{low}, {high}] | {100 * agreed.equal:.1f} % | {100 * agreed.score:.1f} |"
-        )
-
-
-def _arms(asked: argparse.Namespace, size: str, text: Path, tuned: Path) -> dict[str, Path]:
-    """The students of one size, by their names."""
-    first = _distilled(asked, tuned, f"first-{size}", text, {"task_logits": 1.0, **HIDDEN})
-    small = _distilled(asked, asked.teacher, f"small-{size}", text, HIDDEN)
-    return {
-        f"-{size} %: fine-tune, compress": first,
-        f"-{size} %: the same, and the rows again": _tuned(asked, first, f"again-{size}", asked.rates),
-        f"-{size} %: compress, fine-tune": _tuned(asked, small, f"after-{size}", asked.rates),
+    teacher = _tuned(asked, asked.teacher, "teacher", asked.teacher_rates, asked.seeds[0])
+    arms = {
+        (size, way): [_arm(asked, size, way, text, teacher, seed) for seed in asked.seeds]
+        for size, way in product(asked.sizes, WAYS)
     }
+    settings = EvaluationSettings(mode="own", threads=1)
+    whole = evaluate(teacher, [rows], settings)
+    judged = {arm: [evaluate(folder, [rows], settings) for folder in folders] for arm, folders in arms.items()}
+    found = whole.benchmarks[rows.name]
+    _say("| model | parameters | dev | test | of the teacher [95%] | equal answers | score against the teacher |")
+    _say("|---|---:|---:|---:|---:|---:|---:|")
+    _say(f"| teacher | {_params(teacher) / 1e6:.2f} M | {100 * found.dev[0]:.1f} | {100 * found.mean:.1f} | | | |")
+    for (size, way), ours in judged.items():
+        folders = arms[size, way]
+        kept = retention(ours, [whole] * len(ours)).benchmarks[rows.name]
+        low, high = (100 * bound for bound in kept.retention_interval)
+        dev = fmean(one.benchmarks[rows.name].dev[0] for one in ours)
+        agreed = [
+            agreement(folder, teacher, lambda: iter(_held_out(asked)), settings, api.silent) for folder in folders
+        ]
+        equal, alike = (fmean(getattr(one, name) for one in agreed) for name in ("equal", "score"))
+        _say(
+            f"| -{size}%: {way} | {_params(folders[0]) / 1e6:.2f} M | {100 * dev:.1f} | {100 * kept.student:.1f} | "
+            f"{100 * kept.retention:.1f}% [{low:.1f}, {high:.1f}] | {100 * equal:.1f}% | {100 * alike:.1f} |"
+        )
+    for size, (first, second) in product(asked.sizes, combinations(WAYS, 2)):
+        kept = retention(judged[size, first], judged[size, second]).benchmarks[rows.name]
+        low, high = (100 * bound for bound in kept.difference_interval)
+        _say(f"-{size}%: {first} less {second}: {100 * kept.difference:+.1f} [{low:+.1f}, {high:+.1f}] points")
 
 
-def _distilled(asked: argparse.Namespace, teacher: Path, name: str, text: Path, objective: dict[str, Any]) -> Path:
-    """A student cut out of a teacher and taught by it."""
+def _arm(asked: argparse.Namespace, size: str, way: str, text: Path, teacher: Path, seed: int) -> Path:
+    """The student of one size, way and seed."""
+    if way == AFTER:
+        small = _distilled(asked, asked.teacher, f"small-{size}", text, HIDDEN, seed)
+        return _tuned(asked, small, f"after-{size}-{seed}", asked.rates, seed)
+    first = _distilled(asked, teacher, f"first-{size}", text, {"task_logits": 1.0, **HIDDEN}, seed)
+    return first if way == FIRST else _tuned(asked, first, f"again-{size}-{seed}", asked.rates, seed)
+
+
+def _distilled(
+    asked: argparse.Namespace, teacher: Path, name: str, text: Path, objective: dict[str, Any], seed: int
+) -> Path:
+    """A student cut out of a teacher and taught by it; seeds share the cuts."""
     size = name.rpartition("-")[2]
     tokens, part = SIZES[size]
     corpus = str(text)
@@ -80,22 +95,25 @@ def _distilled(asked: argparse.Namespace, teacher: Path, name: str, text: Path, 
     at = _made(asked, f"{name}-cut", "prune_hidden", {"student": at}, corpus, **given)
     training = {"tokens": asked.tokens, "learning_rate": 2e-3, "warmup": 0.1, "batch_size": 16, "max_length": 128}
     given = {"objective": objective, **training, "mask_probability": 0, "dropout": 0}
-    return _made(asked, name, "distil", {"student": at, "teacher": trimmed}, corpus, **given)
+    return _made(asked, f"{name}-{seed}", "distil", {"student": at, "teacher": trimmed}, corpus, seed, **given)
 
 
-def _tuned(asked: argparse.Namespace, source: Path, name: str, rates: list[float]) -> Path:
-    fields = {"benchmark": asked.benchmark, "learning_rates": tuple(rates), "epochs": asked.epochs, "precision": "bf16"}
-    return _made(asked, name, "finetune", {"student": source}, "", rows=str(asked.out / "rows"), **fields)
+def _tuned(asked: argparse.Namespace, source: Path, name: str, rates: list[float], seed: int) -> Path:
+    epochs = asked.teacher_epochs if name == "teacher" else asked.epochs
+    fields = {"benchmark": asked.benchmark, "learning_rates": tuple(rates), "epochs": epochs, "precision": "bf16"}
+    return _made(asked, name, "finetune", {"student": source}, "", seed, rows=str(asked.out / "rows"), **fields)
 
 
-def _made(asked: argparse.Namespace, name: str, kind: str, inputs: dict[str, Path], corpus: str, **fields: Any) -> Path:
+def _made(
+    asked: argparse.Namespace, name: str, kind: str, inputs: dict[str, Path], corpus: str, seed: int = 0, **fields: Any
+) -> Path:
     """A step's result, found or made; how long it took is told on stderr."""
     out: Path = asked.out / name
     rows = fields.pop("rows", "")
     if not out.is_dir():
         started = time.process_time()
         step = validated(kinds()[kind], fields, kind)
-        made = api.make(step, inputs, out, corpus=corpus or (), rows=rows, seed=asked.seed)
+        made = api.make(step, inputs, out, corpus=corpus or (), rows=rows, seed=seed)
         numbers = {key: made.numbers[key] for key in ("params", "learning_rate", "loss") if key in made.numbers}
         sys.stderr.write(f"{name}: {time.process_time() - started:.0f} s of processor time, {json.dumps(numbers)}\n")
     return out
@@ -145,12 +163,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--benchmark", default="ner")
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--rows", type=int, default=2000, help="train rows")
-    parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning")
+    parser.add_argument("--epochs", type=int, default=3, help="of students' fine-tuning")
+    parser.add_argument("--teacher-epochs", type=int, default=8)
     parser.add_argument("--teacher-rates", type=float, nargs="+", default=[5e-4])
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 2e-3], help="of students; dev chooses")
     parser.add_argument("--lines", type=int, default=20_000, help="of text")
     parser.add_argument("--tokens", type=int, default=200_000, help="of each distillation")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of compression and of students' rows")
     return parser.parse_args()
 
 

@@ -132,7 +132,7 @@ def _prefect(root: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
     from ndogo.flows import without_server
 
     without_server.PATIENCE = 900.0  # the machine may be busy
-    os.environ |= {"PREFECT_HOME": str(root / "prefect"), "DO_NOT_TRACK": "1"}
+    os.environ |= {"PREFECT_HOME": str(root / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     server = without_server.TemporaryServer()
     try:
         server.wait()
