@@ -81,6 +81,8 @@ def _check_config(raw: Any, file: Path) -> None:
         raise NdogoError("architectures lists names of classes.", where=f"{file}: architectures")
     if not isinstance(labels, int | None) or not 0 <= (labels or 0) <= MOST_LABELS:
         raise NdogoError(f"num_labels is a number up to {MOST_LABELS:,}.", where=f"{file}: num_labels")
+    if type(raw.get("pad_token_id", 0)) is not int:
+        raise NdogoError("pad_token_id is the number of the padding token.", where=f"{file}: pad_token_id")
 
 
 def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:

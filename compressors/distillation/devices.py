@@ -13,17 +13,28 @@ from ndogo.compressors.distillation.run import Precision
 from ndogo.core.device import chosen
 from ndogo.core.errors import NdogoError
 
+NAMES: dict[torch.dtype | None, Literal["fp32", "bf16", "fp16"]] = {
+    None: "fp32",
+    torch.bfloat16: "bf16",
+    torch.float16: "fp16",
+}
+"""Of the types that products are computed in."""
 BUCKET = 2**24
 """Gradient entries that travel together: 64 MiB in fp32."""
 
 
 def autocast_type(precision: Precision, device: torch.device) -> torch.dtype | None:
-    """bf16 where asked, or where `auto` finds hardware that multiplies in it; None: plain fp32."""
+    """bf16 where asked, or where `auto` finds hardware that multiplies in it; else fp16 on a GPU; None: plain fp32.
+
+    :raises NdogoError: fp16 on a processor.
+    """
     if precision == "fp32":
         return None
-    if precision == "bf16" or multiplies_bf16(device):
+    if precision == "fp16" and device.type == "cpu":
+        raise NdogoError("A processor does not train in fp16.", where="precision", cure="Use auto, bf16 or fp32.")
+    if precision == "bf16" or (precision == "auto" and multiplies_bf16(device)):
         return torch.bfloat16
-    return None
+    return torch.float16 if device.type == "cuda" else None
 
 
 def fuses_attention(precision: torch.dtype | None, device: torch.device) -> bool:

@@ -32,7 +32,7 @@ class TrainingJob(Frozen):
     objectives: Objectives
     seed: int
     steps: int
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "bf16", "fp16"]
     """As resolved for the machine that prepared the job."""
 
     @property

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ndogo.compressors.distillation.devices import fuses_attention
+from ndogo.compressors.distillation.devices import NAMES, fuses_attention
 from ndogo.compressors.distillation.job import TrainingJob
 from ndogo.compressors.distillation.losses import Losses
 from ndogo.compressors.distillation.maps import Bank, LastMap, measured, shared
@@ -26,7 +26,7 @@ def load_losses(job: TrainingJob, device: torch.device) -> Losses:
 
     :raises NdogoError: a model lacks what an objective needs, or cannot read so many positions.
     """
-    precision = torch.bfloat16 if job.precision == "bf16" else None
+    precision = next(dtype for dtype, name in NAMES.items() if name == job.precision)
     student = load_model(Path(job.student))
     _check_positions(student.config, job)
     _check_head(student, [n for n, o in job.objectives.items() if o.needs_lm_head], job.student)

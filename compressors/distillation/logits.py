@@ -32,6 +32,9 @@ class Logits:
         return self._logs[temperature]
 
 
+Factor = float | torch.Tensor
+
+
 @dataclass(frozen=True)
 class Side:
     """One model's encoder states at the rows in question, and its head."""
@@ -42,7 +45,10 @@ class Side:
 
 
 def logits_losses(
-    losses: Mapping[str, tuple[float, LogitsObjective]], student: Side, teacher: Side | None, labels_N: torch.Tensor
+    losses: Mapping[str, tuple[Factor, LogitsObjective]],
+    student: Side,
+    teacher: Side | None,
+    labels_N: torch.Tensor,
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
     """Each loss's sum over the rows, and the gradient of their weighted total with regard to the student's rows.
 
@@ -67,7 +73,7 @@ def logits_losses(
 
 
 def _judge(
-    losses: Mapping[str, tuple[float, LogitsObjective]],
+    losses: Mapping[str, tuple[Factor, LogitsObjective]],
     ours_NV: torch.Tensor,
     theirs_NV: torch.Tensor,
     labels_N: torch.Tensor,

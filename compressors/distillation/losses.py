@@ -53,6 +53,8 @@ class Losses:
     """Of the student's matrix products under autocast; None: as its weights are."""
     outputs: TeacherOutputs | None = None
     """What the teacher says, where it is kept; else the teacher is asked."""
+    scale: torch.Tensor | float = 1.0
+    """How much larger than they are the gradients come out: fp16 would lose the small ones."""
 
     @property
     def on_logits(self) -> dict[str, LogitsObjective]:
@@ -183,7 +185,7 @@ class Losses:
                 total = objective.weight * value if total is None else total + objective.weight * value
         if seed is not None:
             if total is not None:
-                backward_from.append((total, torch.ones_like(total)))
+                backward_from.append((total, torch.ones_like(total) * self.scale))
             if backward_from:
                 self._expect_sparse()
                 torch.autograd.backward([at for at, _ in backward_from], [gradient for _, gradient in backward_from])
@@ -224,7 +226,7 @@ class Losses:
             assert seen.last_BLH is not None
             rows = seen.last_BLH.flatten(0, 1).index_select(0, at)
             divisors = {n: denominators.masked if objectives[n].masked_only else denominators.tokens for n in names}
-            losses = {n: (objectives[n].weight / divisors[n], objectives[n]) for n in names}
+            losses = {n: (self.scale * objectives[n].weight / divisors[n], objectives[n]) for n in names}
             sums, gradient = logits_losses(
                 losses, _side(self.student, rows), self._teacher_side(taught, at, names), batch.labels.flatten()[at]
             )

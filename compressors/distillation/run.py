@@ -7,7 +7,7 @@ from typing import Literal
 from ndogo.core.progress import Report, silent
 from ndogo.core.text import Lines
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class TrainingRun:
     devices: int | Literal["auto"] = "auto"
     """Processes, one device each; auto: every GPU, else one process on the CPU."""
     precision: Precision = "auto"
-    """Of the matrix products; auto: bf16 where the processor or GPU computes in it, else fp32."""
+    """Of the matrix products; auto: bf16 where the hardware computes in it, else fp16 on a GPU and fp32 on a processor."""
     report: Report = silent
     teacher_cache: Path | None = None
     """Where what a teacher says is kept, for other trainings too; None: in `work`."""

@@ -12,7 +12,7 @@ import torch
 
 from ndogo.compressors.distillation.batches import schedule_of
 from ndogo.compressors.distillation.corpus import Tokenized, tokenize, tokenizer_digest
-from ndogo.compressors.distillation.devices import ProcessGroup, autocast_type, exact, processes
+from ndogo.compressors.distillation.devices import NAMES, ProcessGroup, autocast_type, exact, processes
 from ndogo.compressors.distillation.drawn import draw, drawn_name
 from ndogo.compressors.distillation.job import TrainingJob
 from ndogo.compressors.distillation.launch import train_in_processes
@@ -151,7 +151,7 @@ def prepare(
         objectives=dict(objectives),
         seed=run.seed,
         steps=planned_steps(settings, text, run.token_cap),
-        precision="fp32" if autocast_type(run.precision, _device()) is None else "bf16",
+        precision=NAMES[autocast_type(run.precision, _device())],
     )
 
 

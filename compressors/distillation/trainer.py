@@ -60,7 +60,8 @@ class Trainer:
         self.parameters = self.losses.parameters()
         betas = (0.9, self.settings.adam_beta2)
         self.optimiser = torch.optim.AdamW(groups(self.parameters, self.settings.weight_decay), betas=betas, fused=True)
-        self.guard = guard.Guard(self.optimiser, len(job.objectives) + 1, group.device)
+        self.guard = guard.Guard(self.optimiser, len(job.objectives) + 1, group.device, scaled=job.precision == "fp16")
+        self.losses.scale = self.guard.scale
         self.looked_at, self.rate = 0, 0.0
         self.state = checkpoints.State(self.parameters, self.optimiser, self.losses.measured())
         self.progress = Progress()
@@ -103,6 +104,7 @@ class Trainer:
         step = self.progress.step
         batch = self.batch_of(step)
         values = self._gather(batch, batch.denominators, learning=True)
+        self.guard.unscale(self.parameters.values())
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip or math.inf)
         self.rate = self.settings.learning_rate * rate_at(step, self.job.steps, self.settings.warmup)
         for group in self.optimiser.param_groups:
@@ -183,6 +185,7 @@ class Trainer:
             )
         self.state.restore(tensors)
         self.progress = Progress(**facts["progress"])
+        self.guard.restore(facts.get("scale", (1.0, 0.0)))
         self.resumed_at = self.progress.step
         return True
 
@@ -190,7 +193,7 @@ class Trainer:
         """Write a checkpoint (the first process only: all hold the same)."""
         self.numbers()
         if self.group.rank == 0:
-            known = {"progress": self.progress.__dict__, "threads": torch.get_num_threads()}
+            known = {"progress": self.progress.__dict__, "scale": self.guard.kept(), "threads": torch.get_num_threads()}
             facts = {"identity": self.job.identity, **known}
             checkpoints.write(self.work / "checkpoint.safetensors", self.state.tensors(), facts)
 

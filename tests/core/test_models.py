@@ -81,6 +81,7 @@ BAD_CONFIGS: dict[str, tuple[object, str]] = {
     "type": ({"model_type": ["bert"]}, "model_type is the name"),
     "own code": ({"auto_map": {}}, "code of its own"),
     "labels": ({"num_labels": 10**12}, "num_labels"),
+    **{f"padding {number}": ({"pad_token_id": number}, "pad_token_id") for number in (None, True, "1", 1.0)},
     "no class list": ({"architectures": "BertModel"}, "architectures lists names"),
     "decoder": ({"is_decoder": True}, "no encoder alone"),
     **{f"hidden {size}": ({"hidden_size": size}, "hidden_size") for size in (0, 1.5, None, -8, 10**9, "64")},
