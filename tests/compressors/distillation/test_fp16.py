@@ -103,3 +103,13 @@ def test_a_resumed_training_is_the_same_to_the_bit(training):
     second.train()
     assert second.resumed_at == 5
     assert all(torch.equal(whole.parameters[name], found) for name, found in second.parameters.items())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_card_learns_in_fp16(pico_model, tmp_path):
+    run = TrainingRun(
+        partial(iter, TEXT), "f" * 64, tmp_path / "work", held_out=partial(iter, TEXT[:9]), precision="fp16"
+    )
+    asked = settings(25, learning_rate=1e-2), read({"mlm": 1})
+    found = train.train(pico_model("xlmr"), None, folder(tmp_path / "out"), *asked, run)
+    assert found["held_out_loss"] < found["first_held_out_loss"] - 0.2
