@@ -15,8 +15,8 @@ from ndogo.core.errors import NdogoError, is_panic, words_of
 
 @contextlib.contextmanager
 def framed(doing: str, folder: Callable[[], Path]) -> Iterator[None]:
-    """Errors of the machine (a full disk, a path that cannot be) are told as they are; any other is a fault of ours, whose
-    traceback is kept in a file below `folder`.
+    """Errors of the machine (a full disk, a path that cannot be) and of servers are told as they are; any other is a fault of
+    ours, whose traceback is kept in a file below `folder`.
 
     :raises NdogoError: in place of every other exception.
     """
@@ -33,11 +33,22 @@ def framed(doing: str, folder: Callable[[], Path]) -> Iterator[None]:
     except BaseException as error:
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
+        if (server := _server_of(error)) is not None:
+            raise NdogoError(
+                f"{server} refuses, or cannot be reached: {words_of(error)}",
+                cure="Check the address and the words; `ndogo serve` starts the servers.",
+            ) from error
         raise NdogoError(
             f"{doing} met a fault of Ndogo: {words_of(error)}",
             where=str(keep_traceback(error, folder)),
             cure="That file says how it came; please report it. What was finished before is kept.",
         ) from error
+
+
+def _server_of(error: BaseException) -> str | None:
+    """Which server an error speaks of, told by the package that raised it, without importing one."""
+    of = {"mlflow.exceptions": "MLflow", "httpx": "Prefect", "prefect.exceptions": "Prefect"}
+    return of.get(type(error).__module__)
 
 
 P = ParamSpec("P")

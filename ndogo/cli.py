@@ -1,9 +1,7 @@
 """The `ndogo` command. Each command imports what it needs when it runs, so that `--help` answers at once."""
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -138,34 +136,13 @@ def main() -> None:
     from ndogo.registry.bundles import logs
 
     try:
-        with when_asked(), framed("ndogo", logs), _servers_refusals():
-            app()
+        with when_asked(), framed("ndogo", logs):
+            try:
+                app()
+            except RunError as error:
+                raise NdogoError(str(error)) from error
     except NdogoError as error:
         _refuse(str(error))
-
-
-@contextlib.contextmanager
-def _servers_refusals() -> Iterator[None]:
-    """What servers, and the runner of exports, say for themselves."""
-    from ndogo.core.errors import NdogoError, words_of
-
-    try:
-        yield
-    except RunError as error:
-        raise NdogoError(str(error)) from error
-    except Exception as error:  # each server's client raises kinds of its own; what is no server's goes on as it is
-        if (server := _server_of(error)) is None:
-            raise
-        raise NdogoError(
-            f"{server} refuses, or cannot be reached: {words_of(error)}",
-            cure="Check the address and the words; `ndogo serve` starts the servers.",
-        ) from error
-
-
-def _server_of(error: Exception) -> str | None:
-    """Which server an error speaks of, told by the package that raised it, without importing one."""
-    of = {"mlflow.exceptions": "MLflow", "httpx": "Prefect", "prefect.exceptions": "Prefect"}
-    return of.get(type(error).__module__)
 
 
 def _refuse(message: str) -> None:

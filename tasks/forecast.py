@@ -42,18 +42,27 @@ class Forecast:
 
 
 def told(runs: Sequence[Run]) -> list[str]:
-    """A line per step and evaluation of the runs, and one for the whole where anything is to be made."""
+    """A line per step and evaluation, or of several runs one per run; and one for the whole where anything is to be made."""
     rates = _Rates(runs[0].store)
     found = [
-        *(_of_step(run, name, rates) for run, name in _first(sharing_steps(runs))),
-        *(_of_evaluation(run, name, rates) for run, name in _first(sharing_evaluations(runs))),
+        *((run, _of_step(run, name, rates)) for run, name in _first(sharing_steps(runs))),
+        *((run, _of_evaluation(run, name, rates)) for run, name in _first(sharing_evaluations(runs))),
     ]
-    lines = [one.line() for one in found]
+    whole = [one for _, one in found]
+    if len(runs) == 1:
+        lines = [one.line() for one in whole]
+    else:
+        lines = [_together(run.name, [one for owner, one in found if owner is run]) for run in runs]
+    return lines if all(one.found for one in whole) else [*lines, _together("all", whole)]
+
+
+def _together(title: str, found: Sequence[Forecast]) -> str:
+    """Of a whole run; what it shares is counted where it is met first."""
     making = [one for one in found if not one.found]
-    if making:
-        told = about(sum(one.seconds for one in making))
-        lines.append(f"all: {len(making)} of {len(found)} will be made, {told}")
-    return lines
+    if not making:
+        return f"{title}: found"
+    told = about(sum(one.seconds for one in making))
+    return f"{title}: {len(making)} of {len(found)} will be made, {told}"
 
 
 def _first(owners: dict[str, list[tuple[Run, str]]]) -> list[tuple[Run, str]]:

@@ -5,12 +5,14 @@ import logging
 import multiprocessing
 import time
 from collections.abc import Iterator, Mapping
+from logging import Logger, LoggerAdapter
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging import get_run_logger
 from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 
+from ndogo.core.errors import words_of
 from ndogo.core.progress import Left, Report, about, silent
 from ndogo.core.screen import live
 from ndogo.tasks import notes
@@ -19,7 +21,7 @@ from ndogo.tasks.run import Run
 EVERY = 10.0
 """Seconds between two signs of life of one kind of work; what is over sooner says nothing."""
 _artifacts: dict[str, object] = {}
-"""Prefect's id of the progress of each run, in this process."""
+"""Prefect's id of the progress of each run, in this process; None where Prefect took it no longer."""
 
 
 @contextlib.contextmanager
@@ -43,7 +45,7 @@ def reporter(run: Run, name: str) -> Iterator[Report]:
             if numbers:
                 notes.note_curve(run, name, done, numbers)
             if total:
-                _show(run, name, f"{name}, {doing}", done / total)
+                _show(run, name, f"{name}, {doing}", done / total, logger)
 
         yield report
 
@@ -63,13 +65,17 @@ def share(run: Run, name: str, done: float) -> float:
     return 100.0 * (order.index(name) + done) / len(order)
 
 
-def _show(run: Run, name: str, about_it: str, done: float) -> None:
+def _show(run: Run, name: str, about_it: str, done: float, logger: Logger | LoggerAdapter[Logger]) -> None:
     """In Prefect: one progress artifact per run, made by its first sign of life and moved by the others."""
     told = {"progress": share(run, name, done), "description": f"{run.name}: {about_it}"}
-    if run.id in _artifacts:
-        update_progress_artifact(_artifacts[run.id], **told)  # type: ignore[arg-type]  # the id that it gave
-    else:
-        _artifacts[run.id] = create_progress_artifact(key=f"{run.name}-progress", **told)  # type: ignore[arg-type]
+    try:
+        if run.id not in _artifacts:
+            _artifacts[run.id] = create_progress_artifact(key=f"{run.name}-progress", **told)  # type: ignore[arg-type]
+        elif _artifacts[run.id] is not None:
+            update_progress_artifact(_artifacts[run.id], **told)  # type: ignore[arg-type]  # the id that it gave
+    except Exception as error:  # noqa: BLE001  # whatever is wrong with the server: a training does not end for its picture
+        _artifacts[run.id] = None
+        logger.warning("Prefect shows no progress any more: %s", words_of(error))
 
 
 def _console() -> Console | None:

@@ -1,5 +1,6 @@
 """The lines with which a run begins: what is found, what will be made, and about how long that takes."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from ndogo.evaluation import EvaluationSettings
 from ndogo.registry.bundles import Bundle
 from ndogo.registry.languages import Language, add_language
 from ndogo.steps.recipe import parse_recipe
-from ndogo.tasks import clock, forecast
+from ndogo.tasks import clock, forecast, progress
 from ndogo.tasks.evaluation import evaluated
 from ndogo.tasks.prices import START, Prices
 from ndogo.tasks.progress import sentence, share
@@ -49,6 +50,25 @@ def test_a_run_says_what_is_found_and_how_long_the_rest_takes(run: Run):
     assert after[4].startswith("evaluate truncate: will be made, about") and after[4].endswith("as 1 before it here")
     assert after[6].startswith("evaluate shorter: will be made, about")
     assert after[6].endswith(forecast.CLOCK), "models of another size say nothing of it"
+
+
+def test_of_several_runs_each_has_a_line_and_what_they_share_is_in_the_first(run: Run):
+    other = run.model_copy(update={"id": "other", "seed": 1})
+    first, second, whole = forecast.told([run, other])
+    assert first.startswith(f"{run.name}: 7 of 7 will be made, about ")
+    assert second.startswith(f"{other.name}: 4 of 4 will be made, about ")
+    assert whole.startswith("all: 11 of 11 will be made, about ")
+
+
+@pytest.mark.filterwarnings("ignore:Artifact creation outside")
+def test_a_server_that_is_gone_takes_the_picture_of_progress_and_nothing_else(run: Run, monkeypatch, caplog):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    logger = logging.getLogger("told")
+    for done in (0.1, 0.2):
+        progress._show(run, "truncate", "cutting", done, logger)
+    assert [record.message for record in caplog.records if record.name == "told"] == [
+        "Prefect shows no progress any more: ConnectError: [Errno 111] Connection refused"
+    ]
 
 
 TAUGHT = """
