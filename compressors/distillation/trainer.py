@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ class Trainer:
         self.micro = micro_tokens(memory_of(group.device), *self.losses.sizes())
         self._keep_teacher_outputs()
         self.every, coming = guard.EVERY[group.device.type], ahead.STEPS[group.device.type]
-        self.batch_of = ahead.Ahead(lambda step: self.batch(step), job.steps, coming)
+        self.batch_of = ahead.Ahead(self._batches(), job.steps, coming)
         self.parameters = self.losses.parameters()
         betas = (0.9, self.settings.adam_beta2)
         self.optimiser = torch.optim.AdamW(groups(self.parameters, self.settings.weight_decay), betas=betas, fused=True)
@@ -135,17 +136,11 @@ class Trainer:
         terms = {f"loss_{name}": value for name, value in values.items()}
         self.progress.numbers = {"loss": loss, **terms, "learning_rate": self.rate, "gradient_norm": norm}
 
-    def batch(self, step: int) -> GlobalBatch:
-        """The global batch of a step."""
-        rows = self.schedule.rows(step)
-        return read_batch(
-            self.corpus,
-            rows,
-            self.masking,
-            self.tokenizer.pad_token_id,
-            (self.seed, MASKS, step),
-            exact=isinstance(self.schedule, OneLength),
-        )
+    def _batches(self) -> Callable[[int], GlobalBatch]:
+        """What makes the global batch of a step. It does not hold the trainer: a circle would keep all weights in memory."""
+        corpus, schedule, masking, seed = self.corpus, self.schedule, self.masking, self.seed
+        padding, exact = self.tokenizer.pad_token_id, isinstance(self.schedule, OneLength)
+        return lambda step: read_batch(corpus, schedule.rows(step), masking, padding, (seed, MASKS, step), exact=exact)
 
     def measure(self) -> None:
         """Let what looks at text before step 1 see some sequences, drawn once whatever the seed; nothing is masked."""

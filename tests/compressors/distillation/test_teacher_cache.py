@@ -112,7 +112,7 @@ def test_every_objective_learns_what_the_live_teacher_says(family, pico_model, s
     found = {}
     for how in ("live", "fp16", "int8"):
         one = trainer(student(family), pico_model(family), EVERYTHING, how, run)
-        batch = one.batch(0)
+        batch = one.batch_of(0)
         held_out = one.held_out[0]
         found[how] = [one._accumulate(b, b.denominators, learning=True) for b in (batch, held_out)]
         found[how, "gradients"] = torch.cat([p.grad.flatten() for p in one.parameters.values() if p.grad is not None])
@@ -133,7 +133,7 @@ def test_what_a_task_head_says_is_kept_too(kind, pico_model, run, tmp_path):
     found = []
     for how in ("live", "fp16"):
         one = trainer(tmp_path / "student", tmp_path / "teacher", {"task_logits": 1, "hidden": 1}, how, run)
-        batch = one.batch(0)
+        batch = one.batch_of(0)
         found.append(one._accumulate(batch, batch.denominators, learning=True))
     assert found[1] == pytest.approx(found[0], rel=2e-3) and found[0]["task_logits"] > 0
 
@@ -147,7 +147,7 @@ def test_the_stated_error_is_the_error(pico_model, student, run):
         stated = one.losses.outputs.numbers()["teacher_outputs_error"]
         wrong, whole = [], []
         for step in range(6):
-            for part in one.batch(step).share(0, 1, 10**6):
+            for part in one.batch_of(step).share(0, 1, 10**6):
                 ours, theirs = one.losses._taught(part), live.losses._taught(part)
                 wrong.append((ours.states[2] - theirs.states[2])[part.real])
                 whole.append(theirs.states[2][part.real])

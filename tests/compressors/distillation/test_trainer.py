@@ -1,5 +1,6 @@
 """Training: it learns, it survives kills to the bit, processes agree, and what goes wrong is said."""
 
+import gc
 import json
 import random
 import shutil
@@ -11,7 +12,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 from safetensors.torch import load_file
-from transformers import XLMRobertaModel
+from transformers import PreTrainedModel, XLMRobertaModel
 
 from ndogo.compressors.distillation import checkpoints, devices, launch, trainer
 from ndogo.compressors.distillation import train as train_module
@@ -92,6 +93,18 @@ def test_a_bare_encoder_learns_relations_and_is_refused_masked_modelling(pico_mo
         with pytest.raises(NdogoError, match="needs a masked-LM head"):
             asked = settings(3), read(objectives)
             train(tmp_path / "bare", pico_model("xlmr"), tmp_path, *asked, replace(run, work=tmp_path / "w"))
+
+
+def test_a_training_leaves_no_weights_in_memory(pico_model, tmp_path, run):
+    gc.collect()
+    gc.disable()  # the collector comes seldom to what lives long, and a sweep trains for hours in one process
+    try:
+        asked = settings(2), read({"mlm": 1, "hidden": 1, "direct": 1}), run
+        train(pico_model("xlmr"), pico_model("xlmr"), folder(tmp_path / "out"), *asked)
+        left = [type(found).__name__ for found in gc.get_objects() if isinstance(found, Trainer | PreTrainedModel)]
+    finally:
+        gc.enable()
+    assert left == []
 
 
 def test_objectives_that_compare_need_a_teacher(student, tmp_path, run):
