@@ -10,6 +10,7 @@ The table goes between `<!-- cuts: NAME -->` and `<!-- end: NAME -->` in the fil
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, pstdev
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ndogo.compressors.calibration import masked_scores, sample_lines, to_batches
 from ndogo.compressors.depth import changes, keep_layers, kept_layers, losses_without
+from ndogo.compressors.width import importance
 from ndogo.compressors.width.ffn import narrow_ffn
 from ndogo.compressors.width.hidden import narrow_hidden, narrow_rotated
 from ndogo.compressors.width.importance import Scores, score
@@ -38,6 +40,12 @@ from ndogo.steps.step import Planning
 SHARES = ("3/4", "1/2", "1/4")
 HELD_OUT_SEED = 20_000
 Made = Callable[[str, int], PreTrainedModel]
+TAYLOR: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "taylor, size of each token": lambda change_BLW: change_BLW.abs().sum((0, 1)),
+    "taylor, squares of lines": lambda change_BLW: change_BLW.sum(1).square().sum(0),
+    "taylor, squares of tokens": lambda change_BLW: change_BLW.square().sum((0, 1)),
+}
+"""Other ways to add up a unit's value times its gradient over lines and tokens; `taylor` is the size of each line's sum."""
 
 
 @dataclass
@@ -59,8 +67,34 @@ class World:
     def scores(self, kind: str, seed: int) -> Scores:
         """Scores of a kind and seed, measured once."""
         if (kind, seed) not in self.kept:
-            self.kept[kind, seed] = score(self.model, kind, self.batches(seed), silent)
+            with added_up(kind) as known:
+                self.kept[kind, seed] = score(self.model, known, self.batches(seed), silent)
         return self.kept[kind, seed]
+
+
+@contextmanager
+def added_up(kind: str) -> Iterator[str]:
+    """While open, `taylor` adds up as a way of TAYLOR says; the kind to ask for."""
+    if kind not in TAYLOR:
+        yield kind
+        return
+
+    class Tally(importance._Tally):
+        def __call__(self, key: str, heads: int, value: torch.Tensor, width: int | None = None) -> None:
+            def arrived(gradient: torch.Tensor) -> None:
+                change_BLW = (value.detach() * gradient)[..., :width]
+                self._add(key, TAYLOR[kind](change_BLW))
+                if heads:
+                    self._add(importance._head(key), TAYLOR[kind](change_BLW.unflatten(-1, (heads, -1)).sum(-1)))
+
+            if key != "stream" and value.requires_grad:
+                value.register_hook(arrived)
+
+    before, importance._Tally = importance._Tally, Tally
+    try:
+        yield "taylor"
+    finally:
+        importance._Tally = before
 
 
 def depth_rows(world: World) -> Iterator[tuple[str, bool, Made]]:
@@ -86,8 +120,17 @@ def depth_rows(world: World) -> Iterator[tuple[str, bool, Made]]:
 
     for keep in ("first", "last", "stride", "stride-last", "first-last"):
         yield keep, False, by_rule(keep)
+
+    def one_by_one(share: str, seed: int) -> PreTrainedModel:
+        model, text = world.model, world.batches(seed)
+        while (left := len(layers_of(model))) > layers(share):
+            scores = losses_without(model, text, silent)
+            model = keep_layers(model, kept_layers(left, left - 1, "importance", scores, fixed=fixed))
+        return model
+
     for name in measures:
         yield f"importance: {name}", True, by_score(name)
+    yield "importance: loss, measured again after each layer", True, one_by_one
 
 
 def ffn_rows(world: World) -> Iterator[tuple[str, bool, Made]]:
@@ -100,7 +143,7 @@ def ffn_rows(world: World) -> Iterator[tuple[str, bool, Made]]:
 
         return cut
 
-    for kind in ("magnitude", "activation", "taylor", "self"):
+    for kind in ("magnitude", "activation", "taylor", *TAYLOR, "self"):
         yield kind, kind != "magnitude", made(kind)
 
 
@@ -119,7 +162,8 @@ def hidden_rows(world: World) -> Iterator[tuple[str, bool, Made]]:
         return cut
 
     for heads in ("drop",) if architecture_of(world.model.config).rotary else ("recut", "shrink", "drop"):
-        for select in ("first",) if heads == "recut" else ("first", "magnitude", "activation", "taylor", "pca"):
+        kinds = ("magnitude", "activation", "taylor", *(TAYLOR if heads == "shrink" else ()), "pca")
+        for select in ("first",) if heads == "recut" else ("first", *kinds):
             yield f"{select}, heads: {heads}", select not in ("first", "magnitude"), made(select, heads)
 
 
