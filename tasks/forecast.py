@@ -60,7 +60,7 @@ def _together(title: str, found: Sequence[Forecast]) -> str:
     """Of a whole run; what it shares is counted where it is met first."""
     making = [one for one in found if not one.found]
     if not making:
-        return f"{title}: found"
+        return f"{title}: {'found' if found else 'all as above'}"
     told = about(sum(one.seconds for one in making))
     return f"{title}: {len(making)} of {len(found)} will be made, {told}"
 

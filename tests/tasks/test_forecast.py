@@ -54,9 +54,11 @@ def test_a_run_says_what_is_found_and_how_long_the_rest_takes(run: Run):
 
 def test_of_several_runs_each_has_a_line_and_what_they_share_is_in_the_first(run: Run):
     other = run.model_copy(update={"id": "other", "seed": 1})
-    first, second, whole = forecast.told([run, other])
+    same = other.model_copy(update={"id": "same"})
+    first, second, third, whole = forecast.told([run, other, same])
     assert first.startswith(f"{run.name}: 7 of 7 will be made, about ")
     assert second.startswith(f"{other.name}: 4 of 4 will be made, about ")
+    assert third == f"{same.name}: all as above"
     assert whole.startswith("all: 11 of 11 will be made, about ")
 
 
