@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def _reader(kind: str, entry: Language, profile: Profile, hub: Hub) -> Callable[
                 return _rows(name, DataSource(repository=str(folder)), hub)
             return checked(name, {split: json_rows(_file(folder, split)) for split in SPLITS})
         if profile == "local":
-            return read_local(local_folder(), kind, entry.code)
+            return replace(read_local(local_folder(), kind, entry.code), name=name)
         if kind not in entry.hub:
             raise NdogoError(f"`{entry.name}` has no {kind} on the hub.", where="registry/languages.yaml: hub")
         return _rows(name, sources.default(kind, entry.hub[kind]), hub)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import Field
 
-from ndogo.core.errors import NdogoError
+from ndogo.core.errors import NdogoError, unknown
 from ndogo.core.frozen import Frozen
 from ndogo.evaluation import EvaluationSettings, Mode, Role
 from ndogo.registry.benchmarks import benchmark_of, benchmarks
@@ -194,7 +194,9 @@ def resolve(store: Store, run_id: str, asked: Asked) -> Run:
     guide, text, rows = Hub(), Hub(), Hub()
     folder = weights(asked.teacher, entry, profile, guide)
     fingerprint = corpus(language, profile, text).fingerprint()
-    benchmarks(language, profile, rows)  # all that a run needs is found, and fetched, before any work
+    known = benchmarks(language, profile, rows)  # all that a run needs is found, and fetched, before any work
+    if isinstance(asked.mode, EvaluationSettings):
+        _check_asked(asked.mode, [found.name for found in known])
     original = store.adopt(folder, guide.commits)
     run = Run(
         id=run_id,
@@ -211,6 +213,12 @@ def resolve(store: Store, run_id: str, asked: Asked) -> Run:
         sources=Sources(teacher=guide.commits, corpus=text.commits, benchmarks=rows.commits),
     )
     return _with_mode(run, asked)
+
+
+def _check_asked(settings: EvaluationSettings, known: Sequence[str]) -> None:
+    for name in settings.benchmarks:
+        if not any(settings.model_copy(update={"benchmarks": (name,)}).asks(one) for one in known):
+            raise unknown("benchmark", name, known, where="judging: benchmarks")
 
 
 def _rows(name: str, entry: Language, profile: Profile, hub: Hub) -> Rows:

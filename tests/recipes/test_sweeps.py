@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from transformers import XLMRobertaConfig
 
 from ndogo.core.errors import NdogoError
+from ndogo.registry.benchmarks import NAMES
 from ndogo.registry.languages import language
 from ndogo.registry.recipes import FOLDER, SWEEPS, recipe, sweep, write_arms
 from ndogo.registry.teachers import teacher
@@ -32,8 +34,23 @@ def test_every_arm_can_run_on_the_teacher_of_its_paper(file: Path) -> None:
     texts = {name: [step.model_dump_json() for step in one.steps] for name, one in made.items()}
     assert len({str(steps) for steps in texts.values()}) == len(made), "two arms are the same"
     for size in (found.small, found.full):
-        assert all(language(name) for name in size.languages)
+        for one in map(language, size.languages):
+            there = {*NAMES, *(f"{name}_{member}" for name in NAMES for member in one.members)}
+            assert there >= set(size.judging.benchmarks)
     assert found.small.tokens is not None, "what runs on two cores is bounded"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_arm_can_run_on_a_small_teacher(file: Path) -> None:
+    """As large as the one of docs/papers.md."""
+    sizes = {"hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4, "intermediate_size": 1024}
+    config = XLMRobertaConfig(
+        vocab_size=24_000, max_position_embeddings=514, architectures=["XLMRobertaForMaskedLM"], **sizes
+    )
+    found = read_sweep(file)
+    for one in arms(found, found.small, recipe).values():
+        rows = plan(one, config, teacher("xlm-roberta-base").specials)
+        assert rows[-1].params < rows[0].params
 
 
 def test_the_four_papers_have_their_questions() -> None:
