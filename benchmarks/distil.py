@@ -94,6 +94,7 @@ def ours(vocab: int, steps: int) -> dict:
     """The engine's own step, its models and its batches, without reading text."""
     import torch
 
+    from ndogo.compressors.distillation import ahead
     from ndogo.compressors.distillation.batches import GlobalBatch
     from ndogo.compressors.distillation.devices import ProcessGroup
     from ndogo.compressors.distillation.trainer import Trainer
@@ -104,7 +105,7 @@ def ours(vocab: int, steps: int) -> dict:
         _, real, (inputs, labels) = data(vocab, number)
         return GlobalBatch(np.arange(ROWS), inputs, real, labels)
 
-    trainer.batch = batch
+    trainer.batch_of = ahead.Ahead(batch, trainer.job.steps, ahead.STEPS[trainer.group.device.type])
     return {"seconds": timed(lambda _number: trainer.learn(), steps)}
 
 

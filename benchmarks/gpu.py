@@ -89,6 +89,7 @@ def config(shape: tuple[int, int], scale: Scale) -> object:
 
 def trainer_of(pair: Pair, scale: Scale, device: torch.device, *, deterministic: bool = True) -> "Trainer":
     """The engine's trainer on random batches, made by the thread ahead as real ones are."""
+    from ndogo.compressors.distillation import ahead
     from ndogo.compressors.distillation.batches import GlobalBatch
     from ndogo.compressors.distillation.devices import ProcessGroup
     from ndogo.compressors.distillation.objectives.hidden import Hidden
@@ -112,7 +113,7 @@ def trainer_of(pair: Pair, scale: Scale, device: torch.device, *, deterministic:
         inputs, labels = mask(ids, real, rule, (0, 1, step))
         return GlobalBatch(np.arange(scale.rows), inputs, real, labels)
 
-    trainer.batch = batch
+    trainer.batch_of = ahead.Ahead(batch, trainer.job.steps, ahead.STEPS[trainer.group.device.type])
     return trainer
 
 

@@ -95,6 +95,13 @@ def test_a_bare_encoder_learns_relations_and_is_refused_masked_modelling(pico_mo
             train(tmp_path / "bare", pico_model("xlmr"), tmp_path, *asked, replace(run, work=tmp_path / "w"))
 
 
+def test_a_batch_in_which_nothing_can_be_masked_is_passed_over(pico_model, tmp_path, run):
+    unknown = replace(run, lines=lambda: iter(["\u2603 \u2603"] * 20), held_out=None)
+    asked = settings(3), read({"mlm": 1, "logits_kl": 1})
+    found = train(pico_model("bert"), pico_model("bert"), folder(tmp_path / "out"), *asked, unknown)
+    assert found["loss"] == 0 and found["steps"] == 3
+
+
 def test_a_training_leaves_no_weights_in_memory(pico_model, tmp_path, run):
     gc.collect()
     gc.disable()  # the collector comes seldom to what lives long, and a sweep trains for hours in one process
