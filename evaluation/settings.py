@@ -1,5 +1,6 @@
 """How models are judged: one frozen specification, the same for teacher and student."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -13,6 +14,11 @@ answers of the task head that the model has, on the benchmarks whose labels thes
 frozen and narrow layers in it learn, as in the two-step paper."""
 PROBED_SHARE = 0.8
 """Of the train rows: what each seed of a probe draws, without replacement."""
+
+
+def _is(asked: str, benchmark: str) -> bool:
+    """Whether a benchmark is the one asked for, or a member's of it."""
+    return benchmark == asked or benchmark.startswith(f"{asked}_")
 
 
 class EvaluationSettings(Frozen):
@@ -43,9 +49,12 @@ class EvaluationSettings(Frozen):
 
     def asks(self, benchmark: str) -> bool:
         """Whether models are judged on the benchmark of this name."""
-        return not self.benchmarks or any(
-            benchmark == one or benchmark.startswith(f"{one}_") for one in self.benchmarks
-        )
+        return not self.benchmarks or any(_is(one, benchmark) for one in self.benchmarks)
+
+    def not_among(self, known: Iterable[str]) -> list[str]:
+        """The benchmarks asked for that none of the known ones is."""
+        there = list(known)
+        return [one for one in self.benchmarks if not any(_is(one, benchmark) for benchmark in there)]
 
     @field_validator("benchmarks")
     @classmethod

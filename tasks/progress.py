@@ -70,7 +70,7 @@ def _show(run: Run, name: str, about_it: str, done: float, logger: Logger | Logg
     told = {"progress": share(run, name, done), "description": f"{run.name}: {about_it}"}
     try:
         if run.id not in _artifacts:
-            _artifacts[run.id] = create_progress_artifact(key=f"{run.name}-progress", **told)  # type: ignore[arg-type]
+            _artifacts[run.id] = create_progress_artifact(key=f"{run.name}-progress", **told)  # type: ignore[arg-type]  # a number and a text
         elif _artifacts[run.id] is not None:
             update_progress_artifact(_artifacts[run.id], **told)  # type: ignore[arg-type]  # the id that it gave
     except Exception as error:  # noqa: BLE001  # whatever is wrong with the server: a training does not end for its picture

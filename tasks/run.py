@@ -196,7 +196,9 @@ def resolve(store: Store, run_id: str, asked: Asked) -> Run:
     fingerprint = corpus(language, profile, text).fingerprint()
     known = benchmarks(language, profile, rows)  # all that a run needs is found, and fetched, before any work
     if isinstance(asked.mode, EvaluationSettings):
-        _check_asked(asked.mode, [found.name for found in known])
+        names = [found.name for found in known]
+        for missing in asked.mode.not_among(names):
+            raise unknown("benchmark", missing, names, where="judging: benchmarks")
     original = store.adopt(folder, guide.commits)
     run = Run(
         id=run_id,
@@ -213,12 +215,6 @@ def resolve(store: Store, run_id: str, asked: Asked) -> Run:
         sources=Sources(teacher=guide.commits, corpus=text.commits, benchmarks=rows.commits),
     )
     return _with_mode(run, asked)
-
-
-def _check_asked(settings: EvaluationSettings, known: Sequence[str]) -> None:
-    for name in settings.benchmarks:
-        if not any(settings.model_copy(update={"benchmarks": (name,)}).asks(one) for one in known):
-            raise unknown("benchmark", name, known, where="judging: benchmarks")
 
 
 def _rows(name: str, entry: Language, profile: Profile, hub: Hub) -> Rows:

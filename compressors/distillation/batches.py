@@ -139,10 +139,10 @@ class GlobalBatch:
 
     @property
     def denominators(self) -> Denominators:
-        """The divisors of the losses; a batch of unknown words alone has nothing masked."""
+        """The divisors of the losses."""
         lengths = self.real.sum(1, dtype=np.int64)
         return Denominators(
-            int(lengths.sum()), max(1, int((self.labels != IGNORED).sum())), int((lengths**2).sum()), len(lengths)
+            int(lengths.sum()), int((self.labels != IGNORED).sum()), int((lengths**2).sum()), len(lengths)
         )
 
     def share(self, rank: int, processes: int, tokens: int) -> Iterator[Batch]:

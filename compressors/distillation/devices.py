@@ -9,15 +9,11 @@ from typing import Literal
 import torch
 from accelerate import PartialState
 
-from ndogo.compressors.distillation.run import Precision
+from ndogo.compressors.distillation.run import Precision, Resolved
 from ndogo.core.device import chosen
 from ndogo.core.errors import NdogoError
 
-NAMES: dict[torch.dtype | None, Literal["fp32", "bf16", "fp16"]] = {
-    None: "fp32",
-    torch.bfloat16: "bf16",
-    torch.float16: "fp16",
-}
+NAMES: dict[torch.dtype | None, Resolved] = {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 """Of the types that products are computed in."""
 BUCKET = 2**24
 """Gradient entries that travel together: 64 MiB in fp32."""

@@ -29,9 +29,8 @@ class Guard:
 
     def unscale(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Make the gradients as large as they are."""
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        if isinstance(self.scale, torch.Tensor) and gradients:
-            torch._foreach_div_(gradients, self.scale)
+        if isinstance(self.scale, torch.Tensor):
+            torch._foreach_div_([p.grad for p in parameters if p.grad is not None], self.scale)
 
     def step(self, numbers: torch.Tensor) -> None:
         """Step, if these numbers (float64, on the device) are finite and none before them was bad."""

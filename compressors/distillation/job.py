@@ -1,9 +1,9 @@
 """What one process needs to train: plain values only, so that it can be handed to another process as JSON."""
 
 import hashlib
-from typing import Literal
 
 from ndogo.compressors.distillation.objectives import Objectives
+from ndogo.compressors.distillation.run import Resolved
 from ndogo.compressors.distillation.settings import TrainingSettings
 from ndogo.core.frozen import Frozen
 
@@ -32,7 +32,7 @@ class TrainingJob(Frozen):
     objectives: Objectives
     seed: int
     steps: int
-    precision: Literal["fp32", "bf16", "fp16"]
+    precision: Resolved
     """As resolved for the machine that prepared the job."""
 
     @property

@@ -225,7 +225,8 @@ class Losses:
                 continue
             assert seen.last_BLH is not None
             rows = seen.last_BLH.flatten(0, 1).index_select(0, at)
-            divisors = {n: denominators.masked if objectives[n].masked_only else denominators.tokens for n in names}
+            counted = max(1, denominators.masked)  # a batch of unknown words alone has nothing masked
+            divisors = {n: counted if objectives[n].masked_only else denominators.tokens for n in names}
             losses = {n: (self.scale * objectives[n].weight / divisors[n], objectives[n]) for n in names}
             sums, gradient = logits_losses(
                 losses, _side(self.student, rows), self._teacher_side(taught, at, names), batch.labels.flatten()[at]

@@ -7,7 +7,8 @@ from typing import Literal
 from ndogo.core.progress import Report, silent
 from ndogo.core.text import Lines
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Resolved = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["auto"] | Resolved
 
 
 @dataclass(frozen=True)
