@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from statistics import mean, pstdev
 
@@ -121,16 +122,17 @@ def depth_rows(world: World) -> Iterator[tuple[str, bool, Made]]:
     for keep in ("first", "last", "stride", "stride-last", "first-last"):
         yield keep, False, by_rule(keep)
 
-    def one_by_one(share: str, seed: int) -> PreTrainedModel:
-        model, text = world.model, world.batches(seed)
-        while (left := len(layers_of(model))) > layers(share):
-            scores = losses_without(model, text, silent)
-            model = keep_layers(model, kept_layers(left, left - 1, "importance", scores, fixed=fixed))
-        return model
+    @cache
+    def one_by_one(count: int, seed: int) -> PreTrainedModel:
+        if count == found:
+            return world.model
+        model = one_by_one(count + 1, seed)
+        scores = losses_without(model, world.batches(seed), silent)
+        return keep_layers(model, kept_layers(count + 1, count, "importance", scores, fixed=fixed))
 
     for name in measures:
         yield f"importance: {name}", True, by_score(name)
-    yield "importance: loss, measured again after each layer", True, one_by_one
+    yield "importance: loss, measured again after each layer", True, lambda share, seed: one_by_one(layers(share), seed)
 
 
 def ffn_rows(world: World) -> Iterator[tuple[str, bool, Made]]:

@@ -49,7 +49,7 @@ def main() -> None:
     settings = EvaluationSettings(mode="own", threads=1)
     whole = evaluate(teacher, [rows], settings)
     judged = {arm: [evaluate(folder, [rows], settings) for folder in folders] for arm, folders in arms.items()}
-    found = whole.benchmarks[rows.name]
+    found, apart = whole.benchmarks[rows.name], _held_out(asked)
     _say("| model | parameters | dev | test | of the teacher [95%] | equal answers | score against the teacher |")
     _say("|---|---:|---:|---:|---:|---:|---:|")
     _say(f"| teacher | {_params(teacher) / 1e6:.2f} M | {100 * found.dev[0]:.1f} | {100 * found.mean:.1f} | | | |")
@@ -58,10 +58,10 @@ def main() -> None:
         kept = retention(ours, [whole] * len(ours)).benchmarks[rows.name]
         low, high = (100 * bound for bound in kept.retention_interval)
         dev = fmean(one.benchmarks[rows.name].dev[0] for one in ours)
-        agreed = [
-            agreement(folder, teacher, lambda: iter(_held_out(asked)), settings, api.silent) for folder in folders
-        ]
-        equal, alike = (fmean(getattr(one, name) for one in agreed) for name in ("equal", "score"))
+        agreed = [agreement(folder, teacher, lambda: iter(apart), settings, api.silent) for folder in folders]
+        known = [one for one in agreed if one is not None]
+        assert len(known) == len(agreed)
+        equal, alike = fmean(one.equal for one in known), fmean(one.score for one in known)
         _say(
             f"| -{size}%: {way} | {_params(folders[0]) / 1e6:.2f} M | {100 * dev:.1f} | {100 * kept.student:.1f} | "
             f"{100 * kept.retention:.1f}% [{low:.1f}, {high:.1f}] | {100 * equal:.1f}% | {100 * alike:.1f} |"
