@@ -19,6 +19,7 @@ LOOKS: dict[Role, tuple[str, str]] = {
     "scratch": ("#94a3b8", "<"),
     "trimmed": ("#64748b", ">"),
     "static": ("#94a3b8", "X"),
+    "static-taught": ("#475569", "X"),
     "trimmed-int8": ("#64748b", "P"),
 }
 """Colour and mark of each role."""

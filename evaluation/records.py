@@ -10,7 +10,7 @@ from ndogo.core.frozen import Frozen, Later
 from ndogo.evaluation.rows import Kind
 from ndogo.evaluation.settings import CostSettings, EvaluationSettings
 
-Metric = Literal["macro_f1", "entity_f1", "accuracy", "retrieval_accuracy", "neighbours_found"]
+Metric = Literal["macro_f1", "entity_f1", "accuracy", "retrieval_accuracy", "neighbours_found", "ndcg_at_10"]
 Interval = tuple[float, float]
 """Both ends of a 95 % interval."""
 Verdict = Literal["better", "worse", "no difference"]

@@ -10,7 +10,18 @@ from ndogo.evaluation.records import Cost, Evaluation, GapClosed, LanguageModelS
 from ndogo.evaluation.retention import gap_closed, retention
 from ndogo.evaluation.settings import EvaluationSettings, Mode
 
-Role = Literal["original", "adapted", "student", "untrained", "cut", "scratch", "trimmed", "static", "trimmed-int8"]
+Role = Literal[
+    "original",
+    "adapted",
+    "student",
+    "untrained",
+    "cut",
+    "scratch",
+    "trimmed",
+    "static",
+    "static-taught",
+    "trimmed-int8",
+]
 
 ROLES: dict[Role, str] = {
     "original": "the untouched teacher",
@@ -21,10 +32,11 @@ ROLES: dict[Role, str] = {
     "scratch": "the same shape from scratch, masked LM on the same tokens",
     "trimmed": "the teacher with trimming alone",
     "static": "the teacher's token vectors, averaged, without training",
+    "static-taught": "the teacher's token vectors, averaged, taught by its vectors of lines",
     "trimmed-int8": "the teacher with trimming alone, as an int8 file",
 }
 TEACHERS: tuple[Role, ...] = ("original", "adapted")
-BASELINES: tuple[Role, ...] = ("untrained", "cut", "scratch", "trimmed", "static", "trimmed-int8")
+BASELINES: tuple[Role, ...] = ("untrained", "cut", "scratch", "trimmed", "static", "static-taught", "trimmed-int8")
 SAME_SIZE: tuple[Role, ...] = ("untrained", "cut", "scratch")
 """Baselines of the student's own size: the best of them is the floor of the gap closed."""
 MODES = {"probe": "probed", "finetune": "fine-tuned", "own": "by its own answers", "adapter": "with adapters"}
@@ -32,6 +44,7 @@ NOT_COMPARABLE = "not comparable"
 METRIC_NAMES = {"macro_f1": "macro-F1", "entity_f1": "entity F1", "accuracy": "accuracy"}
 VECTOR_NAMES = {
     "retrieval": "translation found",
+    "articles": "own article found",
     "neighbours": "teacher's ten nearest",
     "nearest_topic": "nearest topic",
 }

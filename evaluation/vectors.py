@@ -1,4 +1,5 @@
-"""Judging sentence vectors by what people use them for: the translation among many, the nearest sentences, the nearest topic.
+"""Judging sentence vectors by what people use them for: the translation among many, the article that a sentence opens, the
+nearest sentences, the nearest topic.
 
 A model is judged against its teacher's vectors, as they are where both are of one width. Else a linear map into the
 teacher's space is fitted on a thousand lines of training text. Shapes: N texts, T width of a vector.
@@ -23,6 +24,10 @@ from ndogo.evaluation.rows import Benchmark, Sentence
 VERSION = 2
 """Bumped by hand when the code changes a score."""
 NEAREST = 10
+DOCUMENT = ("document", "passage")
+"""The uses under which a model's folder has the prompt of what is found."""
+GAIN = 10**6
+"""Gains are kept as whole numbers of so many parts."""
 RIDGE = 1e-3
 """Of the fitted map, as a share of the mean square of the inputs."""
 POPULAR = 0.01
@@ -51,6 +56,8 @@ class VectorTexts:
     """Lines of the language among which neighbours are sought; in no training text."""
     parallel: Parallel | None = None
     topic: Benchmark | None = None
+    articles: tuple[tuple[str, str], ...] = ()
+    """Articles of the language, each as its first sentence and the rest; in no training text."""
 
     def __hash__(self) -> int:
         return hash(self.fingerprint())  # a benchmark's splits are a table, which has no hash of its own
@@ -59,6 +66,7 @@ class VectorTexts:
         """sha256 over all of it."""
         pairs = [self.parallel.other, self.parallel.dev, self.parallel.test] if self.parallel else None
         content = [VERSION, self.training, self.lines, pairs, self.topic.fingerprint() if self.topic else None]
+        content += [self.articles] if self.articles else []
         return _digest(content)
 
 
@@ -75,9 +83,10 @@ class Embedder:
         return source if isinstance(source, Embedder) else cls(load_encoder(source))
 
     @torch.inference_mode()
-    def __call__(self, texts: Sequence[str], report: Report = silent, doing: str = "vectors") -> np.ndarray:
-        """(N, T) fp32; the model's own prompt for a query stands in front, where it has one."""
-        prompt = self.encoder.vectors.prompts.get("query", "")
+    def __call__(self, texts: Sequence[str], report: Report = silent, uses: Sequence[str] = ("query",)) -> np.ndarray:
+        """(N, T) fp32; the model's own prompt for the first of these uses stands in front, where it has one."""
+        prompts = self.encoder.vectors.prompts
+        prompt = next((prompts[use] for use in uses if use in prompts), "")
         tokenizer = self.encoder.tokenizer
         torch.nn.Module.to(self.encoder.model, self.device)
         limit = min(MAX_LENGTH, position_limit(self.encoder.model, tokenizer))
@@ -93,7 +102,7 @@ class Embedder:
                 found = np.zeros((len(ids), made.shape[1]), np.float32)
             found[rows] = made
             done += len(rows)
-            report(doing, done, len(ids))
+            report("vectors", done, len(ids))
         assert found is not None, "there are no texts"
         return found
 
@@ -124,7 +133,7 @@ def reference(teacher: Path, texts: VectorTexts) -> Reference:
 def judge_vectors(
     source: Path | Embedder, teacher: Path, texts: VectorTexts, report: Report = silent
 ) -> dict[str, BenchmarkScores]:
-    """The scores of a model's vectors by benchmark: `retrieval`, `neighbours`, `nearest_topic`; those whose texts there are.
+    """The scores of a model's vectors: `retrieval`, `articles`, `neighbours`, `nearest_topic`; those whose texts there are.
 
     :raises NdogoError: the folder's vectors cannot be made here.
     """
@@ -132,6 +141,8 @@ def judge_vectors(
     found: dict[str, BenchmarkScores] = {}
     if texts.parallel is not None and known.test is not None:
         found["retrieval"] = _retrieval(embed, texts, texts.parallel, known, report)
+    if texts.articles:
+        found["articles"] = _articles(embed, texts.articles, report)
     lines = embed(texts.lines, report)
     found["neighbours"] = _neighbours(lines, known.lines, texts)
     if texts.topic is not None:
@@ -159,6 +170,17 @@ def _retrieval(
         dev,
         _digest([pairs.other, *pairs.test]),
     )
+
+
+def _articles(embed: Embedder, articles: Sequence[tuple[str, str]], report: Report) -> BenchmarkScores:
+    """How high the rest of its article stands for each first sentence, among the rests of all: nDCG of the first ten."""
+    firsts, rests = (list(part) for part in zip(*articles, strict=True))
+    similar = embed(firsts, report) @ embed(rests, report, DOCUMENT).T
+    rank = (similar >= similar.diagonal()[:, None]).sum(1)  # 1 is the best; one that is as near stands before it
+    gains = np.where(rank <= NEAREST, 1 / np.log2(rank + 1), 0.0)
+    items = [[round(GAIN * float(gain)), GAIN] for gain in gains]
+    first = {"first": float((rank == 1).mean())}
+    return _scores("ndcg_at_10", items, first, {}, None, _digest([list(pair) for pair in articles]))
 
 
 def _neighbours(ours: np.ndarray, theirs: np.ndarray, texts: VectorTexts) -> BenchmarkScores:

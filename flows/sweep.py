@@ -24,7 +24,7 @@ from ndogo.flows.form import Judging, Language, ProfileName, RecipeName, Seed, c
 from ndogo.flows.submission import Submitted, outcome, submit
 from ndogo.registry.bundles import open_store
 from ndogo.tasks import comparison, forecast, notes, publication
-from ndogo.tasks.run import Asked, Run, resolve
+from ndogo.tasks.run import Asked, Run, judged_alike, resolve
 from ndogo.tasks.run_record import RunRecord, SweepRow
 
 log = logging.getLogger("ndogo.sweep")
@@ -82,6 +82,7 @@ def sweep(  # noqa: PLR0913  # its parameters are the form in the UI
         )
         for language, recipe, seed in itertools.product(languages, recipes, seeds)
     ]
+    runs = judged_alike(runs)
     with contextlib.ExitStack() as stack:
         for run in runs:
             stack.enter_context(notes.opened(run, **links.to_flow_run()))

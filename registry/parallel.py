@@ -1,9 +1,13 @@
-"""The same sentences in a language and in English: what translations are sought among. Never read by a training.
+"""What sentence vectors are judged on beside the benchmarks: translations into English, and whole articles. Never trained on.
 
-In the local profile: `parallel/<name>/<code>.txt.gz` is what models are judged on; the rows of the benchmark `topic`,
-where they are the same sentences row by row, are what choices are made on.
+In the local profile: `parallel/<name>/<code>.txt.gz` is what models are judged on; the rows of the benchmark `topic`, where
+they are the same sentences row by row, are what choices are made on; rows of `topic_news` are articles. In the hub profile the
+parallel text is that of sources.yaml.
 """
 
+import logging
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,52 +15,105 @@ from ndogo.core.errors import NdogoError
 from ndogo.core.text import lines_of
 from ndogo.evaluation import Benchmark, read_local
 from ndogo.evaluation.rows import Sentence
+from ndogo.registry import sources
+from ndogo.registry.benchmarks import benchmark_of
 from ndogo.registry.corpora import Profile, local_folder
-from ndogo.registry.languages import language
+from ndogo.registry.hub import Hub
+from ndogo.registry.languages import Language, language
 
 if TYPE_CHECKING:
     from ndogo.evaluation.vectors import Parallel
 
-OTHER, CODE = "English", "eng"
+OTHER = "english"
+NEWS = "topic_news"
+OPENING = re.compile(r"(.{20,}?[.?!])\s+(.{40,})", re.DOTALL)
+"""An article's first sentence, long enough to be one, and the rest."""
+log = logging.getLogger("ndogo.vectors")
 
 
-def parallel(name: str, profile: Profile) -> "Parallel | None":
+def parallel(name: str, profile: Profile, hub: Hub) -> "Parallel | None":
     """The parallel text of a language with English; None where there is none, or the language is a group or English itself.
 
-    :raises NdogoError: two files whose lines differ in number.
+    :raises NdogoError: two texts whose lines differ in number.
     """
     from ndogo.evaluation.vectors import Parallel
 
-    entry = language(name)
-    if profile != "local" or entry.added or entry.members or not entry.code or entry.code == CODE:
+    entry, other = language(name), language(OTHER)
+    if entry.added or entry.members or not entry.code or entry.code == other.code:
         return None
+    test = {"local": _local, "hub": lambda *both: _published(*both, hub), "pocket": lambda *_: None}[profile](
+        entry, other
+    )
+    if test is None:
+        return None
+    if len(test[0]) != len(test[1]):
+        raise NdogoError(
+            f"{len(test[0])} lines cannot be translations of {len(test[1])}.",
+            where=f"parallel text of {entry.name} and {other.name}",
+            cure="Give as many lines, each the translation of the other file's.",
+        )
+
+    def read(one: Language) -> Benchmark:
+        return (
+            read_local(local_folder(), "topic", one.code)
+            if profile == "local"
+            else benchmark_of("topic", one, profile, hub)
+        )
+
+    return Parallel(other.title, _dev(read, entry, other), test)
+
+
+def articles(name: str, profile: Profile) -> tuple[tuple[str, str], ...]:
+    """The articles of a language, each as its first sentence and the rest; none where there are none."""
+    entry = language(name)
+    if profile != "local" or entry.added or entry.members:
+        return ()
+    try:
+        rows = read_local(local_folder(), NEWS, entry.code).splits["test"]
+    except NdogoError:
+        return ()
+    found = (OPENING.match(row.text) for row in rows if isinstance(row, Sentence))
+    return tuple((match[1], match[2]) for match in found if match)
+
+
+Lines = tuple[str, ...]
+
+
+def _local(entry: Language, other: Language) -> tuple[Lines, Lines] | None:
     for folder in sorted((local_folder() / "parallel").glob("*")):
-        files = folder / f"{entry.code}.txt.gz", folder / f"{CODE}.txt.gz"
+        files = folder / f"{entry.code}.txt.gz", folder / f"{other.code}.txt.gz"
         if all(file.is_file() for file in files):
-            ours, theirs = (_lines(file) for file in files)
-            if len(ours) != len(theirs):
-                raise NdogoError(
-                    f"{len(ours)} lines cannot be translations of {len(theirs)}.",
-                    where=f"{files[0]} and {files[1]}",
-                    cure="Give as many lines, each the translation of the other file's.",
-                )
-            return Parallel(OTHER, _dev(entry.code), (ours, theirs))
+            return _lines(files[0]), _lines(files[1])
     return None
 
 
-def _lines(file: Path) -> tuple[str, ...]:
+def _published(entry: Language, other: Language, hub: Hub) -> tuple[Lines, Lines] | None:
+    """None where the hub's cannot be had either: a run is not lost for it."""
+    if "parallel" not in entry.hub:
+        return None
+    try:
+        ours, theirs = (
+            tuple(sources.texts(sources.default("parallel", one.hub["parallel"]), hub, "test"))
+            for one in (entry, other)
+        )
+    except NdogoError as error:
+        log.warning("translations are not judged: %s", " ".join(str(error).split()))
+        return None
+    return ours, theirs
+
+
+def _lines(file: Path) -> Lines:
     return tuple(lines_of(file)())
 
 
-def _dev(code: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _dev(read: Callable[[Language], Benchmark], entry: Language, other: Language) -> tuple[Lines, Lines]:
     """Rows of train and dev of `topic`, where both languages have as many with the same labels."""
     try:
-        found = [_rows(read_local(local_folder(), "topic", one)) for one in (code, CODE)]
+        ours, theirs = (_rows(read(one)) for one in (entry, other))
     except NdogoError:
         return (), ()
-    alike = [row.label for row in found[0]] == [row.label for row in found[1]]
-    ours, theirs = (tuple(row.text for row in rows) for rows in found)
-    return (ours, theirs) if alike else ((), ())
+    alike = [row.label for row in ours] == [row.label for row in theirs]
+    return (tuple(row.text for row in ours), tuple(row.text for row in theirs)) if alike else ((), ())
 
 
 def _rows(benchmark: Benchmark) -> list[Sentence]:

@@ -154,12 +154,12 @@ def _placed(source: DataSource, file: Path) -> Iterator[tuple[str, dict[str, Any
         yield f"{source.name}: {file.name}, row {number}", row, table.label_names
 
 
-def texts(source: DataSource, hub: Hub) -> Iterator[str]:
-    """The lines of text of a corpus: those of its train split, stripped, empty ones left out.
+def texts(source: DataSource, hub: Hub, split: str = "train") -> Iterator[str]:
+    """The lines of text of a corpus: those of a split, stripped, empty ones left out.
 
     :raises NdogoError: as `rows`.
     """
-    for file in fetched(source, "train", hub):
+    for file in fetched(source, split, hub):
         table = Table(file)
         for number, text in enumerate(table.values(_column(source, "text", table.columns, file)), 1):
             for line in checked_text(text, f"{source.name}: {file.name}, row {number}").splitlines():

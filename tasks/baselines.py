@@ -61,9 +61,10 @@ def _untrained(run: Run) -> Branch:
 
 
 def _scratch(run: Run) -> list[Branch]:
-    """Nothing where the recipe trains nothing: it would be the untrained model."""
+    """Nothing where nothing is trained, it would be the untrained model; nor where the small model has no masked-LM head."""
     trainings = [step for step in ancestors(run.recipe) if isinstance(step, Training)]
-    if not trainings:
+    last = next(row for row in planned(run) if row.id == run.recipe.last)
+    if not trainings or not last.head:
         return []
     keys = run.bundle_keys()
     read = sum(run.store.details(keys[step.id]).numbers.tokens or 0 for step in trainings)

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from ndogo.evaluation import retention
-from ndogo.evaluation.summary import MODES, NOT_COMPARABLE
+from ndogo.evaluation.summary import MODES, NOT_COMPARABLE, VECTOR_NAMES
 from ndogo.registry import model_registry
 from ndogo.registry.bundles import Store, canonical
 from ndogo.steps.recipe import ORIGINAL
@@ -50,6 +50,7 @@ def _row(store: Store, language: str, recipe: str, same: Sequence[RunRecord]) ->
         retention=mean.retention if mean else None,
         interval=mean.retention_interval if mean else None,
         covers=compared.covers,
+        vectors={name: (kept.retention, kept.retention_interval) for name, kept in compared.vectors.items()},
     )
 
 
@@ -68,11 +69,14 @@ def on_the_front(row: SweepRow, found: Sequence[SweepRow]) -> bool:
 
 def markdown(found: Sequence[SweepRow]) -> str:
     """The rows as a table, narrow enough for a terminal."""
-    lines = ["| language | recipe | parameters | smaller | score | retention |", "|---|---|---:|---:|---:|---:|"]
+    measures = list(dict.fromkeys(measure for row in found for measure in row.vectors))
+    heads = ["language", "recipe", "parameters", "smaller", "score", "retention", *(VECTOR_NAMES[m] for m in measures)]
+    lines = [_line(heads), _line(["---", "---", *["---:"] * (len(heads) - 2)])]
     for row in found:
         name = f"**{row.recipe}**" if row.front else row.recipe
+        sizes = [row.language, name, f"{row.params:,}", f"{row.compression_ratio:.1f}x"]
         lines.append(
-            f"| {row.language} | {name} | {row.params:,} | {row.compression_ratio:.1f}x | {' | '.join(_shown(row))} |"
+            _line([*sizes, *_shown(row), *(_kept(*row.vectors[m]) if m in row.vectors else "-" for m in measures)])
         )
     said = {
         "Scores": sorted({f"mean of {', '.join(row.benchmarks)}, {MODES[row.mode]}" for row in found}),
@@ -86,8 +90,16 @@ def markdown(found: Sequence[SweepRow]) -> str:
 def _shown(row: SweepRow) -> tuple[str, str]:
     if row.score is None or row.retention is None or row.interval is None:
         return "-", NOT_COMPARABLE
-    low, high = (100 * end for end in row.interval)
-    return f"{100 * row.score:.1f}", f"{100 * row.retention:.1f}% [{low:.1f}, {high:.1f}]"
+    return f"{100 * row.score:.1f}", _kept(row.retention, row.interval)
+
+
+def _kept(share: float, interval: tuple[float, float]) -> str:
+    low, high = (100 * end for end in interval)
+    return f"{100 * share:.1f}% [{low:.1f}, {high:.1f}]"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def with_failures(page: str, failed: Mapping[str, str]) -> str:
@@ -107,6 +119,7 @@ def publish(store: Store, records: Sequence[RunRecord], failed: Mapping[str, str
     keys = ("language", "recipe", "profile", "seed")
     asked = {key: ",".join(sorted({str(getattr(record, key)) for record in records})) for key in keys}
     retained = {f"retention/{r.language}/{r.recipe}": r.retention for r in found if r.retention is not None}
+    retained |= {f"{m}_kept/{r.language}/{r.recipe}": kept for r in found for m, (kept, _) in r.vectors.items()}
     tracking.deliver_sweep(name, folder, asked, retained, store)
     return found, folder
 

@@ -23,7 +23,7 @@ from ndogo.registry.benchmarks import benchmarks
 from ndogo.registry.bundles import Bundle, canonical, logs
 from ndogo.registry.corpora import Profile, corpus
 from ndogo.registry.hub import Hub
-from ndogo.registry.parallel import parallel
+from ndogo.registry.parallel import articles, parallel
 from ndogo.tasks import notes
 from ndogo.tasks.progress import reporter
 from ndogo.tasks.run import Owner, Run
@@ -96,7 +96,7 @@ def key_of(run: Run, bundle: str) -> str:
 def _read(run: Run) -> "tuple[list[Benchmark | Broken], VectorTexts | None]":
     """What a run's models are judged on."""
     rows = benchmarks(run.language, run.profile, Hub(run.sources.benchmarks), run.settings.asks)
-    return rows, vector_texts(run, rows) if run.shapes_vectors else None
+    return rows, vector_texts(run, rows) if run.judges_vectors else None
 
 
 def evaluation_key(
@@ -124,10 +124,11 @@ def vector_texts(run: Run, rows: Sequence[Benchmark | Broken]) -> "VectorTexts":
     from ndogo.evaluation.vectors import VectorTexts
 
     text = corpus(run.language, run.profile, Hub(run.sources.corpus))
-    pairs = parallel(run.language, run.profile)
+    pairs = parallel(run.language, run.profile, Hub(run.sources.benchmarks))
     lines = pairs.test[0] if pairs else tuple(islice(text.held_out(), VECTOR_LINES))
     topic = next((b for b in rows if isinstance(b, Benchmark) and b.name == "topic"), None)
-    return VectorTexts(tuple(islice(text.lines(), VECTOR_LINES)), lines, pairs, topic)
+    training = tuple(islice(text.lines(), VECTOR_LINES))
+    return VectorTexts(training, lines, pairs, topic, articles(run.language, run.profile))
 
 
 def _vectors(run: Run, encoder: "Encoder", texts: "VectorTexts", report: Report) -> dict[str, BenchmarkScores]:

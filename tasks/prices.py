@@ -166,7 +166,7 @@ class Prices:
                 seconds += PADDED * read * sum(tokens[split] for split in judged)
             if settings.mode == "probe":
                 seconds += self._heads(benchmark, model)
-        if self.run.shapes_vectors:
+        if self.run.judges_vectors:
             seconds += read * self._vectors
         if model.head and settings.mode != "own":
             words = LANGUAGE_MODEL.lines * LANGUAGE_MODEL.words * 2
@@ -202,7 +202,8 @@ class Prices:
         texts = vector_texts(self.run, list(self.benchmarks.values()))
         pairs = [*texts.parallel.dev[0], *texts.parallel.test[0]] if texts.parallel else []
         topic = sum(self.rows_tokens["topic"][split] for split in ("train", "test")) if texts.topic else 0.0
-        return topic + self._tokens([*texts.lines, *pairs])
+        articles = [part for article in texts.articles for part in article]
+        return topic + self._tokens([*texts.lines, *pairs, *articles])
 
     def _amount(self, sample: Sequence[str], lengths: Sequence[int]) -> Amount:
         """Of texts of these lengths, of which some are a sample."""

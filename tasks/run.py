@@ -16,6 +16,7 @@ from ndogo.registry.hub import Hub
 from ndogo.registry.integrity import MARK
 from ndogo.registry.languages import Language
 from ndogo.registry.languages import language as find_language
+from ndogo.registry.parallel import parallel
 from ndogo.registry.recipes import recipe as find_recipe
 from ndogo.registry.teachers import teacher, weights
 from ndogo.steps.recipe import ORIGINAL, Recipe
@@ -74,6 +75,8 @@ class Run(Frozen):
     sources: Sources = Sources()
     baselines: dict[str, Role] = Field(default_factory=dict)
     """The models that the recipe must beat, by the ids of the steps that make them (`tasks.baselines`)."""
+    beside_vectors: bool = False
+    """Whether a recipe that makes sentence vectors stands beside this one in a sweep: then both are judged by them."""
 
     @property
     def name(self) -> str:
@@ -92,8 +95,13 @@ class Run(Frozen):
 
     @property
     def shapes_vectors(self) -> bool:
-        """Whether the recipe makes sentence vectors, which are then judged."""
-        return any(isinstance(step, Training) and step.shapes_vectors for step in self.recipe.steps)
+        """Whether the recipe makes sentence vectors."""
+        return _shapes_vectors(self.recipe)
+
+    @property
+    def judges_vectors(self) -> bool:
+        """Whether its models are judged by their sentence vectors."""
+        return self.shapes_vectors or self.beside_vectors
 
     def evaluated(self) -> list[str]:
         """The ids of the models to judge: the ends, exports and the adapted teacher, or every step; by their own answers, those
@@ -199,6 +207,8 @@ def resolve(store: Store, run_id: str, asked: Asked) -> Run:
         names = [found.name for found in known]
         for missing in asked.mode.not_among(names):
             raise unknown("benchmark", missing, names, where="judging: benchmarks")
+    if _shapes_vectors(chosen):
+        parallel(language, profile, rows)
     original = store.adopt(folder, guide.commits)
     run = Run(
         id=run_id,
@@ -215,6 +225,10 @@ def resolve(store: Store, run_id: str, asked: Asked) -> Run:
         sources=Sources(teacher=guide.commits, corpus=text.commits, benchmarks=rows.commits),
     )
     return _with_mode(run, asked)
+
+
+def _shapes_vectors(recipe: Recipe) -> bool:
+    return any(isinstance(step, Training) and step.shapes_vectors for step in recipe.steps)
 
 
 def _rows(name: str, entry: Language, profile: Profile, hub: Hub) -> Rows:
@@ -257,6 +271,17 @@ def _answering(run: Run) -> tuple[str, ...]:
     from ndogo.core.task_heads import answers_of
 
     return tuple(row.id for row in planned(run) if answers_of(row.config))
+
+
+def judged_alike(runs: Sequence[Run]) -> list[Run]:
+    """Runs that are compared: where one makes sentence vectors, all of its language are judged by theirs, on the same texts."""
+    texts = {run.language: run.sources.benchmarks for run in runs if run.shapes_vectors}
+
+    def beside(run: Run) -> Run:
+        sources = run.sources.model_copy(update={"benchmarks": texts[run.language]})
+        return run.model_copy(update={"beside_vectors": True, "sources": sources})
+
+    return [beside(run) if run.language in texts and not run.shapes_vectors else run for run in runs]
 
 
 def sharing_steps(runs: Sequence[Run], known: Container[str] = ()) -> dict[str, list[Owner]]:

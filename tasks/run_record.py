@@ -193,6 +193,8 @@ class SweepRow:
     """95%, by the rule of `evaluation.retention`."""
     covers: str
     """What the interval covers."""
+    vectors: dict[str, tuple[float, tuple[float, float]]]
+    """What is kept of the teacher's sentence vectors and its 95% interval, by measure; empty where they were not judged."""
     front: bool = False
     """Whether nothing of the row's size or smaller retains more of the same language."""
 

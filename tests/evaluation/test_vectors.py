@@ -1,5 +1,7 @@
 """Sentence vectors are judged by what is known of the texts: which is whose translation, which lines are near, which topic."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,9 +11,10 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from ndogo.core.sentences import Vectors, write_modules
 from ndogo.evaluation import checked
 from ndogo.evaluation.encoder import Encoder, load_encoder
-from ndogo.evaluation.static import static_encoder
+from ndogo.evaluation.static import static_encoder, taught_static
 from ndogo.evaluation.vectors import Embedder, Parallel, VectorTexts, judge_vectors
 
 WORDS = [f"{a}{b}" for a in ("mtoto", "shule", "soko", "mvua", "kitabu", "mwalimu") for b in ("", " wa", " na", " ya")]
@@ -123,3 +126,34 @@ def test_a_rare_token_weighs_more_than_a_frequent_one(teacher: Path) -> None:
                .last_hidden_state[0].norm(dim=-1).mean()) for w in ("mtoto", "soko")}  # fmt: skip
     assert lengths["soko"] > lengths["mtoto"]
     assert np.isfinite(list(lengths.values())).all()
+
+
+def test_taught_static_vectors_are_nearer_to_the_teachers_lines(teacher: Path) -> None:
+    lines = tuple(f"{line} {WORDS[n % 11]}" for n, line in enumerate(LINES * 4))
+    texts, parameters = texts_of(lines[:60]), 200 * width(teacher)
+    untaught, taught = (
+        judge_vectors(Embedder(make(teacher, lines, parameters)), teacher, texts)
+        for make in (static_encoder, taught_static)
+    )
+    assert taught["neighbours"].mean > untaught["neighbours"].mean + 0.05
+    assert taught["retrieval"].mean > untaught["retrieval"].mean
+
+
+def test_static_vectors_pass_through_the_teachers_dense_layers(teacher: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "teacher"
+    shutil.copytree(teacher, folder)
+    write_modules(folder, (torch.nn.Linear(width(teacher), 5),), Vectors(pooling="cls"))
+    encoder = static_encoder(folder, LINES, parameters=40 * 5)
+    assert encoder.model.config.hidden_size == 5 and not len(encoder.dense)
+
+
+def test_the_rest_of_an_article_is_found_by_its_rank(teacher: Path) -> None:
+    """A rest that is the first sentence again is found first; equal vectors, which tell nothing apart, find nothing."""
+    own = tuple((line, line) for line in dict.fromkeys(LINES))
+    found = judge_vectors(teacher, teacher, replace(texts_of(), articles=own))["articles"]
+    assert found.mean == pytest.approx(1.0) and found.others["first"].mean == 1.0
+    flat = turned(teacher, torch.zeros(width(teacher), width(teacher)))
+    assert judge_vectors(flat, teacher, replace(texts_of(), articles=own))["articles"].mean == 0.0
+    swapped = tuple((line, own[(n + 1) % len(own)][0]) for n, (line, _) in enumerate(own))
+    worse = judge_vectors(teacher, teacher, replace(texts_of(), articles=swapped))["articles"]
+    assert 0 < worse.mean < 0.7  # never first, since its own line is another article's rest

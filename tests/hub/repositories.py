@@ -126,6 +126,21 @@ def add_converted(
     made.commit(files, PARQUET)
 
 
+def add_translations(hub: Hub) -> None:
+    """NTREX: a script and the hub's Parquet of it, a configuration per language; and topic rows in both languages."""
+    made = hub.add("dataset", "davidstap/NTREX", {"README.md": card(license="cc-by-sa-4.0"), "NTREX.py": SCRIPT})
+    texts = {code: [{"text": f"{code} {number}"} for number in range(5)] for code in ("amh", "eng", "swa")}
+    made.commit({f"{c}_Latn/test/0000.parquet": parquet(t, {"text": STRING}) for c, t in texts.items()}, PARQUET)
+    topic = hub.add("dataset", "Davlan/sib200", {"README.md": card(license="cc-by-4.0"), "sib200.py": SCRIPT})
+    features = {"text": STRING, "category": STRING}
+    files = {}
+    for code in ("eng_Latn", "swh_Latn"):
+        for split, found in renamed("topic", "text", "category").items():
+            told = [row | {"text": f"{code} {split} {number}"} for number, row in enumerate(found)]
+            files[f"{code}/{WORDS[split]}/0000.parquet"] = parquet(told, features)
+    topic.commit(files, PARQUET)
+
+
 def add_pos_copy(hub: Hub) -> None:
     """A user's own copy of the part-of-speech data, since the hub has none."""
     found, features = tagged("pos", "upos")

@@ -231,3 +231,18 @@ answer = [profile, [b.name for b in benchmarks("kimvita", profile)], sum(1 for _
     profile, names, lines = machine.ask(code, NDOGO_PROFILE="")
     assert (profile, sorted(names)) == ("hub", ["pos", "topic"])
     assert lines > repositories.LINES * 0.97
+
+
+def test_translations_are_the_hubs_and_a_hub_without_them_loses_no_run(tmp_path: Path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    asked = f"{IMPORTS}\nfrom ndogo.registry.parallel import parallel\nhub = Hub()\nfound = parallel('swahili', 'hub', hub)\n"
+    with running() as made:
+        repositories.add_translations(made)
+        found = Machine(made, tmp_path / "a").ask(f"{asked}answer = [found.other, found.dev, found.test, hub.commits]")
+    other, dev, test, commits = found
+    assert other == "English" and test == [[f"{code} {n}" for n in range(5)] for code in ("swa", "eng")]
+    assert dev[0][0] == "swh_Latn train 0" and dev[1][-1] == "eng_Latn dev 23" and len(dev[0]) == len(dev[1]) == 84
+    assert any(name.startswith("datasets/davidstap/NTREX@") for name in commits), "pinned as all that a run reads"
+    with running() as empty:
+        assert Machine(empty, tmp_path / "b").ask(f"{asked}answer = found") is None

@@ -107,3 +107,12 @@ def test_the_table_names_the_front_in_bold_and_says_what_is_in_it(swept):
 
 def test_the_picture_is_a_png(swept):
     assert front(rows(open_store(), swept)).startswith(b"\x89PNG")
+
+
+def test_what_is_kept_of_sentence_vectors_has_columns_of_its_own(swept):
+    plain = rows(open_store(), swept)
+    assert "translation found" not in markdown(plain)
+    told = markdown([dataclasses.replace(plain[0], vectors={"retrieval": (0.981, (0.975, 0.986))}), *plain[1:]])
+    heads, _, first, second, *_ = told.splitlines()
+    assert heads.endswith("| retention | translation found |") and first.endswith("| 98.1% [97.5, 98.6] |")
+    assert second.endswith("| - |") and all(line.count("|") == heads.count("|") for line in (first, second))
