@@ -88,7 +88,7 @@ class Trials:
         small = self.work / "small"
         try:
             self.cut(candidate, small)
-            return self._judge(small, candidate.vocabulary)
+            return self.judge(small, candidate.vocabulary)
         finally:
             shutil.rmtree(small, ignore_errors=True)
 
@@ -151,7 +151,8 @@ class Trials:
         return folder
 
     @cached_property
-    def _judge(self) -> Callable[[Path, Rows], float]:
+    def judge(self) -> Callable[[Path, Rows], float]:
+        """Says what a model with some rows loses."""
         settings = JUDGED.model_copy(update={"threads": threads()})
         if self.headless:
             states = WordStates(
