@@ -7,28 +7,42 @@ parallel text is that of sources.yaml.
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ndogo.core.errors import NdogoError
 from ndogo.core.text import lines_of
-from ndogo.evaluation import Benchmark, read_local
+from ndogo.evaluation import Benchmark, Broken, read_local
 from ndogo.evaluation.rows import Sentence
 from ndogo.registry import sources
 from ndogo.registry.benchmarks import benchmark_of
-from ndogo.registry.corpora import Profile, local_folder
+from ndogo.registry.corpora import Corpus, Profile, local_folder
 from ndogo.registry.hub import Hub
 from ndogo.registry.languages import Language, language
 
 if TYPE_CHECKING:
-    from ndogo.evaluation.vectors import Parallel
+    from ndogo.evaluation.vectors import Parallel, VectorTexts
 
+LINES = 1000
+"""Of training text for a map of vectors, and of held-out text where there are no translations."""
 OTHER = "english"
 NEWS = "topic_news"
 OPENING = re.compile(r"(.{20,}?[.?!])\s+(.{40,})", re.DOTALL)
 """An article's first sentence, long enough to be one, and the rest."""
 log = logging.getLogger("ndogo.vectors")
+
+
+def vector_texts(text: Corpus, rows: Sequence[Benchmark | Broken], hub: Hub) -> "VectorTexts":
+    """What sentence vectors are judged on: training text for a map, lines that nobody read, translations, topics and articles."""
+    from ndogo.evaluation.vectors import VectorTexts
+
+    pairs = parallel(text.language, text.profile, hub)
+    lines = pairs.test[0] if pairs else tuple(islice(text.held_out(), LINES))
+    topic = next((b for b in rows if isinstance(b, Benchmark) and b.name == "topic"), None)
+    training = tuple(islice(text.lines(), LINES))
+    return VectorTexts(training, lines, pairs, topic, articles(text.language, text.profile))
 
 
 def parallel(name: str, profile: Profile, hub: Hub) -> "Parallel | None":

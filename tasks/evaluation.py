@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -23,7 +22,7 @@ from ndogo.registry.benchmarks import benchmarks
 from ndogo.registry.bundles import Bundle, canonical, logs
 from ndogo.registry.corpora import Profile, corpus
 from ndogo.registry.hub import Hub
-from ndogo.registry.parallel import articles, parallel
+from ndogo.registry.parallel import vector_texts
 from ndogo.tasks import notes
 from ndogo.tasks.progress import reporter
 from ndogo.tasks.run import Owner, Run
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 EVALUATIONS, DROPPED = "evaluations", "dropped-columns"
 LANGUAGE_MODEL_NAME = "language model"
 """Where its problem stands; all other problems are those of benchmarks."""
-VECTOR_LINES = 1000
-"""Of training text, to fit a map on; and of held-out text, where there are no translations."""
 LANGUAGE_MODEL = LanguageModelSettings(lines=100, words=2)
 """A small sample: enough to see a step's effect in bits per byte."""
 
@@ -96,7 +93,7 @@ def key_of(run: Run, bundle: str) -> str:
 def _read(run: Run) -> "tuple[list[Benchmark | Broken], VectorTexts | None]":
     """What a run's models are judged on."""
     rows = benchmarks(run.language, run.profile, Hub(run.sources.benchmarks), run.settings.asks)
-    return rows, vector_texts(run, rows) if run.judges_vectors else None
+    return rows, texts_of_vectors(run, rows) if run.judges_vectors else None
 
 
 def evaluation_key(
@@ -119,16 +116,9 @@ def evaluation_key(
     )
 
 
-def vector_texts(run: Run, rows: Sequence[Benchmark | Broken]) -> "VectorTexts":
-    """What sentence vectors are judged on: a thousand lines of training text for a map, lines that nobody read, translations."""
-    from ndogo.evaluation.vectors import VectorTexts
-
-    text = corpus(run.language, run.profile, Hub(run.sources.corpus))
-    pairs = parallel(run.language, run.profile, Hub(run.sources.benchmarks))
-    lines = pairs.test[0] if pairs else tuple(islice(text.held_out(), VECTOR_LINES))
-    topic = next((b for b in rows if isinstance(b, Benchmark) and b.name == "topic"), None)
-    training = tuple(islice(text.lines(), VECTOR_LINES))
-    return VectorTexts(training, lines, pairs, topic, articles(run.language, run.profile))
+def texts_of_vectors(run: Run, rows: Sequence[Benchmark | Broken]) -> "VectorTexts":
+    """What a run's sentence vectors are judged on."""
+    return vector_texts(corpus(run.language, run.profile, Hub(run.sources.corpus)), rows, Hub(run.sources.benchmarks))
 
 
 def _vectors(run: Run, encoder: "Encoder", texts: "VectorTexts", report: Report) -> dict[str, BenchmarkScores]:

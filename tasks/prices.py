@@ -25,7 +25,7 @@ from ndogo.steps.recipe import ORIGINAL
 from ndogo.steps.step import Step
 from ndogo.steps.training import Training
 from ndogo.tasks import clock
-from ndogo.tasks.evaluation import LANGUAGE_MODEL, vector_texts
+from ndogo.tasks.evaluation import LANGUAGE_MODEL, texts_of_vectors
 from ndogo.tasks.run import Run
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class Prices:
     @cached_property
     def _vectors(self) -> float:
         """Tokens whose vectors a model is judged by."""
-        texts = vector_texts(self.run, list(self.benchmarks.values()))
+        texts = texts_of_vectors(self.run, list(self.benchmarks.values()))
         pairs = [*texts.parallel.dev[0], *texts.parallel.test[0]] if texts.parallel else []
         topic = sum(self.rows_tokens["topic"][split] for split in ("train", "test")) if texts.topic else 0.0
         articles = [part for article in texts.articles for part in article]

@@ -15,7 +15,7 @@ from ndogo.registry.corpora import corpus
 from ndogo.registry.hub import Hub
 from ndogo.steps.recipe import ORIGINAL
 from ndogo.tasks import shipping
-from ndogo.tasks.evaluation import EVALUATIONS, evaluation_key, vector_texts
+from ndogo.tasks.evaluation import EVALUATIONS, evaluation_key, texts_of_vectors
 from ndogo.tasks.run import Run
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _int8(run: Run, trimmed: Bundle) -> Entry | None:
 def _judged(run: Run, of: Bundle, how: list[object], make: "Callable[[], Encoder] | None") -> Evaluation | None:
     """The evaluation of a rival, found or made; None where it is not there and is not to be made."""
     rows = benchmarks(run.language, run.profile, Hub(run.sources.benchmarks))
-    texts = vector_texts(run, rows)
+    texts = texts_of_vectors(run, rows)
     asked = canonical([VERSION, how, run.corpus, evaluation_key(run, of, rows, texts)])
 
     key = hashlib.sha256(asked.encode()).hexdigest()[:20]
