@@ -7,14 +7,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock
-
 from ndogo.core.directories import remove
 from ndogo.core.errors import NdogoError, is_full_disk
+from ndogo.core.locks import held
 
 log = logging.getLogger("ndogo.store")
-SAY_AGAIN = 60.0
-"""Seconds after which whoever waits for a lock is told again."""
 
 
 def set_aside(store: Path, path: Path, why: str) -> None:
@@ -44,18 +41,8 @@ def lock_file(store: Path, name: str) -> Path:
 @contextlib.contextmanager
 def locked(store: Path, name: str) -> Iterator[None]:
     """One holder per name, over processes; whoever waits is told why, again and again."""
-    lock = FileLock(lock_file(store, name))
-    wait = 0.5
-    while not lock.is_locked:
-        try:
-            lock.acquire(timeout=wait)
-        except TimeoutError:
-            log.info("another process is making %s; waiting for it (%s)", name, lock.lock_file)
-            wait = SAY_AGAIN
-    try:
+    with held(lock_file(store, name), name, log):
         yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager

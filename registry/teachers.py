@@ -2,6 +2,7 @@
 
 import fnmatch
 import hashlib
+import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
-from filelock import FileLock
 from pydantic import JsonValue, TypeAdapter
 
 from ndogo.core.errors import NdogoError, unknown
 from ndogo.core.frozen import Frozen
+from ndogo.core.locks import held
 from ndogo.registry.bundles import canonical
 from ndogo.registry.corpora import Profile
 from ndogo.registry.hub import MAIN, Hub
@@ -23,6 +24,7 @@ from ndogo.registry.languages import Language
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+log = logging.getLogger("ndogo.teacher")
 FILE = Path(__file__).with_name("teachers.yaml")
 DEFAULT_HUB_TEACHER = "afro-xlmr-base"
 BESIDE = ("README.md", "*.json", "*.txt", "*.model", "*.jinja", "[0-9]_*/*.json", "[0-9]_*/*.safetensors")
@@ -155,7 +157,7 @@ def _converted(folder: Path) -> Path:
     key = hashlib.sha256(canonical(content).encode()).hexdigest()[:20]
     made = Path(constants.HF_HOME) / "ndogo" / "converted" / key
     made.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(made.with_suffix(".lock")):
+    with held(made.with_suffix(".lock"), "safetensors of a pickled model", log):
         if not made.is_dir():
             draft = made.with_suffix(".draft")
             shutil.rmtree(draft, ignore_errors=True)

@@ -27,6 +27,7 @@ from ndogo.compressors.distillation.settings import MICRO_TOKENS
 from ndogo.compressors.distillation.taps import Rotary, Seen, look
 from ndogo.core.batches import Batch, by_length
 from ndogo.core.errors import NdogoError
+from ndogo.core.locks import held
 from ndogo.core.masking import Masking
 from ndogo.core.progress import Report
 
@@ -160,7 +161,7 @@ def _fill(asking: Asking, text: Tokenized, files: Mapping[str, KeptFile], report
     """Make the blocks that are absent; one process makes, the others wait and find."""
     any_file = next(iter(files.values()))
     try:
-        with FileLock(_lock(any_file.folder)):
+        with held(_lock(any_file.folder), "what the teacher says of this text", log):
             absent = {name: set(file.absent()) for name, file in files.items()}
             blocks = sorted(set().union(*absent.values()))
             size = sum(file.bytes for name, file in files.items() if absent[name]) / 1e9
