@@ -4,7 +4,7 @@
     ... --tokens 2000000 --lines 10000      # of every training: what two cores do in an evening
     ... --batch-tokens 16384 --minutes 5    # on a GPU: arms begin in their order, the best first, while there is time
     ... --mode finetune --benchmarks ner topic --arms ndogo-embed-small vectors-sentence
-    ... --write docs/real.md                # the tables, at the page's mark `race: LANGUAGE`
+    ... --write docs/real.md --picture docs/img/race-swahili.png
 
 Arms are recipes, ours and those of benchmarks/rivals/, each as its file says but for what is asked for here; static vectors and
 the trimmed teacher stand beside them. Steps that arms share are made once, and so is what the teacher says. Models lie in
@@ -13,6 +13,7 @@ OUT/models, evaluations in OUT/judged: killed and called again, it goes on. Choi
 
 import argparse
 import hashlib
+import io
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -198,6 +199,38 @@ def table(results: Mapping[str, Sequence[Evaluation]], spent: Mapping[str, float
     return "\n".join([*lines, "", f"Percent kept of the teacher's, [95%]; intervals cover {covers}."])
 
 
+def picture(results: Mapping[str, Sequence[Evaluation]]) -> bytes:
+    """A PNG: what each arm keeps of the benchmarks and of each measure of vectors, with intervals."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    whole = results["original"][0]
+    arms = [name for name in results if name != "original"]
+    kept = {name: retention(results[name], [whole] * len(results[name])) for name in arms}
+    panels = {"benchmarks": [found.mean for found in kept.values()]}
+    panels |= {VECTOR_NAMES[m]: [found.vectors[m] for found in kept.values()] for m in whole.vectors}
+    figure = Figure(figsize=(3 + 2.6 * len(panels), 1.2 + 0.34 * len(arms)), layout="constrained", dpi=130)
+    FigureCanvasAgg(figure)
+    for axes, (title, found) in zip(
+        figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels.items(), strict=True
+    ):
+        for place, (name, one) in enumerate(zip(arms, found, strict=True)):
+            if one is not None:
+                colour = "#0f766e" if name == OURS else "#64748b"
+                axes.plot([100 * end for end in one.retention_interval], [place] * 2, color=colour, alpha=0.6)
+                axes.plot(100 * one.retention, place, "o", color=colour)
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.axvline(100, color="#334155", linewidth=0.8)
+        axes.set_yticks(range(len(arms)), arms)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.get_axes()[0].invert_yaxis()
+    figure.supxlabel("% of the teacher's, with 95% interval", fontsize=9)
+    out = io.BytesIO()
+    figure.savefig(out, format="png")
+    return out.getvalue()
+
+
 def shown(found: Comparison | None) -> str:
     """What is kept, in percent."""
     if found is None:
@@ -233,7 +266,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="begin no arm that would end later")
     parser.add_argument("--mode", default="probe", choices=("probe", "finetune"))
     parser.add_argument("--benchmarks", nargs="+", help="only these")
-    parser.add_argument("--write", type=Path)
+    parser.add_argument("--write", type=Path, help="a page with the mark `race: LANGUAGE`")
+    parser.add_argument("--picture", type=Path)
     asked = parser.parse_args()
     text = corpus(asked.language, asked.profile)
     rows = [row for row in benchmarks(asked.language, asked.profile) if isinstance(row, Benchmark)]
@@ -245,6 +279,8 @@ def main() -> None:
     print(made)
     if asked.write:
         replace_block(asked.write, f"race: {asked.language}", made)
+    if asked.picture:
+        asked.picture.write_bytes(picture(results))
 
 
 if __name__ == "__main__":
