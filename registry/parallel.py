@@ -53,11 +53,9 @@ def parallel(name: str, profile: Profile, hub: Hub) -> "Parallel | None":
     from ndogo.evaluation.vectors import Parallel
 
     entry, other = language(name), language(OTHER)
-    if entry.added or entry.members or not entry.code or entry.code == other.code:
+    if profile == "pocket" or entry.added or entry.members or not entry.code or entry.code == other.code:
         return None
-    test = {"local": _local, "hub": lambda *both: _published(*both, hub), "pocket": lambda *_: None}[profile](
-        entry, other
-    )
+    test = _local(entry, other) if profile == "local" else _published(entry, other, hub)
     if test is None:
         return None
     if len(test[0]) != len(test[1]):
