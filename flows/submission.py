@@ -8,7 +8,8 @@ from prefect.futures import PrefectFuture
 
 from ndogo.registry.bundles import Bundle
 from ndogo.tasks import evaluation, steps
-from ndogo.tasks.run import Run, sharing_evaluations, sharing_steps
+from ndogo.tasks.run import Run
+from ndogo.tasks.sharing import sharing_evaluations, sharing_steps
 
 T = TypeVar("T")
 

@@ -24,8 +24,9 @@ from ndogo.flows.form import Judging, Language, ProfileName, RecipeName, Seed, c
 from ndogo.flows.submission import Submitted, outcome, submit
 from ndogo.registry.bundles import open_store
 from ndogo.tasks import comparison, forecast, notes, publication
-from ndogo.tasks.run import Asked, Run, judged_alike, resolve
+from ndogo.tasks.run import Asked, Run, resolve
 from ndogo.tasks.run_record import RunRecord, SweepRow
+from ndogo.tasks.sharing import judged_alike
 
 log = logging.getLogger("ndogo.sweep")
 

@@ -15,7 +15,8 @@ from ndogo.steps.step import Step
 from ndogo.steps.training import Training
 from ndogo.tasks.evaluation import EVALUATIONS, key_of
 from ndogo.tasks.prices import Prices
-from ndogo.tasks.run import Run, planned, sharing_evaluations, sharing_steps
+from ndogo.tasks.run import Run, planned
+from ndogo.tasks.sharing import sharing_evaluations, sharing_steps
 
 CLOCK = "by the clock of this machine"
 ALIKE = 1.25

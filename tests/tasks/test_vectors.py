@@ -21,7 +21,7 @@ from ndogo.tasks.baselines import with_baselines
 from ndogo.tasks.evaluation import evaluated
 from ndogo.tasks.publication import roles_of
 from ndogo.tasks.rivals import rivals
-from ndogo.tasks.run import judged_alike
+from ndogo.tasks.sharing import judged_alike
 from ndogo.tasks.steps import find_or_make
 from tests import pico, tiny
 
