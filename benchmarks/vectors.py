@@ -95,9 +95,8 @@ class Race:
         lines = WeightedLines(lambda: islice(self.text.lines(), self.asked.lines))
         draft, work = out.with_name(f".{out.name}.draft"), out.with_name(f".{out.name}.work")
         draft.mkdir(parents=True, exist_ok=True)
-        cache = self.asked.out / "teacher"
         known, cap = fingerprint(lines.lines), self.asked.tokens
-        context = Context((lines,), self.text.validation, known, seed, cap, work, teacher_cache=cache)
+        context = Context((lines,), self.text.validation, known, seed, cap, work, teacher_cache=self.asked.out)
         with clocked(f"{step.kind} {out.name}") as spent:
             numbers = make_step(step, inputs, draft, context)
         (draft / "spent.json").write_text(json.dumps({"seconds": spent[0], **numbers}, default=str))
