@@ -23,7 +23,7 @@ from ndogo.core.sentences import Vectors
 from ndogo.core.specials import ends
 from ndogo.core.vectors import pool
 from ndogo.evaluation.encoder import Encoder, load_encoder
-from ndogo.evaluation.vectors import MAX_LENGTH, Embedder
+from ndogo.evaluation.vectors import Embedder
 
 COUNTED = 20_000
 """Lines on which tokens are counted."""
@@ -59,7 +59,10 @@ class Static(nn.Module):
 
 def static_encoder(teacher: Path, lines: Iterable[str], parameters: int) -> Encoder:
     """The static vectors of a teacher for the tokens that occur most in some lines, as many as so many parameters hold."""
-    encoder = load_encoder(teacher)
+    return _static(load_encoder(teacher), lines, parameters)
+
+
+def _static(encoder: Encoder, lines: Iterable[str], parameters: int) -> Encoder:
     counts = _counted(encoder.tokenizer, lines)
     width = _alone(encoder, torch.tensor([encoder.tokenizer.pad_token_id])).shape[1]
     frequent = [token for token, _ in counts.most_common(max(1, parameters // width - 1))]
@@ -77,12 +80,11 @@ def static_encoder(teacher: Path, lines: Iterable[str], parameters: int) -> Enco
 def taught_static(teacher: Path, lines: Iterable[str], parameters: int, report: Report = silent) -> Encoder:
     """The static vectors after they learned the teacher's vectors of whole lines: 1 - cosine, less the teacher's mean vector."""
     texts = list(islice(lines, TAUGHT))
-    wanted = torch.from_numpy(Embedder(load_encoder(teacher))(texts, report))
+    guide = load_encoder(teacher)
+    encoder = _static(guide, texts, parameters)  # before the teacher goes to another device
+    wanted = torch.from_numpy(Embedder(guide)(texts, report))
     wanted -= wanted.mean(0)
-    encoder = static_encoder(teacher, texts, parameters)
-    static = cast(Static, encoder.model)
-    prompt = encoder.vectors.prompts.get("query", "")
-    ids = encoder.tokenizer([prompt + text for text in texts], truncation=True, max_length=MAX_LENGTH)["input_ids"]
+    static, ids = cast(Static, encoder.model), Embedder(encoder).tokens(texts)
     apart = max(1, len(texts) // 20)
     drawn = torch.Generator().manual_seed(0)
     order = torch.randperm(len(texts), generator=drawn)

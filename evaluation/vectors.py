@@ -82,15 +82,22 @@ class Embedder:
         """Of a model directory, or itself."""
         return source if isinstance(source, Embedder) else cls(load_encoder(source))
 
+    def tokens(self, texts: Sequence[str], uses: Sequence[str] = ("query",)) -> list[list[int]]:
+        """What the model reads of each text, its prompt for the first of these uses in front."""
+        prompts, tokenizer = self.encoder.vectors.prompts, self.encoder.tokenizer
+        prompt = next((prompts[use] for use in uses if use in prompts), "")
+        limit = min(MAX_LENGTH, position_limit(self.encoder.model, tokenizer))
+        ids: list[list[int]] = tokenizer([prompt + text for text in texts], truncation=True, max_length=limit)[
+            "input_ids"
+        ]
+        return ids
+
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str], report: Report = silent, uses: Sequence[str] = ("query",)) -> np.ndarray:
         """(N, T) fp32; the model's own prompt for the first of these uses stands in front, where it has one."""
-        prompts = self.encoder.vectors.prompts
-        prompt = next((prompts[use] for use in uses if use in prompts), "")
         tokenizer = self.encoder.tokenizer
         torch.nn.Module.to(self.encoder.model, self.device)
-        limit = min(MAX_LENGTH, position_limit(self.encoder.model, tokenizer))
-        ids = tokenizer([prompt + text for text in texts], truncation=True, max_length=limit)["input_ids"]
+        ids = self.tokens(texts, uses)
         found: np.ndarray | None = None
         done = 0
         for rows in batches([len(row) for row in ids], max(1, TOKENS_PER_BATCH // max(map(len, ids))), "sorted"):

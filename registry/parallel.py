@@ -7,7 +7,7 @@ parallel text is that of sources.yaml.
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,8 +50,6 @@ def parallel(name: str, profile: Profile, hub: Hub) -> "Parallel | None":
 
     :raises NdogoError: two texts whose lines differ in number.
     """
-    from ndogo.evaluation.vectors import Parallel
-
     entry, other = language(name), language(OTHER)
     if profile == "pocket" or entry.added or entry.members or not entry.code or entry.code == other.code:
         return None
@@ -65,14 +63,9 @@ def parallel(name: str, profile: Profile, hub: Hub) -> "Parallel | None":
             cure="Give as many lines, each the translation of the other file's.",
         )
 
-    def read(one: Language) -> Benchmark:
-        return (
-            read_local(local_folder(), "topic", one.code)
-            if profile == "local"
-            else benchmark_of("topic", one, profile, hub)
-        )
+    from ndogo.evaluation.vectors import Parallel  # it loads torch, which what ends above does without
 
-    return Parallel(other.title, _dev(read, entry, other), test)
+    return Parallel(other.title, _dev(entry, other, profile, hub), test)
 
 
 def articles(name: str, profile: Profile) -> tuple[tuple[str, str], ...]:
@@ -118,10 +111,10 @@ def _lines(file: Path) -> Lines:
     return tuple(lines_of(file)())
 
 
-def _dev(read: Callable[[Language], Benchmark], entry: Language, other: Language) -> tuple[Lines, Lines]:
+def _dev(entry: Language, other: Language, profile: Profile, hub: Hub) -> tuple[Lines, Lines]:
     """Rows of train and dev of `topic`, where both languages have as many with the same labels."""
     try:
-        ours, theirs = (_rows(read(one)) for one in (entry, other))
+        ours, theirs = (_rows(benchmark_of("topic", one, profile, hub)) for one in (entry, other))
     except NdogoError:
         return (), ()
     alike = [row.label for row in ours] == [row.label for row in theirs]
