@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from benchmarks.blocks import replace_block
 from ndogo.core.text import WeightedLines, fingerprint
-from ndogo.evaluation import Benchmark, Evaluation, EvaluationSettings, evaluate, retention
+from ndogo.evaluation import Benchmark, Evaluation, EvaluationSettings, evaluate, gap_closed, retention
 from ndogo.evaluation.encoder import Encoder, load_encoder
 from ndogo.evaluation.records import Comparison
 from ndogo.evaluation.static import static_encoder, taught_static
@@ -66,6 +67,7 @@ class Race:
         found = recipe(arm if arm == OURS else str(RIVALS / f"{arm}.yaml"))
         longest = sum(step.tokens or 0 for step in found.steps if step.kind == "distil" and isinstance(step, Training))
         part = self.asked.tokens / longest if self.asked.tokens else 1.0
+        live = self.asked.arms if self.asked.live == [] else self.asked.live or []
 
         def short(step: Step) -> Step:
             if not isinstance(step, Training) or step.tokens is None:
@@ -73,7 +75,7 @@ class Race:
             changed: dict[str, Any] = {"tokens": round(part * step.tokens)}
             if self.asked.batch_tokens:
                 changed["batch_tokens"] = self.asked.batch_tokens
-            if self.asked.live and step.kind == "distil":
+            if arm in live and step.kind == "distil":
                 changed["teacher_outputs"] = "live"
             return step.model_copy(update=changed)
 
@@ -184,18 +186,25 @@ def table(results: Mapping[str, Sequence[Evaluation]], spent: Mapping[str, float
     """Every arm beside the teacher, and by how many points ours is ahead of it."""
     whole, ours = results["original"][0], results[OURS]
     names, measures = list(whole.benchmarks), list(whole.vectors)
-    heads = ["", "parameters", *names, "kept", f"`{OURS}` ahead", *(VECTOR_NAMES[m] for m in measures), "minutes"]
+    floors = {name: results[name][0] for name in STATIC if name in results}
+    heads = ["", "parameters", *names, "kept", "gap closed", f"`{OURS}` ahead", *(VECTOR_NAMES[m] for m in measures)]
+    heads.append("minutes")
     lines = [f"| {' | '.join(heads)} |", "|---" + "|---:" * (len(heads) - 1) + "|"]
     for name, found in results.items():
         kept = retention(found, [whole] * len(found))
         scores = [f"{100 * kept.benchmarks[b].student:.1f}" for b in names]
         lead = "" if name in (OURS, "original") else ahead(ours, found)
-        cells = [f"{found[0].parameters / 1e6:.2f} M", *scores, shown(kept.mean), lead]
+        gaps = [] if name in ("original", *STATIC) else [gap_closed(one, whole, floors) for one in found]
+        closed = fmean(gap.closed for gap in gaps if gap) if any(gaps) else None
+        cells = [f"{found[0].parameters / 1e6:.2f} M", *scores, shown(kept.mean)]
+        cells += ["" if closed is None else f"{100 * closed:.0f}%", lead]
         cells += [shown(kept.vectors[m]) for m in measures]
         cells.append(f"{spent[name] / 60:.0f}" if name in spent else "")
         lines.append(f"| `{name}` | {' | '.join(cells)} |")
     covers = retention(ours, [whole] * len(ours)).covers
-    return "\n".join([*lines, "", f"Percent kept of the teacher's, [95%]; intervals cover {covers}."])
+    legend = f"Percent kept of the teacher's, [95%]; intervals cover {covers}."
+    gap = " The gap is that from the better static vectors to the teacher." if floors else ""
+    return "\n".join([*lines, "", legend + gap])
 
 
 def picture(results: Mapping[str, Sequence[Evaluation]]) -> bytes:
@@ -261,7 +270,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, help="of an arm's distillation, all its trainings together")
     parser.add_argument("--lines", type=int, help="only the first so many of the text")
     parser.add_argument("--batch-tokens", type=int)
-    parser.add_argument("--live", action="store_true", help="ask the teacher at every step; cheaper on a GPU")
+    parser.add_argument("--live", nargs="*", help="these arms, or all, ask the teacher at every step: cheaper on a GPU")
     parser.add_argument("--minutes", type=float, help="begin no arm that would end later")
     parser.add_argument("--mode", default="probe", choices=("probe", "finetune"))
     parser.add_argument("--benchmarks", nargs="+", help="only these")

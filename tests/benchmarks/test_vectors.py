@@ -2,12 +2,14 @@
 
 import json
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import vectors
+from ndogo.evaluation import EvaluationSettings
 from ndogo.registry.recipes import recipe
 from ndogo.registry.teachers import teacher
 from ndogo.steps.plan import Facts, plan
@@ -23,10 +25,14 @@ def trainings(of: Recipe) -> list[Training]:
     return [step for step in of.steps if isinstance(step, Training) and step.kind == "distil"]
 
 
+def recipe_of(arm: str) -> Recipe:
+    return recipe(arm if arm == vectors.OURS else str(vectors.RIVALS / f"{arm}.yaml"))
+
+
 @pytest.mark.parametrize("arm", vectors.ARMS[1:])
 def test_a_rival_has_our_rows_and_size_and_reads_as_much_in_the_same_way(arm: str) -> None:
     guide = teacher("multilingual-e5-small")
-    ours, rival = recipe(vectors.OURS), recipe(str(vectors.RIVALS / f"{arm}.yaml"))
+    ours, rival = recipe_of(vectors.OURS), recipe_of(arm)
     facts = Facts(guide.pooler, None, guide.tokenizer_bytes)
     one, other = (plan(found, guide.config, guide.specials, facts=facts)[-1] for found in (ours, rival))
     assert other.shape.vocab == one.shape.vocab and other.params == pytest.approx(one.params, rel=0.04)
@@ -38,6 +44,16 @@ def test_a_rival_has_our_rows_and_size_and_reads_as_much_in_the_same_way(arm: st
 
 def test_every_rival_is_in_the_race() -> None:
     assert {file.stem for file in vectors.RIVALS.glob("*.yaml")} == set(vectors.ARMS) - {vectors.OURS}
+
+
+@pytest.mark.parametrize(("asked", "live"), [(None, ()), ([], vectors.ARMS), (["vectors-mha"], ("vectors-mha",))])
+def test_the_arms_that_are_named_ask_the_teacher_at_every_step(asked: list[str] | None, live: tuple[str, ...]) -> None:
+    asks = Namespace(tokens=None, batch_tokens=None, arms=list(vectors.ARMS), live=asked)
+    found = vectors.Race(Path(), None, [], None, EvaluationSettings(), asks)  # type: ignore[arg-type]
+    outputs = {arm: trainings(found.recipe(arm))[-1].teacher_outputs for arm in vectors.ARMS}
+    as_in_file = {arm for arm in vectors.ARMS if trainings(found.recipe(arm)) == trainings(recipe_of(arm))}
+    assert {arm for arm, told in outputs.items() if told == "live"} >= set(live)
+    assert as_in_file >= set(vectors.ARMS) - set(live)
 
 
 def test_it_races_on_a_bare_encoder_and_finds_it_all_again(
