@@ -83,11 +83,14 @@ def show(known: dict[str, Row], asked: list[int]) -> None:
     rows, scores = list(known.values()), list(dev.values())
     known_of = {
         "expected by the rule": [-row["expected"] for row in rows],
+        "rows": [float(name.split()[-2].replace(",", "")) for name in known],
         "bits per byte after the cut": [-row["loss"] for row in rows],
         "bits per byte after training": [-fmean(row["bits"][seed] for seed in seeds) for row in rows],
     }
     for what, values in known_of.items():
-        print(f"{what}: {agree(values, scores):+.2f}")
+        would = list(known)[values.index(max(values))]
+        place = sum(one > dev[would] for one in scores) + 1
+        print(f"{what}: {agree(values, scores):+.2f}; it would choose {would}, place {place}")
     for one, other in combinations(seeds, 2):
         print(
             f"dev of seed {one} with dev of seed {other}: {agree(*([r['dev'][s] for r in rows] for s in (one, other))):+.2f}"
