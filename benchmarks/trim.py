@@ -136,8 +136,8 @@ def table(results: dict[str, list[dict[str, Any]]], model_bytes: int) -> str:
     """The medians, beside the first line's."""
     once = statistics.median(r["seconds"] for r in results["tokenize"])
     lines = [
-        "| | seconds | ratio to (a) | lowest to highest ratio | peak memory, GB |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        "| | seconds | ratio to (a) | lowest to highest ratio | processor seconds | peak memory, GB |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for which, name in MEASUREMENTS.items():
         if rounds := results.get(which):
@@ -163,6 +163,9 @@ def main() -> None:
     parser.add_argument("--text", type=Path)
     given = parser.parse_args()
     text = given.text or SHARED / "data" / "text" / f"{given.language}.txt.gz"
+    if missing := [path for path in (SHARED / "tokenizers", text) if not path.exists()]:
+        print(f"left out: {missing[0]} is not there; point NDOGO_SHARED at real tokenizers and texts")
+        return
     if given.only:
         found = RUNS[given.only](given.work, text, given.size)
         found["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
