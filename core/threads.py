@@ -114,6 +114,6 @@ class Pace:
             self.said = True
             log.warning(
                 "the training runs at %.0f tokens a second and ran at %.0f: other work holds the machine, or it is throttled. "
-                "Threads here: %d; one more busy process is enough. %s=1 suffers least, and training goes on from its checkpoint.",
+                "Threads here: %d; one more busy process is enough. %s=1 suffers least; training goes on from its checkpoint.",
                 *(rate, self.best, self.threads, CURE),
             )
