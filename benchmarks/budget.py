@@ -83,7 +83,7 @@ def show(known: dict[str, Row], asked: list[int]) -> None:
     rows, scores = list(known.values()), list(dev.values())
     known_of = {
         "expected by the rule": [-row["expected"] for row in rows],
-        "rows": [float(name.split()[-2].replace(",", "")) for name in known],
+        "rows": [row["rows"] for row in rows],
         "bits per byte after the cut": [-row["loss"] for row in rows],
         "bits per byte after training": [-fmean(row["bits"][seed] for seed in seeds) for row in rows],
     }
@@ -121,8 +121,8 @@ def main() -> None:
             shape = candidate.shape
             name = f"{shape.layers}x{shape.hidden}, FFN {shape.ffn}, {shape.vocab:,} rows"
             if name not in known:
-                row: Row = {"expected": candidate.expected, "params": candidate.params, "dev": {}, "bits": {}}
-                known[name] = row | {"loss": trials.loss(candidate)}
+                row: Row = {"expected": candidate.expected, "params": candidate.params, "rows": shape.vocab}
+                known[name] = row | {"dev": {}, "bits": {}, "loss": trials.loss(candidate)}
             for seed in map(str, given.seeds):
                 if seed not in (row := known[name])["dev"]:
                     row["dev"][seed], row["bits"][seed] = taught(trials, candidate, text, given.tokens, int(seed))

@@ -10,6 +10,8 @@ import pytest
 
 from benchmarks import vectors
 from ndogo.evaluation import EvaluationSettings
+from ndogo.evaluation.vectors import VectorTexts
+from ndogo.registry.corpora import corpus
 from ndogo.registry.recipes import recipe
 from ndogo.registry.teachers import teacher
 from ndogo.steps.plan import Facts, plan
@@ -49,7 +51,7 @@ def test_every_rival_is_in_the_race() -> None:
 @pytest.mark.parametrize(("asked", "live"), [(None, ()), ([], vectors.ARMS), (["vectors-mha"], ("vectors-mha",))])
 def test_the_arms_that_are_named_ask_the_teacher_at_every_step(asked: list[str] | None, live: tuple[str, ...]) -> None:
     asks = Namespace(tokens=None, batch_tokens=None, arms=list(vectors.ARMS), live=asked)
-    found = vectors.Race(Path(), None, [], None, EvaluationSettings(), asks)  # type: ignore[arg-type]
+    found = vectors.Race(Path(), corpus("swahili", "pocket"), [], VectorTexts((), ()), EvaluationSettings(), asks)
     outputs = {arm: trainings(found.recipe(arm))[-1].teacher_outputs for arm in vectors.ARMS}
     as_in_file = {arm for arm in vectors.ARMS if trainings(found.recipe(arm)) == trainings(recipe_of(arm))}
     assert {arm for arm, told in outputs.items() if told == "live"} >= set(live)
